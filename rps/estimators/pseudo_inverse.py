@@ -1,0 +1,23 @@
+"""The pseudo-inverse A^+ y: no prior at all. Where other estimators start, and what they must beat."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rps.estimators.base import Estimator
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+
+
+class PseudoInverse(Estimator):
+    """x = E(A^+ y), with E the identity for pixel models.
+
+    Args:
+        rcond: singular values below this are left out, so that noise is not blown up without bound (numpy's meaning).
+    """
+
+    def __init__(self, rcond: float = 0.1) -> None:
+        self.rcond = rcond
+
+    def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
+        return prior.encode(measurement.operator.pinv(measurement.y, self.rcond))

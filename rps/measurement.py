@@ -1,0 +1,110 @@
+"""A measurement y = A(x) + noise, and how it is made from clean images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from rps.operators.base import Operator
+from rps.randomness import Streams
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """y = A(x) + noise_std n, n ~ N(0, I), for a batch of images: all that a solver is told.
+
+    y: [N, ...]. operator: bound to these N images. noise_std: in [-1, 1] image units. image_shape: [C, H, W] of x.
+    streams: the random numbers of these samples, from which solvers draw theirs.
+    """
+
+    y: Tensor
+    operator: Operator
+    noise_std: float
+    image_shape: tuple[int, int, int]
+    streams: Streams
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def rows(self, index: Tensor) -> Measurement:
+        """The measurement of some rows of the batch (a row may be taken more than once)."""
+        return replace(self, y=self.y[index], operator=self.operator.rows(index), streams=self.streams[index])
+
+    def residual(self, x: Tensor) -> Tensor:
+        """y - A(x).  x: [N, C, H, W] -> [N, ...]."""
+        return self.y - self.operator(x)
+
+    def residual_norm(self, x: Tensor) -> Tensor:
+        """||y - A(x)||_2, one norm per image.  x: [N, C, H, W] -> [N]."""
+        return torch.linalg.vector_norm(self.residual(x).flatten(1), dim=1)
+
+    def preview(self) -> Tensor:
+        """The measurement as an image, for people to look at: A^+ y.  -> [N, C, H, W]."""
+        return self.operator.pinv(self.y, rcond=0.1)
+
+
+def degrade(
+    images: Tensor, operator: Operator, noise_std: float, ids: Sequence[str] | None = None, seed: int = 0
+) -> Measurement:
+    """y = A(x) + noise_std n, where mask, kernel and n are functions of (seed, id) alone.
+
+    images: [N, C, H, W] in [-1, 1]. noise_std: in the same units. ids: N names; "0", "1", ... when None.
+    The measurement of a sample is the same bit for bit in whatever batch it stands.
+    """
+    ids, image_shape = _check(images, noise_std, ids)
+    streams = Streams(seed, ids, images.device)
+    bound = operator.bind(image_shape, streams.at("operator"))
+    # One image at a time and in double precision: a matrix product or a convolution may round differently in another
+    # batch, and a measurement is part of the benchmark.
+    exact = torch.float32 if images.device.type == "mps" else torch.float64
+    every = torch.arange(len(images), device=images.device)
+    with torch.no_grad():
+        clean = [bound.rows(every[i : i + 1])(images[i : i + 1].to(exact)).to(images.dtype) for i in range(len(images))]
+        y = torch.cat(clean) if clean else bound(images)
+        y = y + noise_std * streams.at("measurement").normal(y.shape[1:]).to(y.dtype)
+    return Measurement(y, bound, noise_std, image_shape, streams)
+
+
+def measured(
+    pictures: Tensor,
+    operator: Operator,
+    noise_std: float,
+    image_shape: tuple[int, int, int],
+    ids: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Measurement:
+    """The measurement that somebody else took, given as pictures; noise_std says how noisy they are.
+
+    pictures: [N, C, h, w] in [-1, 1]. Either y itself (small for super-resolution, blurred for deblurring), or, where y
+    is not a picture (the kept pixels of a mask), a picture that agrees with it: then y = A(pictures).
+    """
+    ids, _ = _check(pictures, noise_std, ids)
+    streams = Streams(seed, ids, pictures.device)
+    bound = operator.bind(image_shape, streams.at("operator"))
+    with torch.no_grad():
+        y_shape = tuple(bound(pictures.new_zeros(len(pictures), *image_shape)).shape[1:])
+        if tuple(pictures.shape[1:]) == y_shape:
+            y = pictures
+        elif tuple(pictures.shape[1:]) == tuple(image_shape):
+            y = bound(pictures)
+        else:
+            raise ValueError(
+                f"degraded pictures of shape {tuple(pictures.shape[1:])} fit neither the measurement {y_shape} nor the "
+                f"image {tuple(image_shape)} of {type(operator).__name__}; give pictures of one of these shapes"
+            )
+    return Measurement(y, bound, noise_std, tuple(image_shape), streams)
+
+
+def _check(images: Tensor, noise_std: float, ids: Sequence[str] | None) -> tuple[list[str], tuple[int, int, int]]:
+    if images.ndim != 4:
+        raise ValueError(f"images must be [N, C, H, W], got shape {tuple(images.shape)}")
+    if not noise_std >= 0:
+        raise ValueError(f"noise_std must be >= 0 in [-1, 1] image units, got {noise_std}")
+    names = [str(i) for i in range(len(images))] if ids is None else [str(i) for i in ids]
+    if len(names) != len(images):
+        raise ValueError(f"{len(images)} images need as many ids, got {len(names)}")
+    _, c, h, w = images.shape
+    return names, (c, h, w)

@@ -1,0 +1,67 @@
+"""What a prior is: one call that gives the denoised image E[x_0 | x_t]."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from rps.schedule import Schedule
+
+
+class Denoised(NamedTuple):
+    """What a prior says of x_t = alpha_t x_0 + sigma_t eps.
+
+    x0: [N, ...] the posterior mean E[x_0 | x_t] (Tweedie); never clipped.
+    eps: [N, ...] the matching noise (x_t - alpha_t x0) / sigma_t.
+    variance_fraction: [N, ...] of networks with learned variance, or None. 0 is the smallest and 1 the largest
+        variance of the reverse step, interpolated in the logarithm (arXiv 2102.09672, eq. 15).
+    """
+
+    x0: Tensor
+    eps: Tensor
+    variance_fraction: Tensor | None = None
+
+
+class Prior(nn.Module):
+    """What images look like. Subclasses set `schedule` and `sample_shape` and define `denoise`.
+
+    The diffusion runs in a sample space of shape `sample_shape`; for pixel models this is the image itself, for latent
+    models `encode` and `decode` lead there and back.
+    """
+
+    schedule: Schedule
+    sample_shape: tuple[int, int, int]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of the images; that of the samples unless a decoder stands between them."""
+        return self.sample_shape
+
+    def denoise(self, x: Tensor, t: Tensor) -> Denoised:
+        """E[x_0 | x_t] for each row.  x: [N, *sample_shape], t: [N] integers in 0 .. T-1."""
+        raise NotImplementedError(f"{type(self).__name__} must define denoise(x, t)")
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Image [N, C, H, W] in [-1, 1] -> sample [N, *sample_shape]."""
+        return image
+
+    def decode(self, sample: Tensor) -> Tensor:
+        """Sample [N, *sample_shape] -> image [N, C, H, W]."""
+        return sample
+
+    def from_x0(self, x: Tensor, x0: Tensor, t: Tensor) -> Denoised:
+        """The Denoised that belongs to an estimate of x_0."""
+        alpha, sigma = self.schedule.at(t, x)
+        return Denoised(x0, (x - alpha * x0) / sigma)
+
+    def from_eps(self, x: Tensor, eps: Tensor, t: Tensor) -> Denoised:
+        """The Denoised that belongs to an estimate of the noise."""
+        alpha, sigma = self.schedule.at(t, x)
+        return Denoised((x - sigma * eps) / alpha, eps)
+
+    def from_v(self, x: Tensor, v: Tensor, t: Tensor) -> Denoised:
+        """The Denoised that belongs to v = alpha_t eps - sigma_t x_0 (arXiv 2202.00512)."""
+        alpha, sigma = self.schedule.at(t, x)
+        norm = alpha**2 + sigma**2
+        return Denoised((alpha * x - sigma * v) / norm, (sigma * x + alpha * v) / norm)

@@ -1,0 +1,145 @@
+"""Gaussian mixtures: a prior whose denoiser and whose posterior are known exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.operators.base import LinearOperator
+from rps.priors.base import Denoised, Prior
+from rps.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """p(x) = sum_k pi_k N(x; m_k, S_k), one mixture per row; rows (N) of size 1 stand for all.
+
+    log_weights: [N, K], not necessarily normalised. means: [N, K, D].
+    vectors, values: S_k = Q diag(l) Q^T with Q [N, K, D, D] (columns are eigenvectors) and l [N, K, D].
+    """
+
+    log_weights: Tensor
+    means: Tensor
+    vectors: Tensor
+    values: Tensor
+
+    @classmethod
+    def from_covariances(cls, log_weights: Tensor, means: Tensor, covariances: Tensor) -> GaussianMixture:
+        """covariances: [N, K, D, D], symmetric positive semi-definite."""
+        values, vectors = torch.linalg.eigh(covariances)
+        return cls(log_weights, means, vectors, values.clamp(min=0))
+
+    @property
+    def weights(self) -> Tensor:
+        """pi_k, normalised.  -> [N, K]."""
+        return torch.softmax(self.log_weights, dim=1)
+
+    def covariances(self) -> Tensor:
+        """S_k.  -> [N, K, D, D]."""
+        return self.vectors @ (self.values.unsqueeze(-1) * self.vectors.mT)
+
+    def mean(self) -> Tensor:
+        """E[x].  -> [N, D]."""
+        return (self.weights.unsqueeze(-1) * self.means).sum(1)
+
+    def covariance(self) -> Tensor:
+        """Cov[x] = sum_k pi_k (S_k + m_k m_k^T) - m m^T.  -> [N, D, D]."""
+        centred = self.means - self.mean().unsqueeze(1)
+        within = self.covariances() + centred.unsqueeze(-1) * centred.unsqueeze(-2)
+        return (self.weights[..., None, None] * within).sum(1)
+
+    def to(self, like: Tensor) -> GaussianMixture:
+        return GaussianMixture(*(v.to(like) for v in (self.log_weights, self.means, self.vectors, self.values)))
+
+    def given_noisy(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> GaussianMixture:
+        """p(x_0 | x_t) for x_t = alpha x_0 + sigma eps.  x: [N, D], alpha, sigma: [N, 1]."""
+        alpha, sigma = alpha.unsqueeze(-1), sigma.unsqueeze(-1)
+        coordinates = (self.vectors.mT @ (x.unsqueeze(1) - alpha * self.means).unsqueeze(-1)).squeeze(-1)
+        variance = alpha**2 * self.values + sigma**2
+        evidence = -0.5 * (coordinates**2 / variance + variance.log()).sum(-1)
+        shift = (self.vectors @ (alpha * self.values / variance * coordinates).unsqueeze(-1)).squeeze(-1)
+        values = self.values * sigma**2 / variance
+        return GaussianMixture(self.log_weights + evidence, self.means + shift, self.vectors, values)
+
+    def given_linear(self, y: Tensor, matrix: Tensor, noise_std: float) -> GaussianMixture:
+        """p(x | y) for y = A x + noise_std n.  y: [N, m], matrix A: [N or 1, m, D].
+
+        K = S A^T (A S A^T + s^2 I)^-1, mean m + K (y - A m), covariance S - K A S, weight times the evidence
+        N(y; A m, A S A^T + s^2 I).
+        """
+        a = matrix.unsqueeze(1)
+        s = self.covariances()
+        eye = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
+        innovation = a @ s @ a.mT + noise_std**2 * eye
+        factor = torch.linalg.cholesky(innovation)
+        gain = torch.cholesky_solve(a @ s, factor).mT
+        error = y.unsqueeze(1) - (a @ self.means.unsqueeze(-1)).squeeze(-1)
+        white = torch.linalg.solve_triangular(factor, error.unsqueeze(-1), upper=False).squeeze(-1)
+        evidence = -0.5 * (white**2).sum(-1) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        means = self.means + (gain @ error.unsqueeze(-1)).squeeze(-1)
+        covariances = s - gain @ a @ s
+        return GaussianMixture.from_covariances(
+            self.log_weights + evidence, means, 0.5 * (covariances + covariances.mT)
+        )
+
+    def sample(self, uniform: Tensor, normal: Tensor) -> Tensor:
+        """One draw per row: the component by inverse transform.  uniform: [N, 1], normal: [N, D] -> [N, D]."""
+        rows = torch.arange(len(normal), device=normal.device)
+        cumulative = torch.cumsum(self.weights, dim=1).expand(len(normal), -1)
+        component = (uniform > cumulative).sum(1).clamp(max=cumulative.shape[1] - 1)
+
+        def pick(v: Tensor) -> Tensor:
+            return v.expand(len(normal), *v.shape[1:])[rows, component]
+
+        scaled = pick(self.values).sqrt() * normal
+        return pick(self.means) + (pick(self.vectors) @ scaled.unsqueeze(-1)).squeeze(-1)
+
+
+class GaussianMixturePrior(Prior):
+    """x_0 ~ sum_k pi_k N(m_k, S_k): E[x_0 | x_t] in closed form, so that solvers can be judged without a network.
+
+    Args:
+        means: [K, C, H, W]. covariances: [K, D, D] with D = C H W, or a number s^2 for S_k = s^2 I.
+        weights: [K], equal when None. schedule: DDPM linear when None.
+    """
+
+    mixture: GaussianMixture
+
+    def __init__(
+        self,
+        means: Tensor,
+        covariances: Tensor | float,
+        weights: Tensor | None = None,
+        schedule: Schedule | None = None,
+    ) -> None:
+        super().__init__()
+        k, dim = len(means), means[0].numel()
+        if not isinstance(covariances, Tensor):
+            covariances = float(covariances) * torch.eye(dim, dtype=means.dtype).expand(k, dim, dim)
+        if tuple(covariances.shape) != (k, dim, dim):
+            raise ValueError(
+                f"covariances must be {(k, dim, dim)} for means {tuple(means.shape)}, got {tuple(covariances.shape)}"
+            )
+        weights = torch.full((k,), 1.0 / k, dtype=means.dtype) if weights is None else weights
+        c, h, w = means.shape[1:]
+        self.sample_shape = (c, h, w)
+        self.schedule = schedule or Schedule.linear()
+        self.mixture = GaussianMixture.from_covariances(weights.log()[None], means.flatten(1)[None], covariances[None])
+
+    def denoise(self, x: Tensor, t: Tensor) -> Denoised:
+        alpha, sigma = self.schedule.at(t, x.flatten(1))
+        posterior = self.mixture.to(x).given_noisy(x.flatten(1), alpha, sigma)
+        return self.from_x0(x, posterior.mean().view_as(x), t)
+
+    def posterior(self, measurement: Measurement) -> GaussianMixture:
+        """p(x | y) of a linear operator, one mixture per row (in the dtype of y)."""
+        operator = measurement.operator
+        if not isinstance(operator, LinearOperator):
+            raise ValueError(f"the exact posterior needs a LinearOperator, got {type(operator).__name__}")
+        y = measurement.y.flatten(1)
+        rows = range(len(measurement)) if operator.per_sample else range(1)
+        matrix = torch.stack([operator.rows(slice(i, i + 1)).matrix(y.dtype) for i in rows]).to(y)
+        return self.mixture.to(y).given_linear(y, matrix, measurement.noise_std)

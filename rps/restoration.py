@@ -1,0 +1,48 @@
+"""What solvers return, and what the predict loop hands to callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from rps.measurement import Measurement
+
+Level = int | float
+"""One value of a traversal's knob, e.g. t0 = 300."""
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """The images of a batch along a traversal's knob.
+
+    knob: its name, "t0" for MAP-RPS. levels: its values, as asked for.
+    images: level -> [N, C, H, W] in about [-1, 1], not clipped; a row that diverged holds NaN or infinity.
+    network_calls: level -> calls of the prior per image to reach this level when it is run alone, [N].
+    total_network_calls: [N], what the one pass over all levels really took.
+    seconds: level -> wall-clock seconds per image, the batch's time shared out in proportion to the calls.
+    """
+
+    knob: str
+    levels: Sequence[Level]
+    images: dict[Level, Tensor]
+    network_calls: dict[Level, Tensor]
+    total_network_calls: Tensor
+    seconds: dict[Level, float]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What `predict_step` of every module in modules/ returns, and what a callback's on_predict_batch_end gets.
+
+    ids: names of the N samples that were restored. reference: the clean images [N, C, H, W] in [-1, 1], or None when
+    the data were already degraded. measurement, restoration: of the same N samples.
+    failures: id -> reason, for samples of this batch that have no images at all (they are not among ids).
+    """
+
+    ids: list[str]
+    reference: Tensor | None
+    measurement: Measurement
+    restoration: Restoration
+    failures: dict[str, str] = field(default_factory=dict)
