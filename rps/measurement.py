@@ -12,7 +12,7 @@ from rps.operators.base import Operator
 from rps.randomness import Streams
 
 
-@dataclass(frozen=True)
+@dataclass
 class Measurement:
     """y = A(x) + noise_std n, n ~ N(0, I), for a batch of images: all that a solver is told.
 
@@ -57,14 +57,8 @@ def degrade(
     ids, image_shape = _check(images, noise_std, ids)
     streams = Streams(seed, ids, images.device)
     bound = operator.bind(image_shape, streams.at("operator"))
-    # One image at a time and in double precision: a matrix product or a convolution may round differently in another
-    # batch, and a measurement is part of the benchmark.
-    exact = torch.float32 if images.device.type == "mps" else torch.float64
-    every = torch.arange(len(images), device=images.device)
-    with torch.no_grad():
-        clean = [bound.rows(every[i : i + 1])(images[i : i + 1].to(exact)).to(images.dtype) for i in range(len(images))]
-        y = torch.cat(clean) if clean else bound(images)
-        y = y + noise_std * streams.at("measurement").normal(y.shape[1:]).to(y.dtype)
+    y = _apply(bound, images)
+    y = y + noise_std * streams.at("measurement").normal(y.shape[1:]).to(y.dtype)
     return Measurement(y, bound, noise_std, image_shape, streams)
 
 
@@ -89,7 +83,7 @@ def measured(
         if tuple(pictures.shape[1:]) == y_shape:
             y = pictures
         elif tuple(pictures.shape[1:]) == tuple(image_shape):
-            y = bound(pictures)
+            y = _apply(bound, pictures)
         else:
             raise ValueError(
                 f"degraded pictures of shape {tuple(pictures.shape[1:])} fit neither the measurement {y_shape} nor the "
@@ -98,9 +92,26 @@ def measured(
     return Measurement(y, bound, noise_std, tuple(image_shape), streams)
 
 
+@torch.no_grad()
+def _apply(operator: Operator, images: Tensor) -> Tensor:
+    """A(x), one image at a time and in double precision: a matrix product or a convolution may round differently in
+    another batch, and a measurement is part of the benchmark. In the images' own precision where the operator holds
+    numbers of less than double (a network, a user's kernel), which would not fit, and where the device has no double.
+    """
+    held = [v for module in operator.modules() for v in vars(module).values() if isinstance(v, Tensor)]
+    held += [*operator.parameters(), *operator.buffers()]
+    single = images.device.type == "mps" or any(v.is_floating_point() and v.dtype != torch.float64 for v in held)
+    exact = images.dtype if single else torch.float64
+    every = torch.arange(len(images), device=images.device)
+    y = [operator.rows(every[i : i + 1])(images[i : i + 1].to(exact)).to(images.dtype) for i in range(len(images))]
+    return torch.cat(y) if y else operator(images)
+
+
 def _check(images: Tensor, noise_std: float, ids: Sequence[str] | None) -> tuple[list[str], tuple[int, int, int]]:
     if images.ndim != 4:
         raise ValueError(f"images must be [N, C, H, W], got shape {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise ValueError(f"images must be floating point in [-1, 1], got {images.dtype}")
     if not noise_std >= 0:
         raise ValueError(f"noise_std must be >= 0 in [-1, 1] image units, got {noise_std}")
     names = [str(i) for i in range(len(images))] if ids is None else [str(i) for i in ids]

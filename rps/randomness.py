@@ -35,8 +35,11 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor
 
 
 def _words(*path: object) -> tuple[int, int]:
-    """Two 32-bit words from a path of strings and numbers; the same on every machine, unlike hash()."""
-    text = "\0".join(f"{type(part).__name__}:{part!r}" for part in path)
+    """Two 32-bit words from a path of strings and numbers; the same on every machine, unlike hash().
+
+    In ASCII (!a), because which characters repr() escapes differs between versions of Python.
+    """
+    text = "\0".join(f"{type(part).__name__}:{part!a}" for part in path)
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
@@ -108,7 +111,8 @@ class Streams:
         logarithm of a CPU, and a GPU's, give the same float32.
         """
         count = math.prod(shape)
-        pairs = self.bits(count + count % 2).view(len(self), -1, 2)
+        half = math.ceil(count / 2)
+        pairs = self.bits(2 * half).view(len(self), half, 2)
         exact = torch.float32 if pairs.device.type == "mps" else torch.float64
         u = (pairs.to(exact) + 0.5) * 2.0**-32
         radius = torch.sqrt(-2.0 * torch.log(u[..., 0]))

@@ -1,4 +1,8 @@
-"""What solvers return, and what the predict loop hands to callbacks."""
+"""What solvers return, and what the predict loop hands to callbacks.
+
+Treat them as values. They are not frozen only because Lightning, when it collects predictions, copies dataclasses field
+by field to move their tensors to the CPU.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ Level = int | float
 """One value of a traversal's knob, e.g. t0 = 300."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Restoration:
     """The images of a batch along a traversal's knob.
 
@@ -32,7 +36,7 @@ class Restoration:
     seconds: dict[Level, float]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prediction:
     """What `predict_step` of every module in modules/ returns, and what a callback's on_predict_batch_end gets.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -51,6 +52,13 @@ class Schedule(nn.Module):
             raise ValueError(f"{type(scheduler).__name__} has no alphas_cumprod; use a DDPM or DDIM scheduler config")
         abar = abar.double()
         return cls(abar.sqrt(), (1.0 - abar).sqrt())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Schedule:
+        """Moves with the module it is part of, but stays in double precision when that becomes half or float: s^2 is
+        made of differences of neighbouring entries, which agree in all digits but the last few."""
+        device = fn(torch.empty(0, device=self.alpha_table.device)).device
+        self.alpha_table, self.sigma_table = self.alpha_table.to(device), self.sigma_table.to(device)
+        return self
 
     def __len__(self) -> int:
         """T, the number of timesteps."""

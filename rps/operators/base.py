@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,11 @@ from torch import Tensor, nn
 from rps.randomness import Streams
 
 Gain = Callable[[Tensor], Tensor]
-"""A function of the singular values, e.g. lambda s: s for the adjoint."""
+"""A function of the singular values, element by element, e.g. lambda s: s for the adjoint.
+
+s has four dimensions, the first of which is the row (1 where all rows share it). The result may therefore bring in a
+constant of each row, e.g. lambda s: s / (r2 * s**2 + noise_std**2) with r2 of shape [N, 1, 1, 1].
+"""
 
 
 class Operator(nn.Module):
@@ -35,10 +40,10 @@ class Operator(nn.Module):
         """
         return self
 
-    def bound(self, **tensors: Tensor) -> Any:
+    def bound(self, **attributes: Any) -> Any:
         """A shallow copy of this operator with these attributes set."""
         clone = copy.copy(self)
-        for name, value in tensors.items():
+        for name, value in attributes.items():
             object.__setattr__(clone, name, value)
         return clone
 
@@ -76,9 +81,10 @@ class LinearOperator(Operator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A^T y, the vector-Jacobian product of `forward`.  y: [N, ...] -> [N, C, H, W]."""
+        differentiable = torch.is_grad_enabled() and y.requires_grad
         with torch.enable_grad():
             x = torch.zeros(len(y), *self._shape(), dtype=y.dtype, device=y.device, requires_grad=True)
-            (gradient,) = torch.autograd.grad(self(x), x, grad_outputs=y)
+            (gradient,) = torch.autograd.grad(self(x), x, grad_outputs=y, create_graph=differentiable)
         return gradient
 
     def pinv(self, y: Tensor, rcond: float = 0.0) -> Tensor:
@@ -88,15 +94,33 @@ class LinearOperator(Operator):
         """
         return conjugate_gradient(lambda x: self.adjoint(self(x)), self.adjoint(y), tolerance=max(rcond, 1e-6))
 
+    @torch.no_grad()
+    def matrix(self, dtype: torch.dtype = torch.float64) -> Tensor:
+        """The dense A of one row, for small images: column i is A applied to the i-th unit image.  -> [m, C*H*W].
+
+        Takes memory and time of C*H*W images. An operator with random parameters must be bound to one row.
+        """
+        shape, own = self._shape(), [getattr(self, name) for name in self.per_sample]
+        if own and len(own[0]) != 1:
+            raise ValueError(
+                f"matrix() is of one row, but this {type(self).__name__} is bound to {len(own[0])}; "
+                "call operator.rows(slice(i, i + 1)).matrix()"
+            )
+        device = next((tensor.device for tensor in (*own, *self.buffers(), *self.parameters())), None)
+        units = torch.eye(math.prod(shape), dtype=dtype, device=device).view(-1, *shape)
+        every = self.rows(torch.zeros(len(units), dtype=torch.int64, device=device))
+        return every(units).flatten(1).T
+
 
 class SpectralOperator(LinearOperator):
     """A linear A = U S V^T whose singular values are known, so that every function of A^T A is one call."""
 
     def spectral(self, y: Tensor, gain: Gain) -> Tensor:
-        """V f(S) U^T y.  gain f: singular values [...] > 0 -> same shape.  y: [N, ...] -> image [N, C, H, W].
+        """V f(S) U^T y.  y: [N, ...] -> image [N, C, H, W].
 
-        f(s) = s is the adjoint, 1/s the pseudo-inverse, s / (r^2 s^2 + sigma^2) the guidance of PiGDM.
-        Directions with singular value zero contribute nothing.
+        gain f: the singular values, see `Gain`. f(s) = s is the adjoint, 1/s the pseudo-inverse,
+        s / (r^2 s^2 + sigma^2) the guidance of PiGDM. Directions with singular value zero contribute nothing. f is
+        called once, on all singular values.
         """
         raise NotImplementedError(f"{type(self).__name__} must define spectral(y, gain)")
 
@@ -104,8 +128,13 @@ class SpectralOperator(LinearOperator):
         return self.spectral(y, lambda s: s)
 
     def pinv(self, y: Tensor, rcond: float = 0.0) -> Tensor:
-        """A^+ y, with the singular values below rcond (relative to a largest one of about 1) left out."""
-        return self.spectral(y, lambda s: torch.where(s > rcond, 1.0 / s, torch.zeros_like(s)))
+        """A^+ y, with the singular values below rcond times the largest one left out (numpy's meaning)."""
+
+        def inverse(s: Tensor) -> Tensor:
+            largest = s.amax(dim=(1, 2, 3), keepdim=True)
+            return torch.where(s > rcond * largest, 1.0 / s, torch.zeros_like(s))
+
+        return self.spectral(y, inverse)
 
 
 def conjugate_gradient(
@@ -119,7 +148,7 @@ def conjugate_gradient(
     def dot(a: Tensor, c: Tensor) -> Tensor:
         return (a * c).flatten(1).sum(1).view(-1, *(1,) * (b.ndim - 1))
 
-    x, residual = torch.zeros_like(b), b
+    x, residual = 0.0 * b, b  # not zeros: a row of b that holds NaN has no solution, and must say so
     direction, error = b, dot(b, b)
     target = tolerance**2 * error
     for _ in range(max_iterations):

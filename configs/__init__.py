@@ -1,0 +1,1 @@
+"""The packaged YAML files: `--config demo` finds configs/demo.yaml from any folder."""

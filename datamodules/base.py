@@ -1,0 +1,179 @@
+"""What every datamodule shares: the batch contract, and samples split over processes and workers without repeats."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TypedDict
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+Sample = tuple[str, Callable[[], Tensor]]
+"""A name, and what reads the picture: -> [C, H, W] in [-1, 1]. Whatever that raises is a failure of this sample."""
+
+
+class Batch(TypedDict, total=False):
+    """What a predict dataloader yields, and `predict_step` takes.
+
+    id: N names. image: clean pictures [N, C, H, W] in [-1, 1]; or measurement: pictures that are already degraded, in
+    the same units. failed: (id, reason) of samples that could not be read. N may be 0, when nothing could.
+    """
+
+    id: list[str]
+    image: Tensor
+    measurement: Tensor
+    failed: list[tuple[str, str]]
+
+
+class SampleBatches(IterableDataset[Batch]):
+    """Batches of those samples of a stream that are this process's and this worker's.
+
+    The sample at position p belongs to process p mod (number of processes); the workers of a process take its batches in
+    turn. So every sample is read exactly once for any number of processes and workers, also when there are fewer samples
+    than processes, and the batches are the same with any number of workers. Pictures of different shapes never share a
+    batch.
+
+    Args:
+        samples: the same samples in the same order in every process; iterated once per epoch and worker.
+        batch_size: samples of one batch, failures not counted.
+        key: "image" or "measurement".
+        process: (rank, number of processes); None asks torch.distributed.
+    """
+
+    def __init__(
+        self, samples: Iterable[Sample], batch_size: int, key: str = "image", process: tuple[int, int] | None = None
+    ) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.key = key
+        self.process = process
+
+    def __getstate__(self) -> dict[str, object]:
+        # A worker that is spawned has no process group to ask.
+        return {**self.__dict__, "process": self.process or _distributed()}
+
+    def __iter__(self) -> Iterator[Batch]:
+        rank, world = self.process or _distributed()
+        worker = get_worker_info()
+        index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        waiting: dict[tuple[int, ...], list[tuple[str, Tensor]]] = {}
+        failed: list[tuple[str, str]] = []
+        for count, (name, read) in enumerate(islice(self.samples, rank, None, world)):
+            if count // self.batch_size % workers != index:
+                continue
+            try:
+                picture = read()
+            except Exception as error:  # decoders raise nearly every kind; one picture must not end the run
+                failed.append((name, _reason(error)))
+                continue
+            alike = waiting.setdefault(tuple(picture.shape), [])
+            alike.append((name, picture))
+            if len(alike) == self.batch_size:
+                yield self._collate(waiting.pop(tuple(picture.shape)), failed)
+                failed = []
+        for alike in waiting.values():
+            yield self._collate(alike, failed)
+            failed = []
+        if failed:
+            yield self._collate([], failed)
+
+    def _collate(self, pictures: list[tuple[str, Tensor]], failed: list[tuple[str, str]]) -> Batch:
+        stacked = torch.stack([picture for _, picture in pictures]) if pictures else torch.zeros(0, 1, 1, 1)
+        batch: Batch = {"id": [name for name, _ in pictures], "failed": failed}
+        batch[self.key] = stacked  # type: ignore[literal-required]
+        return batch
+
+
+class SampleDataModule(L.LightningDataModule):
+    """A datamodule made of `samples()`; batches as in `Batch`.
+
+    Args:
+        batch_size: samples of one batch.
+        num_workers: processes that read ahead; 0 reads in the main one.
+        limit: at most so many samples over all processes; None is all.
+        skip: leave out so many samples first.
+    """
+
+    key = "image"
+
+    def __init__(self, batch_size: int = 64, num_workers: int = 0, limit: int | None = None, skip: int = 0) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("limit", limit, 1),
+            ("skip", skip, 0),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.limit = limit
+        self.skip = skip
+
+    def samples(self) -> Iterable[Sample]:
+        """All samples, in an order that is the same in every process; limit and skip are not your concern.
+
+        The iterable is pickled into workers that are spawned, and iterated in each.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define samples()")
+
+    def total(self) -> int | None:
+        """How many samples there are before skip and limit; None when only reading them all would tell."""
+        return None
+
+    @property
+    def num_samples(self) -> int | None:
+        """Samples of the whole run, over all processes; None when only reading them all would tell."""
+        total = self.total()
+        return None if total is None else len(range(total)[self._window()])
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        total = self.total()
+        if total is not None and self.skip >= total:
+            raise ValueError(f"skip must be less than the {total} samples that there are, got {self.skip}")
+        process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
+        window = self._window()
+        samples = _Window(self.samples(), window) if window != slice(0, None) else self.samples()
+        return DataLoader(
+            SampleBatches(samples, self.batch_size, self.key, process),
+            batch_size=None,  # the dataset makes the batches
+            num_workers=self.num_workers,
+            worker_init_fn=_leave_interrupts_to_the_main_process,
+        )
+
+    def _window(self) -> slice:
+        return slice(self.skip, None if self.limit is None else self.skip + self.limit)
+
+
+class _Window:
+    """samples[window] of a stream."""
+
+    def __init__(self, samples: Iterable[Sample], window: slice) -> None:
+        self.samples = samples
+        self.window = window
+
+    def __iter__(self) -> Iterator[Sample]:
+        return islice(iter(self.samples), self.window.start, self.window.stop)
+
+
+def _distributed() -> tuple[int, int]:
+    """(rank, number of processes) of the process group, or of a process by itself."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _reason(error: Exception) -> str:
+    """One line that says what is wrong with a sample."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ValueError) and text else f"cannot be read: {text or type(error).__name__}"
+
+
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; workers would print a traceback each, and are shut down anyway."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,51 @@
+"""Names of samples from names of files: safe as file names themselves, and never two alike."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePath
+
+LONGEST = 180
+"""In bytes; file systems allow 255, and outputs add something to an id."""
+
+
+def ids_of(paths: Sequence[PurePath]) -> list[str]:
+    """One id per file: its path without the extension, "sub/a.png" -> "sub__a".
+
+    Where files differ in the extension alone, their ids keep it: "a.png", "a.jpg". Characters that some file system
+    forbids, and underscores that could be taken for a separator, are percent-encoded.
+
+    paths: relative to a common folder, different from each other -> as many different ids.
+    """
+    short = [_encode(path.with_suffix("")) for path in paths]
+    full = [_encode(path) for path in paths]
+    ids = short
+    while len(set(ids)) < len(ids):
+        seen = Counter(ids)
+        ids = [long if seen[id_] > 1 else id_ for id_, long in zip(ids, full, strict=True)]
+    return ids
+
+
+def _encode(path: PurePath) -> str:
+    parts = list(path.parts)
+    for i, part in enumerate(parts):
+        part = "".join(c if c.isprintable() and c not in '/\\:*?"<>|%' else _percent(c) for c in part)
+        part = part.replace("..", ".%2E")
+        part = re.sub("(?<=_)_", "%5F", part)
+        if i > 0 and part.startswith("_"):
+            part = "%5F" + part[1:]
+        if i < len(parts) - 1 and part.endswith("_"):
+            part = part[:-1] + "%5F"
+        parts[i] = part
+    name = "__".join(parts)
+    if len(name.encode()) <= LONGEST:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    return name.encode()[: LONGEST - 17].decode(errors="ignore") + "~" + digest
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))

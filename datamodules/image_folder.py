@@ -1,0 +1,109 @@
+"""The user's own pictures."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datamodules.base import Sample, SampleDataModule
+from datamodules.ids import ids_of
+from datamodules.pictures import SUFFIXES, read_picture
+
+
+class ImageFolder(SampleDataModule):
+    """The pictures of a folder and its subfolders, in the order of their names.
+
+    Clean pictures (a benchmark) are cropped to the centre and reduced to what the prior makes, antialiased, and then
+    degraded. Degraded pictures (a restoration) are measurements: nothing is done to them but the choice of channels. The
+    kinds of pictures that are understood: see datamodules.pictures.read_picture.
+
+    Hidden files are left out. A link to a picture is read under the link's name, wherever it points; linked folders are
+    not entered.
+
+    Args:
+        folder: where the pictures are.
+        size: height and width of clean pictures; null as the prior says.
+        channels: 1 (grey) or 3 (RGB); null as the prior says.
+        degraded: the pictures are measurements, not clean images.
+        batch_size: pictures of one batch.
+        num_workers: processes that read ahead; 0 reads in the main one.
+        limit: the first so many pictures; null is all.
+        skip: leave out so many pictures first.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        size: int | None = None,
+        channels: int | None = None,
+        degraded: bool = False,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        limit: int | None = None,
+        skip: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, limit, skip)
+        if size is not None and size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {size}")
+        if size is not None and degraded:
+            raise ValueError(f"degraded pictures are never resized, but size={size} was given; leave size out")
+        if channels not in (None, 1, 3):
+            raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
+        self.folder = folder
+        self.size = size
+        self.channels = channels
+        self.degraded = degraded
+        self.key = "measurement" if degraded else "image"
+        self._samples: list[Sample] = []
+
+    def setup(self, stage: str) -> None:
+        """Lists the folder.  Errors: ValueError when there is no such folder, or no picture in it."""
+        folder = Path(self.folder).expanduser()
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "does not exist"
+            raise ValueError(f"folder {self.folder!r} {what}; give a folder of pictures as --data.folder")
+        paths = _pictures(folder)
+        if not paths:
+            raise ValueError(
+                f"folder {self.folder!r} holds no image files ({', '.join(SUFFIXES)}); give a folder with pictures in it"
+            )
+        size = None if self.degraded else (self.size, self.size) if self.size else self._prior_shape()[1:]
+        channels = self.channels or self._prior_shape()[0]
+        if channels not in (1, 3):
+            raise ValueError(
+                f"pictures have 1 or 3 channels, but the prior makes images of {channels}; choose another prior"
+            )
+        self._samples = [
+            (name, partial(read_picture, folder / path, channels, size))
+            for name, path in zip(ids_of(paths), paths, strict=True)
+        ]
+
+    def samples(self) -> list[Sample]:
+        return self._samples
+
+    def total(self) -> int:
+        return len(self._samples)
+
+    def _prior_shape(self) -> tuple[int, int, int]:
+        """[C, H, W] of the images that the prior of the trainer's module makes."""
+        module: Any = self.trainer.lightning_module if self.trainer else None
+        shape = getattr(getattr(module, "prior", None), "image_shape", None)
+        if shape is None:
+            wanted = "channels" if self.degraded else "size and channels"
+            raise ValueError(
+                f"ImageFolder needs {wanted} when there is no trainer whose module has a prior to ask; "
+                f"got size={self.size}, channels={self.channels}"
+            )
+        return shape
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Paths of the picture files, relative to the folder, sorted by their parts."""
+    found = []
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(here, name) for name in files if not name.startswith(".")]
+    paths = [path.relative_to(folder) for path in found if path.suffix.lower() in SUFFIXES]
+    return sorted(paths, key=lambda path: path.parts)

@@ -1,0 +1,76 @@
+"""From a picture file of any kind to a tensor in [-1, 1]."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif",
+)  # fmt: skip
+
+
+def read_picture(source: Path | IO[bytes], channels: int, size: tuple[int, int] | None = None) -> Tensor:
+    """The picture, upright, as [C, H, W] in [-1, 1]; with a size (height, width), centre-cropped and resized to it.
+
+    Grey, RGB, palette, CMYK, 16-bit grey and transparent pictures (shown on white) are understood; of an animation, the
+    first frame. The crop is the largest centred one of the wanted proportions; it is reduced by Pillow's Lanczos filter,
+    which is antialiased and, for 8-bit pictures, integer arithmetic: the same bits on every machine.
+
+    channels: 1 (grey; colours by ITU-R 601 luma) or 3 (RGB; grey is repeated).
+    Errors: ValueError when the picture is smaller than size (it is never enlarged), or not a picture.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of damaged metadata and large pictures
+        try:
+            with Image.open(source) as file:
+                picture = _colours(ImageOps.exif_transpose(file), channels)
+        except UnidentifiedImageError:
+            raise ValueError("cannot be read: not a picture, or in a format that Pillow does not know") from None
+    if size is not None:
+        picture = _crop_and_resize(picture, *size)
+    pixels = np.asarray(picture, dtype=np.float32)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    return (tensor / 127.5 - 1).clamp(-1, 1).expand(channels, -1, -1).contiguous()
+
+
+def _colours(picture: Any, channels: int) -> Any:
+    """The picture in mode L, RGB, or F (16 bits, in units of 8-bit grey values)."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):  # I;16 and its kin; some readers say I for the same
+        values = np.asarray(picture, dtype=np.float32)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("cannot be read: it has more than 16 bits per value, and how bright white is, is not known")
+        return Image.fromarray(values / 257)
+    if picture.mode == "F":
+        raise ValueError("cannot be read: it has floating-point values, and how bright white is, is not known")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("L" if channels == 1 else "RGB")
+
+
+def _crop_and_resize(picture: Any, height: int, width: int) -> Any:
+    from PIL import Image
+
+    w, h = picture.size
+    if h < height or w < width:
+        raise ValueError(
+            f"the picture is {w} x {h}, smaller than the {width} x {height} that it must give; "
+            "pictures are never enlarged: give a larger one"
+        )
+    # The largest crop of proportions width : height.
+    crop_w, crop_h = (w, w * height // width) if w * height <= h * width else (h * width // height, h)
+    left, top = (w - crop_w) // 2, (h - crop_h) // 2
+    picture = picture.crop((left, top, left + crop_w, top + crop_h))
+    return picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.LANCZOS)

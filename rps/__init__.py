@@ -1,0 +1,51 @@
+"""Restoration along the distortion-perception curve: MAP-RPS (arXiv 2605.28711) and what it is made of.
+
+    from rps import DiffusersPrior, Dps, MapRps, SuperResolution, degrade
+
+Names are imported when they are asked for, so that `import rps` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rps.estimators import MapEstimator, PseudoInverse
+    from rps.measurement import Measurement, degrade, measured
+    from rps.operators import AnisotropicBlur, Denoise, Inpaint, SuperResolution, check_operator
+    from rps.priors import DiffusersPrior, EmbeddedPrior, GaussianMixturePrior
+    from rps.randomness import Streams
+    from rps.restoration import Prediction, Restoration
+    from rps.samplers import Dps
+    from rps.traversals import MapRps
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "estimators": ["MapEstimator", "PseudoInverse"],
+    "measurement": ["Measurement", "degrade", "measured"],
+    "operators": ["AnisotropicBlur", "Denoise", "Inpaint", "SuperResolution", "check_operator"],
+    "priors": ["DiffusersPrior", "EmbeddedPrior", "GaussianMixturePrior"],
+    "randomness": ["Streams"],
+    "restoration": ["Prediction", "Restoration"],
+    "samplers": ["Dps"],
+    "traversals": ["MapRps"],
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [  # noqa: RUF022 - by room, as above
+    "MapEstimator", "PseudoInverse",
+    "Measurement", "degrade", "measured",
+    "AnisotropicBlur", "Denoise", "Inpaint", "SuperResolution", "check_operator",
+    "DiffusersPrior", "EmbeddedPrior", "GaussianMixturePrior",
+    "Streams", "Prediction", "Restoration", "Dps", "MapRps",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOM_OF:
+        return getattr(import_module(f"rps.{_ROOM_OF[name]}"), name)
+    raise AttributeError(f"module 'rps' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOM_OF])

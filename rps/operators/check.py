@@ -1,0 +1,193 @@
+"""check_operator: what is wrong with an operator, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from rps.operators.base import LinearOperator, Operator, SpectralOperator
+from rps.randomness import Streams
+
+IDS = ("a", "b", "c", "d")
+TOLERANCE = 1e-5
+
+
+def check_operator(operator: Operator, shape: tuple[int, int, int] = (3, 32, 32), seed: int = 0) -> list[str]:
+    """What is wrong with this operator, one sentence each; an empty list when nothing is.
+
+    Binds it to four random images and tests what solvers rely on: that each image is treated by itself, that the same
+    id gives the same result, that rows can be selected, finite values, gradients. For a LinearOperator also linearity,
+    <A x, v> = <x, A^T v>, A A^+ A = A and A^+ A A^+ = A^+ (the latter unless A^+ comes from conjugate gradients); for
+    a SpectralOperator also that `spectral` speaks of the same A.
+
+    shape: [C, H, W] of the images. seed: of images, ids and cotangents.
+    """
+    streams = Streams(seed, IDS)
+    x = 2 * streams.at("check", "x").uniform(shape) - 1
+    faults: list[str] = []
+
+    def run(what: str, check: Callable[[], Iterator[str]]) -> bool:
+        """Adds what the check finds; True when it finds nothing. Whatever the operator raises is a finding."""
+        before = len(faults)
+        try:
+            faults.extend(check())
+        except Exception as error:
+            faults.append(f"{what} fails: {type(error).__name__}: {error}")
+        return len(faults) == before
+
+    try:
+        bound = operator.bind(shape, streams.at("operator"))
+    except Exception as error:
+        return [f"bind(shape={shape}, streams) fails: {type(error).__name__}: {error}"]
+    if not run("forward(x) of float32 images", lambda: _forward(bound, x)):
+        return faults
+    if run("forward(x) of float64 images", lambda: _forward(bound, x.double())):
+        x = x.double()
+    else:
+        faults[-1] += "; let constants follow the images, e.g. self.kernel.to(x)"
+    run("forward(x[:0]), an empty batch,", lambda: _empty(bound, x))
+    run("a row of the batch by itself", lambda: _rows(operator, bound, x, seed))
+    run("the gradient of forward", lambda: _gradient(bound, x, streams))
+    if isinstance(bound, LinearOperator):
+        linear, normal = bound, streams.at("check", "v").normal(tuple(bound(x).shape[1:])).to(x.dtype)
+        if run("linearity", lambda: _linearity(linear, x)):
+            run("adjoint(y)", lambda: _adjoint(linear, x, normal))
+            run("pinv(y)", lambda: _pseudo_inverse(linear, x, normal))
+            if isinstance(linear, SpectralOperator):
+                spectral = linear
+                run("spectral(y, gain)", lambda: _spectral(spectral, normal))
+    return faults
+
+
+def _gap(a: Tensor, b: Tensor) -> float:
+    """||a - b|| / ||b||; infinite when their shapes differ or a value is not finite."""
+    if a.shape != b.shape or not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
+        return float("inf")
+    return float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-20))
+
+
+def _shapes(tensor: Tensor) -> str:
+    return " x ".join(str(n) for n in tensor.shape)
+
+
+def _forward(bound: Operator, x: Tensor) -> Iterator[str]:
+    given = x.clone()
+    y = bound(x)
+    if not torch.equal(x, given):
+        yield "forward changes x in place: work on a copy"
+    elif y.shape[:1] != x.shape[:1]:
+        yield f"forward of {len(x)} images returns {_shapes(y)}: the first dimension must be the batch"
+    elif y.dtype != x.dtype:
+        yield f"forward of {x.dtype} images returns {y.dtype}: keep the images' dtype"
+    elif not torch.isfinite(y).all():
+        yield f"forward returns values that are not finite for images in [-1, 1] ({x.dtype})"
+    elif _gap(bound(x), y) > TOLERANCE:
+        yield "forward is not deterministic: draw random parameters in bind, from its streams, and not in forward"
+
+
+def _empty(bound: Operator, x: Tensor) -> Iterator[str]:
+    y, none = bound(x), bound.rows(slice(0, 0))(x[:0])
+    if none.shape != (0, *y.shape[1:]):
+        yield f"forward of an empty batch returns {_shapes(none)}, not {' x '.join(map(str, (0, *y.shape[1:])))}"
+
+
+def _rows(operator: Operator, bound: Operator, x: Tensor, seed: int) -> Iterator[str]:
+    """The first thing that makes a row depend on what is beside it."""
+    y, shape = bound(x), (x.shape[1], x.shape[2], x.shape[3])
+    other = x.clone()
+    other[1] = -x[1].flip(0, 1, 2)
+    if _gap(bound(other)[[0, 2, 3]], y[[0, 2, 3]]) > TOLERANCE:
+        yield "forward mixes the images of a batch: the result of one image changes with another image beside it"
+        return
+    index = torch.tensor([2, 0, 2])
+    if _gap(bound.rows(index)(x[index]), y[index]) > TOLERANCE:
+        yield (
+            "rows(index) is not the operator of these rows: name the attributes whose first dimension is the batch "
+            "in per_sample"
+        )
+        return
+    if _gap(operator.bind(shape, Streams(seed, IDS).at("operator"))(x), y) > TOLERANCE:
+        yield "bind gives another operator for the same ids: draw random parameters from streams alone"
+        return
+    alone = operator.bind(shape, Streams(seed, [IDS[2], IDS[0]]).at("operator"))
+    if _gap(alone(x[[2, 0]]), y[[2, 0]]) > TOLERANCE:
+        yield "the operator of an id depends on the ids that are bound beside it: draw each row from its own stream"
+    elif _gap(bound(x), y) > TOLERANCE:
+        yield "a second bind changes what the first returned: return self.bound(...) and leave self as it was"
+
+
+def _gradient(bound: Operator, x: Tensor, streams: Streams) -> Iterator[str]:
+    x = x.clone().requires_grad_()
+    y = bound(x)
+    if not y.requires_grad:
+        yield "forward is not differentiable: autograd finds no way from y to x (detach, no_grad, numpy or integers?)"
+        return
+    v = streams.at("check", "v").normal(tuple(y.shape[1:])).to(y.dtype)
+    (gradient,) = torch.autograd.grad(y, x, v)
+    if not torch.isfinite(gradient).all():
+        yield "the gradient of forward is not finite for images in [-1, 1]"
+    elif not gradient.any():
+        yield "the gradient of forward is zero everywhere, which gives solvers no guidance (rounding?)"
+
+
+def _linearity(bound: LinearOperator, x: Tensor) -> Iterator[str]:
+    a, b = x, x.flip(2, 3)
+    gap = _gap(bound(2 * a - 3 * b), 2 * bound(a) - 3 * bound(b))
+    if gap > TOLERANCE:
+        yield (
+            f"forward is not linear: A(2a - 3b) differs from 2 A(a) - 3 A(b) by {gap:.1e}, relative; remove the "
+            "constant or derive from Operator"
+        )
+
+
+def _adjoint(bound: LinearOperator, x: Tensor, v: Tensor) -> Iterator[str]:
+    y, back = bound(x), bound.adjoint(v)
+    if back.shape != x.shape:
+        yield f"adjoint(y) has shape {_shapes(back)}, not that of the images, {_shapes(x)}"
+        return
+    difference = ((y * v).flatten(1).sum(1) - (x * back).flatten(1).sum(1)).abs()
+    scale = y.flatten(1).norm(dim=1) * v.flatten(1).norm(dim=1)
+    gap = float((difference / scale.clamp(min=1e-20)).max())
+    if not gap <= TOLERANCE:
+        yield f"adjoint is not the transpose of forward: <A x, v> and <x, A^T v> differ by {gap:.1e} ||A x|| ||v||"
+
+
+def _pseudo_inverse(bound: LinearOperator, x: Tensor, v: Tensor) -> Iterator[str]:
+    iterative = type(bound).pinv is LinearOperator.pinv
+    tolerance = 2e-2 if iterative else 1e-4
+    y = bound(x)
+    image = bound.pinv(y)
+    if image.shape != x.shape:
+        yield f"pinv(y) has shape {_shapes(image)}, not that of the images, {_shapes(x)}"
+        return
+    gap = _gap(bound(image), y)
+    if gap > tolerance:
+        why = "; conjugate gradients do not converge, define pinv(self, y, rcond)" if iterative else ""
+        yield f"pinv is not a pseudo-inverse: A A^+ A differs from A by {gap:.1e}, relative{why}"
+    gap = 0.0 if iterative else max(_gap(bound.pinv(bound(p)), p) for p in (image, bound.pinv(v)))
+    if gap > tolerance:
+        yield f"pinv is not a pseudo-inverse: A^+ A A^+ differs from A^+ by {gap:.1e}, relative"
+
+
+def _spectral(bound: SpectralOperator, v: Tensor) -> Iterator[str]:
+    def transpose(y: Tensor) -> Tensor:
+        return LinearOperator.adjoint(bound, y)
+
+    row = torch.arange(1.0, len(v) + 1, dtype=v.dtype).view(-1, 1, 1, 1)
+    facts = {
+        "f(s) = s is not A^T y": (bound.spectral(v, lambda s: s), transpose(v)),
+        "f(s) = s^3 is not A^T A A^T y: are the singular values right?": (
+            bound.spectral(v, lambda s: s**3),
+            transpose(bound(transpose(v))),
+        ),
+        "f(s) = 1 / s is not pinv(y)": (bound.spectral(v, lambda s: 1.0 / s), bound.pinv(v)),
+        "f(s) = r s with r [N, 1, 1, 1] is not r A^T y: keep s in four dimensions, the first of which is the row": (
+            bound.spectral(v, lambda s: row * s),
+            row * transpose(v),
+        ),
+    }
+    for sentence, (found, expected) in facts.items():
+        if _gap(found, expected) > TOLERANCE:
+            yield f"spectral(y, f) with {sentence}"

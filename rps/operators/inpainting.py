@@ -1,0 +1,122 @@
+"""Inpainting: some pixels are measured, in all their channels; the others are missing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rps.operators.base import Gain, SpectralOperator
+from rps.randomness import Streams
+
+
+class Mask(SpectralOperator):
+    """y = the measured pixels of x, packed.  x: [N, C, H, W] -> y: [N, C, m].
+
+    A A^T = I: every singular value is 1, and A^+ = A^T writes zeros into the holes. y holds real measurements only, so
+    that a norm of y - A(x) counts nothing else. A subclass says which pixels are measured in `measured_pixels`.
+    """
+
+    per_sample = ("index",)
+    index: Tensor
+    """Measured pixels of each image, row by row through the image, ascending.  int64 [N, m]."""
+
+    def measured_pixels(self, height: int, width: int, streams: Streams) -> Tensor:
+        """The index of every sample.  -> int64 [N, m], ascending."""
+        raise NotImplementedError(f"{type(self).__name__} must define measured_pixels(height, width, streams)")
+
+    def bind(self, shape: tuple[int, int, int], streams: Streams) -> Mask:
+        return self.bound(image_shape=tuple(shape), index=self.measured_pixels(shape[1], shape[2], streams))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2).gather(2, self._expanded_index(x))
+
+    def spectral(self, y: Tensor, gain: Gain) -> Tensor:
+        _, h, w = self._shape()
+        n, c, _ = y.shape
+        image = y.new_zeros(n, c, h * w).scatter(2, self._expanded_index(y), y).view(n, c, h, w)
+        return gain(y.new_ones(1, 1, 1, 1)) * image
+
+    def _expanded_index(self, batch: Tensor) -> Tensor:
+        self._shape()
+        if len(batch) != len(self.index):
+            raise ValueError(
+                f"this {type(self).__name__} is bound to {len(self.index)} images, got {len(batch)}; "
+                "take operator.rows(index) for some of them"
+            )
+        return self.index.to(batch.device).unsqueeze(1).expand(-1, batch.shape[1], -1)
+
+
+class Inpaint(Mask):
+    """Random pixels are measured: exactly round(keep * H * W) of them.
+
+    Args:
+        keep: fraction of the pixels that are measured, in (0, 1].
+        mask: "per_sample" draws a mask for each sample id; "shared" has one for the run, drawn from mask_seed alone.
+        mask_seed: of the shared mask.
+    """
+
+    def __init__(
+        self, keep: float = 0.5, mask: Literal["per_sample", "shared"] = "per_sample", mask_seed: int = 0
+    ) -> None:
+        super().__init__()
+        if not 0 < keep <= 1:
+            raise ValueError(f"keep is the fraction of measured pixels and must be in (0, 1], got {keep}")
+        if mask not in ("per_sample", "shared"):
+            raise ValueError(f"mask must be per_sample or shared, got {mask!r}")
+        self.keep, self.mask, self.mask_seed = keep, mask, mask_seed
+
+    def measured_pixels(self, height: int, width: int, streams: Streams) -> Tensor:
+        count = round(self.keep * height * width)
+        if count == 0:
+            raise ValueError(f"Inpaint(keep={self.keep}) leaves no pixel of a {height} x {width} image; raise keep")
+        per_sample = self.mask == "per_sample"
+        source = streams if per_sample else Streams(self.mask_seed, ["mask"], streams.keys.device)
+        index = source.at("mask").permutation(height * width)[:, :count].sort(dim=1).values
+        return index if per_sample else index.expand(len(streams), -1)
+
+
+class BoxInpaint(Mask):
+    """One box of each image is missing.
+
+    Args:
+        size: height and width of the box in pixels; half of the image's height and width when None.
+        place: "centre", or "random" for a place drawn for each sample id.
+        margin: pixels between the box and the border of the image, at least.
+    """
+
+    def __init__(
+        self, size: int | None = None, place: Literal["centre", "random"] = "centre", margin: int = 0
+    ) -> None:
+        super().__init__()
+        if size is not None and size < 1:
+            raise ValueError(f"size must be >= 1 pixel, got {size}")
+        if place not in ("centre", "random"):
+            raise ValueError(f"place must be centre or random, got {place!r}")
+        if margin < 0:
+            raise ValueError(f"margin must be >= 0 pixels, got {margin}")
+        self.size, self.place, self.margin = size, place, margin
+
+    def measured_pixels(self, height: int, width: int, streams: Streams) -> Tensor:
+        size = (height // 2, width // 2) if self.size is None else (self.size, self.size)
+        room = [whole - part - 2 * self.margin for whole, part in zip((height, width), size, strict=True)]
+        if min(room) < 0 or size == (height, width):
+            raise ValueError(
+                f"a box of {size[0]} x {size[1]} pixels with a margin of {self.margin} does not fit into an image of "
+                f"{height} x {width} with something left to measure; choose a smaller size or margin"
+            )
+        places = torch.tensor([room[0] + 1, room[1] + 1], device=streams.keys.device)
+        if self.place == "random":
+            corner = self.margin + streams.at("box").bits(2) % places
+        else:
+            corner = self.margin + ((places - 1) // 2).expand(len(streams), -1)
+
+        def inside(axis: int, length: int) -> Tensor:
+            offset = torch.arange(length, device=corner.device) - corner[:, axis : axis + 1]
+            return (offset >= 0) & (offset < size[axis])
+
+        missing = inside(0, height).unsqueeze(2) & inside(1, width).unsqueeze(1)
+        # A stable sort puts the measured pixels first and keeps their order.
+        order = torch.argsort(missing.flatten(1).long(), dim=1, stable=True)
+        return order[:, : height * width - size[0] * size[1]]

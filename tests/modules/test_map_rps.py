@@ -1,0 +1,97 @@
+"""The LightningModule: what predict_step takes and returns, in anyone's Trainer."""
+
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from modules import MapRps
+from rps.estimators import MapEstimator
+from rps.operators import Denoise, SuperResolution
+from rps.priors import EmbeddedPrior
+from rps.restoration import Prediction
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return EmbeddedPrior()
+
+
+def module(prior, operator=None, **options):
+    return MapRps(
+        prior,
+        operator or Denoise(),
+        noise_std=0.3,
+        t0=[0, 100],
+        steps=20,
+        estimator=MapEstimator(num_steps=2),
+        **options,
+    )
+
+
+def trainer(**options):
+    return L.Trainer(
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        accelerator="cpu", **options,
+    )  # fmt: skip
+
+
+def loader(*batches):
+    return DataLoader(list(batches), batch_size=None)
+
+
+def test_predict_in_a_users_own_trainer(prior):
+    batch = {"id": ["a", "b"], "image": torch.zeros(2, 1, 32, 32), "failed": [("c", "cannot be read")]}
+    (prediction,) = trainer(inference_mode=False).predict(module(prior), loader(batch))
+    assert isinstance(prediction, Prediction)
+    assert prediction.ids == ["a", "b"] and prediction.failures == {"c": "cannot be read"}
+    assert prediction.reference is batch["image"]
+    assert {k: v.shape for k, v in prediction.restoration.images.items()} == {0: (2, 1, 32, 32), 100: (2, 1, 32, 32)}
+
+
+def test_inference_mode_is_refused_clearly(prior):
+    batch = {"id": ["a"], "image": torch.zeros(1, 1, 32, 32)}
+    with pytest.raises(ValueError, match=r"use Trainer\(inference_mode=False\)"):
+        trainer().predict(module(prior), loader(batch))
+
+
+def test_a_given_measurement_has_no_reference(prior):
+    batch = {"id": ["a"], "measurement": torch.zeros(1, 1, 8, 8)}
+    (prediction,) = trainer(inference_mode=False).predict(module(prior, SuperResolution(4)), loader(batch))
+    assert prediction.reference is None
+    assert prediction.measurement.y.shape == (1, 1, 8, 8)
+    assert prediction.restoration.images[0].shape == (1, 1, 32, 32)
+
+
+def test_a_batch_in_which_nothing_could_be_read(prior):
+    batch = {"id": [], "image": torch.zeros(0, 1, 32, 32), "failed": [("a", "broken"), ("b", "broken")]}
+    (prediction,) = trainer(inference_mode=False).predict(module(prior), loader(batch))
+    assert prediction.ids == [] and len(prediction.failures) == 2
+    assert prediction.restoration.images[100].shape == (0, 1, 32, 32)
+
+
+def test_seed_changes_the_measurement_and_nothing_else_does(prior):
+    batch = {"id": ["a"], "image": torch.zeros(1, 1, 32, 32)}
+    same = [module(prior, seed=0).measure(batch).y for _ in range(2)]
+    assert torch.equal(*same)
+    assert not torch.equal(same[0], module(prior, seed=1).measure(batch).y)
+
+
+@pytest.mark.parametrize(
+    ("batch", "sentence"),
+    [
+        ({"id": ["a"], "image": torch.zeros(1, 3, 32, 32)}, "the data have 3 channels but the prior has 1"),
+        ({"id": ["a"], "image": torch.zeros(1, 1, 64, 64)}, "the data are 64 x 64 but the prior makes 32 x 32"),
+        ({"id": ["a"], "measurement": torch.zeros(1, 1, 5, 5)}, "fit neither the measurement"),
+    ],
+)
+def test_data_that_do_not_fit_the_prior(prior, batch, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        module(prior).measure(batch)
+
+
+def test_bad_arguments_are_told_before_any_data_are_read(prior):
+    with pytest.raises(ValueError, match=r"noise_std must be >= 0 in \[-1, 1\] image units, got -0.1"):
+        MapRps(prior, Denoise(), noise_std=-0.1)
+    with pytest.raises(ValueError, match="t0 must be between 0 and the number of timesteps 1000, got 2000"):
+        MapRps(prior, Denoise(), noise_std=0.1, t0=[2000])

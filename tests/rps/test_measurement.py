@@ -1,0 +1,170 @@
+"""degrade and measured: what a measurement is, and that it is a function of (seed, id)."""
+
+import math
+
+import pytest
+import torch
+
+from rps.measurement import degrade, measured
+from rps.operators import (
+    AnisotropicBlur,
+    BoxInpaint,
+    Denoise,
+    Inpaint,
+    LinearOperator,
+    Operator,
+    SeparableBlur,
+    SuperResolution,
+)
+
+SHAPE = (3, 16, 16)
+IDS = [f"s{i}" for i in range(16)]
+
+
+class Kernel(LinearOperator):
+    """A user's blur that holds its kernel in float32, and blurs by a convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = torch.arange(9.0).view(1, 1, 3, 3) / 36
+
+    def forward(self, x):
+        return torch.nn.functional.conv2d(x.flatten(0, 1).unsqueeze(1), self.kernel).unflatten(0, x.shape[:2])
+
+
+class RandomGain(Operator):
+    """A user's nonlinear operator with one random number for each sample."""
+
+    per_sample = ("gain",)
+
+    def bind(self, shape, streams):
+        return self.bound(gain=streams.uniform((1, 1, 1)))
+
+    def forward(self, x):
+        return (self.gain.to(x) * x).tanh()
+
+
+OPERATORS = {
+    "denoise": Denoise(),
+    "sr": SuperResolution(4),
+    "inpaint": Inpaint(0.3),
+    "inpaint shared": Inpaint(0.3, mask="shared"),
+    "box": BoxInpaint(),
+    "box random": BoxInpaint(5, "random", margin=2),
+    "aniso": AnisotropicBlur(),
+    "separable": SeparableBlur([0.2, 0.5, 0.3], [1.0], "zeros"),
+    "user linear": Kernel(),
+    "user nonlinear": RandomGain(),
+}
+
+
+def images(n=16, dtype=torch.float32):
+    return torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=dtype) * 2 - 1
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_same_id_same_bits_in_any_batch(name):
+    x, operator = images(), OPERATORS[name]
+    whole = degrade(x, operator, 0.2, IDS, seed=3)
+    assert whole.y.dtype == torch.float32 and len(whole) == 16
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
+    shuffled = degrade(x[order], operator, 0.2, [IDS[i] for i in order], seed=3)
+    assert torch.equal(shuffled.y, whole.y[order])
+    for row in (0, 5, 15):
+        alone = degrade(x[row : row + 1], operator, 0.2, IDS[row : row + 1], seed=3)
+        assert torch.equal(alone.y[0], whole.y[row])
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_rows_are_measurements_of_their_own(name):
+    x = images()
+    whole = degrade(x, OPERATORS[name], 0.2, IDS)
+    index = torch.tensor([7, 2, 7])
+    part = whole.rows(index)
+    assert torch.equal(part.y, whole.y[index]) and len(part) == 3
+    torch.testing.assert_close(part.residual(x[index]), whole.residual(x)[index])
+    norm = ((whole.y - whole.operator(x)) ** 2).flatten(1).sum(1).sqrt()
+    torch.testing.assert_close(part.residual_norm(x[index]), norm[index])
+    assert torch.equal(part.streams.normal((3,)), whole.streams.normal((3,))[index])
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_empty_batch(name):
+    some, none = degrade(images(2), OPERATORS[name], 0.2), degrade(images(0), OPERATORS[name], 0.2, [])
+    assert none.y.shape == (0, *some.y.shape[1:])
+    assert none.residual_norm(images(0)).shape == (0,)
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATORS if not name.startswith("user")])
+def test_preview_is_an_image_near_the_original(name):
+    x = torch.full((2, *SHAPE), 0.5)
+    preview = degrade(x, OPERATORS[name], 0.0).preview()
+    assert preview.shape == x.shape
+    if name not in ("inpaint", "inpaint shared", "box", "box random"):
+        torch.testing.assert_close(preview, x, atol=0.1, rtol=0)
+
+
+def test_noise_has_its_standard_deviation():
+    """std of y - A(x) within 4 standard errors, in the units of the images."""
+    x = torch.zeros(64, *SHAPE)
+    noise = degrade(x, Denoise(), 0.3).y
+    assert abs(noise.std() - 0.3) < 4 * 0.3 / math.sqrt(2 * noise.numel())
+    assert abs(noise.mean()) < 4 * 0.3 / math.sqrt(noise.numel())
+    assert not degrade(x, Denoise(), 0).y.any()
+
+
+def test_seed_and_id_decide_mask_and_noise_independently_of_each_other():
+    x = images(1)
+    one = degrade(x, Inpaint(), 0.2, ["a"])
+    other_id, other_seed = degrade(x, Inpaint(), 0.2, ["b"]), degrade(x, Inpaint(), 0.2, ["a"], seed=1)
+    assert not torch.equal(one.operator.index, other_id.operator.index)
+    assert not torch.equal(one.operator.index, other_seed.operator.index)
+    noisier = degrade(x, Inpaint(), 0.4, ["a"])
+    torch.testing.assert_close(noisier.residual(x), 2 * one.residual(x))
+
+
+def test_operator_stays_as_it_was():
+    operator = Inpaint()
+    before = dict(vars(operator))
+    degrade(images(4), operator, 0.1)
+    assert vars(operator) == before
+
+
+def test_double_images_make_double_measurements():
+    assert degrade(images(2, torch.float64), SuperResolution(), 0.1).y.dtype == torch.float64
+
+
+def test_measured_takes_the_measurement_itself():
+    pictures = images(2)[:, :, :4, :4]
+    measurement = measured(pictures, SuperResolution(4), 0.1, SHAPE, ["a", "b"])
+    assert torch.equal(measurement.y, pictures)
+    assert measurement.preview().shape == (2, *SHAPE) and measurement.image_shape == SHAPE
+
+
+@pytest.mark.parametrize("name", ["inpaint", "box random", "sr"])
+def test_measured_takes_a_picture_that_agrees_with_the_measurement(name):
+    """The very mask that degrade draws for this (seed, id), and no noise on top."""
+    x = images(3)
+    measurement = measured(x, OPERATORS[name], 0.1, SHAPE, IDS[:3], seed=2)
+    assert torch.equal(measurement.y, degrade(x, OPERATORS[name], 0.0, IDS[:3], seed=2).y)
+
+
+def test_measured_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r"\(3, 5, 5\) fit neither the measurement \(3, 4, 4\) nor the image"):
+        measured(torch.zeros(1, 3, 5, 5), SuperResolution(4), 0.1, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((images(1), Denoise(), -0.1), r"noise_std must be >= 0 in \[-1, 1\] image units, got -0.1"),
+        ((images(1), Denoise(), float("nan")), "noise_std must be >= 0"),
+        ((images(1)[0], Denoise(), 0.1), r"images must be \[N, C, H, W\]"),
+        ((images(1).to(torch.uint8), Denoise(), 0.1), "images must be floating point"),
+        ((images(2), Denoise(), 0.1, ["a"]), "2 images need as many ids, got 1"),
+        ((images(2), SuperResolution(5), 0.1), "divisible by 5, got 16 x 16"),
+    ],
+)
+def test_bad_input(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        degrade(*arguments)
