@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import lightning as L
 import torch
@@ -32,14 +33,14 @@ class Batch(TypedDict, total=False):
 class SampleBatches(IterableDataset[Batch]):
     """Batches of those samples of a stream that are this process's and this worker's.
 
-    The sample at position p belongs to process p mod (number of processes); the workers of a process take its batches in
-    turn. So every sample is read exactly once for any number of processes and workers, also when there are fewer samples
-    than processes, and the batches are the same with any number of workers. Pictures of different shapes never share a
-    batch.
+    The sample at position p belongs to process p mod (number of processes); the workers of a process take its batches
+    in turn. So every sample is read exactly once for any number of processes and workers, also when there are fewer
+    samples than processes, and the batches are the same with any number of workers. Pictures of different shapes never
+    share a batch.
 
     Args:
         samples: the same samples in the same order in every process; iterated once per epoch and worker.
-        batch_size: samples of one batch, failures not counted.
+        batch_size: samples of one batch, those included that cannot be read.
         key: "image" or "measurement".
         process: (rank, number of processes); None asks torch.distributed.
     """
@@ -60,32 +61,30 @@ class SampleBatches(IterableDataset[Batch]):
         rank, world = self.process or _distributed()
         worker = get_worker_info()
         index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        waiting: dict[tuple[int, ...], list[tuple[str, Tensor]]] = {}
+        mine = islice(self.samples, rank, None, world)
+        for number in itertools.count():
+            block = list(islice(mine, self.batch_size))
+            if not block:
+                return
+            if number % workers == index:
+                yield from self._read(block)
+
+    def _read(self, block: list[Sample]) -> Iterator[Batch]:
+        """One batch, or more where shapes differ; the first of them holds the failures."""
+        alike: dict[tuple[int, ...], list[tuple[str, Tensor]]] = {}
         failed: list[tuple[str, str]] = []
-        for count, (name, read) in enumerate(islice(self.samples, rank, None, world)):
-            if count // self.batch_size % workers != index:
-                continue
+        for name, read in block:
             try:
                 picture = read()
             except Exception as error:  # decoders raise nearly every kind; one picture must not end the run
                 failed.append((name, _reason(error)))
-                continue
-            alike = waiting.setdefault(tuple(picture.shape), [])
-            alike.append((name, picture))
-            if len(alike) == self.batch_size:
-                yield self._collate(waiting.pop(tuple(picture.shape)), failed)
-                failed = []
-        for alike in waiting.values():
-            yield self._collate(alike, failed)
+            else:
+                alike.setdefault(tuple(picture.shape), []).append((name, picture))
+        for pictures in alike.values() or [[]]:
+            names = [name for name, _ in pictures]
+            stacked = torch.stack([picture for _, picture in pictures]) if pictures else torch.zeros(0, 1, 1, 1)
+            yield {"id": names, self.key: stacked, "failed": failed}  # type: ignore[misc]
             failed = []
-        if failed:
-            yield self._collate([], failed)
-
-    def _collate(self, pictures: list[tuple[str, Tensor]], failed: list[tuple[str, str]]) -> Batch:
-        stacked = torch.stack([picture for _, picture in pictures]) if pictures else torch.zeros(0, 1, 1, 1)
-        batch: Batch = {"id": [name for name, _ in pictures], "failed": failed}
-        batch[self.key] = stacked  # type: ignore[literal-required]
-        return batch
 
 
 class SampleDataModule(L.LightningDataModule):
@@ -142,6 +141,7 @@ class SampleDataModule(L.LightningDataModule):
         return DataLoader(
             SampleBatches(samples, self.batch_size, self.key, process),
             batch_size=None,  # the dataset makes the batches
+            collate_fn=_as_it_is,
             num_workers=self.num_workers,
             worker_init_fn=_leave_interrupts_to_the_main_process,
         )
@@ -159,6 +159,10 @@ class _Window:
 
     def __iter__(self) -> Iterator[Sample]:
         return islice(iter(self.samples), self.window.start, self.window.stop)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _distributed() -> tuple[int, int]:

@@ -16,8 +16,8 @@ class ImageFolder(SampleDataModule):
     """The pictures of a folder and its subfolders, in the order of their names.
 
     Clean pictures (a benchmark) are cropped to the centre and reduced to what the prior makes, antialiased, and then
-    degraded. Degraded pictures (a restoration) are measurements: nothing is done to them but the choice of channels. The
-    kinds of pictures that are understood: see datamodules.pictures.read_picture.
+    degraded. Degraded pictures (a restoration) are measurements: nothing is done to them but the choice of channels.
+    The kinds of pictures that are understood: see datamodules.pictures.read_picture.
 
     Hidden files are left out. A link to a picture is read under the link's name, wherever it points; linked folders are
     not entered.
@@ -67,7 +67,7 @@ class ImageFolder(SampleDataModule):
         paths = _pictures(folder)
         if not paths:
             raise ValueError(
-                f"folder {self.folder!r} holds no image files ({', '.join(SUFFIXES)}); give a folder with pictures in it"
+                f"folder {self.folder!r} holds no image files ({', '.join(SUFFIXES)}); give a folder with pictures"
             )
         size = None if self.degraded else (self.size, self.size) if self.size else self._prior_shape()[1:]
         channels = self.channels or self._prior_shape()[0]

@@ -20,8 +20,8 @@ def read_picture(source: Path | IO[bytes], channels: int, size: tuple[int, int] 
     """The picture, upright, as [C, H, W] in [-1, 1]; with a size (height, width), centre-cropped and resized to it.
 
     Grey, RGB, palette, CMYK, 16-bit grey and transparent pictures (shown on white) are understood; of an animation, the
-    first frame. The crop is the largest centred one of the wanted proportions; it is reduced by Pillow's Lanczos filter,
-    which is antialiased and, for 8-bit pictures, integer arithmetic: the same bits on every machine.
+    first frame. The crop is the largest centred one of the wanted proportions; it is reduced by Pillow's Lanczos
+    filter, which is antialiased and, for 8-bit pictures, integer arithmetic: the same bits on every machine.
 
     channels: 1 (grey; colours by ITU-R 601 luma) or 3 (RGB; grey is repeated).
     Errors: ValueError when the picture is smaller than size (it is never enlarged), or not a picture.
@@ -50,10 +50,10 @@ def _colours(picture: Any, channels: int) -> Any:
     if picture.mode.startswith("I"):  # I;16 and its kin; some readers say I for the same
         values = np.asarray(picture, dtype=np.float32)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError("cannot be read: it has more than 16 bits per value, and how bright white is, is not known")
+            raise ValueError("cannot be read: it has more than 16 bits per value, and no known white")
         return Image.fromarray(values / 257)
     if picture.mode == "F":
-        raise ValueError("cannot be read: it has floating-point values, and how bright white is, is not known")
+        raise ValueError("cannot be read: it has floating-point values, and no known white")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

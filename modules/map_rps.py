@@ -31,8 +31,8 @@ class MapRps(SolverModule):
         operator: Operator,
         noise_std: float,
         t0: list[int] = [0, 100, 300],  # noqa: B006 - read, never changed
-        estimator: Estimator = MapEstimator(),
-        sampler: Sampler = Dps(),
+        estimator: Estimator = MapEstimator(),  # noqa: B008 - without state; its source is what --print_config shows
+        sampler: Sampler = Dps(),  # noqa: B008
         steps: int | None = None,
         micro_batch: int | None = None,
         seed: int = 0,

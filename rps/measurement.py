@@ -29,7 +29,7 @@ class Measurement:
     def __len__(self) -> int:
         return len(self.y)
 
-    def rows(self, index: Tensor) -> Measurement:
+    def rows(self, index: Tensor | slice) -> Measurement:
         """The measurement of some rows of the batch (a row may be taken more than once)."""
         return replace(self, y=self.y[index], operator=self.operator.rows(index), streams=self.streams[index])
 
@@ -55,6 +55,9 @@ def degrade(
     The measurement of a sample is the same bit for bit in whatever batch it stands.
     """
     ids, image_shape = _check(images, noise_std, ids)
+    if not ids:
+        # The shape of y from one image: not every operator takes an empty batch (an FFT does not).
+        return degrade(images.new_zeros(1, *image_shape), operator, noise_std, [""], seed).rows(slice(0, 0))
     streams = Streams(seed, ids, images.device)
     bound = operator.bind(image_shape, streams.at("operator"))
     y = _apply(bound, images)
@@ -76,20 +79,21 @@ def measured(
     is not a picture (the kept pixels of a mask), a picture that agrees with it: then y = A(pictures).
     """
     ids, _ = _check(pictures, noise_std, ids)
+    image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)
     bound = operator.bind(image_shape, streams.at("operator"))
     with torch.no_grad():
         y_shape = tuple(bound(pictures.new_zeros(len(pictures), *image_shape)).shape[1:])
         if tuple(pictures.shape[1:]) == y_shape:
             y = pictures
-        elif tuple(pictures.shape[1:]) == tuple(image_shape):
+        elif tuple(pictures.shape[1:]) == image_shape:
             y = _apply(bound, pictures)
         else:
             raise ValueError(
                 f"degraded pictures of shape {tuple(pictures.shape[1:])} fit neither the measurement {y_shape} nor the "
-                f"image {tuple(image_shape)} of {type(operator).__name__}; give pictures of one of these shapes"
+                f"image {image_shape} of {type(operator).__name__}; give pictures of one of these shapes"
             )
-    return Measurement(y, bound, noise_std, tuple(image_shape), streams)
+    return Measurement(y, bound, noise_std, image_shape, streams)
 
 
 @torch.no_grad()

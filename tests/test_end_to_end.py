@@ -1,4 +1,4 @@
-"""`rps predict` on the embedded default, as a user runs it: results, invariance, failures, own pictures and operators."""
+"""`rps predict` on the embedded default, as a user runs it: results, invariance, failures, own pictures, operators."""
 
 import json
 import os

@@ -73,9 +73,7 @@ class SeparableBlur(SpectralOperator):
 
     axes: tuple[Axis, Axis]
 
-    def __init__(
-        self, vertical: Sequence[float], horizontal: Sequence[float], padding: Padding = "reflect"
-    ) -> None:
+    def __init__(self, vertical: Sequence[float], horizontal: Sequence[float], padding: Padding = "reflect") -> None:
         super().__init__()
         for name, taps in (("vertical", vertical), ("horizontal", horizontal)):
             if len(taps) % 2 == 0:

@@ -86,9 +86,7 @@ class BoxInpaint(Mask):
         margin: pixels between the box and the border of the image, at least.
     """
 
-    def __init__(
-        self, size: int | None = None, place: Literal["centre", "random"] = "centre", margin: int = 0
-    ) -> None:
+    def __init__(self, size: int | None = None, place: Literal["centre", "random"] = "centre", margin: int = 0) -> None:
         super().__init__()
         if size is not None and size < 1:
             raise ValueError(f"size must be >= 1 pixel, got {size}")

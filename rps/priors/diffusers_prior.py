@@ -67,7 +67,8 @@ class DiffusersPrior(Prior):
 
     def denoise(self, x: Tensor, t: Tensor) -> Denoised:
         """E[x_0 | x_t] by Tweedie's formula from the network's prediction.  x: [N, C, H, W], t: [N]."""
-        output = self.unet(x.to(self.unet.dtype), t).sample.to(x.dtype)
+        unet: Any = self.unet
+        output = unet(x.to(unet.dtype), t).sample.to(x.dtype)
         channels = self.sample_shape[0]
         prediction, fraction = output[:, :channels], None
         if output.shape[1] == 2 * channels:

@@ -46,7 +46,7 @@ class MapRps(Traversal):
         steps: int | None = None,
         micro_batch: int | None = None,
     ) -> None:
-        self.levels = [int(level) for level in t0]
+        self.levels: list[int] = [int(level) for level in t0]
         if not self.levels or len(set(self.levels)) != len(self.levels):
             raise ValueError(f"t0 must be a list of different levels, got {list(t0)}")
         if micro_batch is not None and micro_batch < 1:

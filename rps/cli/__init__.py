@@ -1,0 +1,59 @@
+"""The command `rps`. Nothing heavy is imported before it is known that there is something to run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rps import __version__
+
+HELP = """\
+usage: rps predict --config NAME_OR_FILE --output DIR [options]
+       rps --version | --help
+
+Restores images with a diffusion prior, along the distortion-perception curve.
+
+  rps predict --config demo --output runs/demo
+  rps predict --config demo --config embedded/inpaint --output runs/inpaint --data.limit 8 --seed 1
+  rps predict --config demo --data.folder my_photos --output runs/photos
+
+options:
+  --config FILE     a YAML file, or the name of a packaged one (demo, embedded/sr4, ...); several are merged in the
+                    order given, the last one wins, and values given as flags win over all of them
+  --output DIR      where the run is written (trainer.default_root_dir)
+  --overwrite       remove an earlier run from DIR first; without it, a DIR that is not empty is refused
+  --seed N          of every random number (model.seed); default 0
+  --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements
+  --print_config    print every value that can be set, and stop
+  --model.KEY, --data.KEY, --trainer.KEY VALUE
+                    any value of the model, the data, the Lightning Trainer: --model.t0 '[0,50,100]',
+                    --data.batch_size 4, --trainer.devices 2, --model.operator my_module.MyOperator,
+                    --trainer.callbacks+=my_module.MyCallback
+  --model.help CLASS, --data.help CLASS
+                    what a class takes, e.g. --model.help MapRps
+
+exit codes: 0 all done; 2 bad input; 3 done, but some samples failed; 130 interrupted; 1 a bug.
+RPS_DEBUG=1 in the environment shows where an error happened.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.  argv: the arguments after `rps`; None takes those of the process.  -> the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help") or (command == "predict" and {"-h", "--help"} & set(arguments)):
+        print(HELP, end="")
+        return 0
+    if command == "--version":
+        print(f"rps {__version__}")
+        return 0
+    if command != "predict":
+        print(f"rps: error: {command!r} is not a command; try rps predict, or rps --help", file=sys.stderr)
+        return 2
+    try:
+        from rps.cli.predict import predict
+
+        return predict(arguments[1:])
+    except KeyboardInterrupt:
+        print("rps: interrupted before the run began; nothing was written", file=sys.stderr)
+        return 130

@@ -1,0 +1,143 @@
+"""From what the user typed to what LightningCLI parses."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rps.cli.errors import InputError, did_you_mean, one_line, parameters
+
+SECTIONS = ("model", "data", "trainer")
+
+
+@dataclass
+class Arguments:
+    """The command line of `rps predict`, sorted.
+
+    configs: files that exist. own_pictures: --data.folder was given and has replaced the configured data.
+    rest: everything that LightningCLI understands.
+    """
+
+    configs: list[Path] = field(default_factory=list)
+    output: str | None = None
+    seed: str | None = None
+    overwrite: bool = False
+    own_pictures: bool = False
+    rest: list[str] = field(default_factory=list)
+
+    def for_lightning(self) -> list[str]:
+        """Files first, so that a value given as a flag wins wherever it stands; --seed and --output are short names."""
+        argv = [part for path in self.configs for part in ("--config", str(path))]
+        if self.own_pictures:
+            argv += ["--data", "datamodules.ImageFolder"]
+        argv += self.rest
+        if self.seed is not None:
+            argv += ["--model.init_args.seed", self.seed]
+        if self.output is not None:
+            argv += ["--trainer.default_root_dir", self.output]
+        return argv
+
+
+def read(argv: Sequence[str]) -> Arguments:
+    """Sorts the arguments and checks the files.  Errors: InputError."""
+    arguments = Arguments()
+    names: list[str] = []
+    waiting = list(argv)
+    while waiting:
+        option, equals, value = waiting.pop(0).partition("=")
+        if option == "--overwrite" and not equals:
+            arguments.overwrite = True
+        elif option in ("-c", "--config", "--output", "--seed"):
+            if not equals:
+                if not waiting or waiting[0].startswith("--"):
+                    raise InputError(f"{option} needs a value after it (see rps --help)")
+                value = waiting.pop(0)
+            if option in ("-c", "--config"):
+                names.append(value)
+            else:
+                setattr(arguments, option[2:], value)
+        else:
+            arguments.rest.append(option + equals + value)
+    arguments.configs = [find_config(name) for name in names]
+    contents = [load_config(path) for path in arguments.configs]
+    arguments.own_pictures = _wants_own_pictures(arguments.rest, contents)
+    return arguments
+
+
+def packaged_configs() -> dict[str, Path]:
+    """The configs that are installed with the package, by name: "demo", "embedded/sr4", ..."""
+    import configs
+
+    root = Path(configs.__file__).parent
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+
+
+def find_config(name: str) -> Path:
+    """The file of this name in the working directory, or else the packaged config.  Errors: InputError."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    packaged = packaged_configs()
+    wanted = name.removesuffix(".yaml")
+    if wanted in packaged:
+        return packaged[wanted]
+    hint = did_you_mean(wanted, packaged) or f"the packaged ones are {', '.join(packaged)}"
+    raise InputError(f"--config {name}: there is no such file, and no packaged config of that name; {hint}")
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """The content of a YAML file, of which the sections are checked.  Errors: InputError."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"config {path} is not valid YAML{where}: {one_line(error.problem or error)}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"config {path} is not valid YAML: {one_line(error)}") from error
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"config {path} must hold sections {', '.join(SECTIONS)}, got {type(content).__name__}")
+    # jsonargparse passes over sections that it does not know.
+    for key in content:
+        if key not in SECTIONS:
+            hint = {"seed": "the seed is model.init_args.seed", "output": "the output is trainer.default_root_dir"}.get(
+                str(key), did_you_mean(str(key), SECTIONS) or f"the sections are {', '.join(SECTIONS)}"
+            )
+            raise InputError(f"config {path}: {key!r} is not a section; {hint}")
+    return content
+
+
+def _wants_own_pictures(rest: list[str], contents: list[dict[str, Any]]) -> bool:
+    """Is --data.folder given without --data, to configs whose data has no folder?"""
+    options = {argument.partition("=")[0] for argument in rest}
+    if not options & {"--data.folder", "--data.init_args.folder"} or options & {"--data", "--data.class_path"}:
+        return False
+    class_paths = [_class_path(content.get("data")) for content in contents]
+    named = [class_path for class_path in class_paths if class_path]
+    return not named or not _takes_folder(named[-1])
+
+
+def _class_path(section: Any) -> str | None:
+    """Of the two ways in which YAML can name a class."""
+    return section if isinstance(section, str) else section.get("class_path") if isinstance(section, dict) else None
+
+
+def _takes_folder(class_path: str) -> bool:
+    from lightning import LightningDataModule
+
+    import datamodules
+
+    if "." in class_path:
+        return "folder" in parameters(class_path)
+    known = {c.__name__: c for c in _subclasses(LightningDataModule)} | vars(datamodules)
+    return class_path not in known or "folder" in inspect.signature(known[class_path]).parameters
+
+
+def _subclasses(base: type) -> list[type]:
+    children: list[type] = base.__subclasses__()
+    return [c for child in children for c in (child, *_subclasses(child))]

@@ -1,0 +1,186 @@
+"""Which errors are the user's to mend, and how they are told: one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import linecache
+import re
+import sysconfig
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Any
+
+OURS = ("rps", "modules", "datamodules", "configs")
+
+
+class InputError(ValueError):
+    """Something that the user gave is wrong; the text says what was given, what was expected and what to do."""
+
+
+def one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "did you mean X?", or nothing when no known name is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def is_bad_input(error: BaseException, started: bool) -> bool:
+    """Is this the user's to mend, rather than a bug?
+
+    Yes: InputError; whatever the operating system or a download refuses (OSError); Lightning's misconfigurations;
+    memory that does not suffice; what our own or the user's code raises with a raise statement of its own; and, until
+    the first batch has started, a ValueError or ImportError from anywhere, since until then all is made of what the
+    user gave.
+    """
+    if isinstance(error, InputError | OSError | SyntaxError):
+        return True
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from torch import OutOfMemoryError
+
+    if isinstance(error, MisconfigurationException | OutOfMemoryError):
+        return True
+    if isinstance(error, ValueError | ImportError) and not started:
+        return True
+    return isinstance(error, ValueError | TypeError | RuntimeError | ImportError) and _raised_on_purpose(error)
+
+
+def sentence(error: BaseException) -> str:
+    """What is wrong, in one line."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for a word
+        return "the device has too little memory for these batches; lower --data.batch_size or --model.micro_batch"
+    if isinstance(error, ModuleNotFoundError) and not _raised_on_purpose(error):
+        return f"the package {error.name!r} is needed for this and is not installed; pip install it"
+    return one_line(error) or type(error).__name__
+
+
+def root_of(error: BaseException) -> BaseException:
+    """The error of a constructor, without the reports that jsonargparse has wrapped around it."""
+    wrappers = ("Does not validate", "- Expected", "Problem with")
+    while error.__cause__ is not None and str(error).lstrip().startswith(wrappers):
+        error = error.__cause__
+    return error
+
+
+def parser_sentence(error: BaseException, options: Iterable[str]) -> str:
+    """What jsonargparse found wrong, in one line.
+
+    Its messages are trees with one branch per possible type. Every node is raised from the first of its branches, so
+    the chain of causes leads to the one that matters; on the way lie the keys and the class.
+
+    options: the flags that the parser knows.
+    """
+    keys: list[str] = []
+    class_path = ""
+    expected = ""
+    leaf = str(error)
+    for node in _causes(error):
+        leaf = str(node).strip()
+        if match := re.match(r'Parser key "([^"]+)"', leaf):
+            keys += [match[1]] if keys[-1:] != [match[1]] else []
+        elif match := re.match(r"Problem with given class_path '([^']+)'", leaf):
+            class_path = match[1]
+        elif match := re.match(r"Does not validate against any of the Union subtypes\nSubtypes: \[(.*)\]", leaf):
+            expected = match[1]
+    given = re.findall(r"Given value: (.*)$", str(error))
+    return _leaf_sentence(leaf, ".".join(keys), class_path, expected, given[-1] if given else "", options)
+
+
+def _leaf_sentence(leaf: str, key: str, class_path: str, union: str, given: str, options: Iterable[str]) -> str:
+    """The sentence for one kind of complaint.  key: where, e.g. "model.operator"; class_path: of what is there."""
+    if match := re.match(r"Option '(.+?)' is not accepted", leaf):
+        known = parameters(class_path)
+        hint = did_you_mean(match[1], known) or f"it takes {', '.join(known) or 'nothing'}"
+        return f"{key}.{match[1]} is not an option of {class_path}; {hint}"
+    if match := re.match(r"Group '(.+?)' does not accept option '(.+?)'", leaf):
+        return f"{match[1]}.{match[2]} is not an option; {_near_option(f'--{match[1]}.{match[2]}', options)}"
+    if match := re.match(r"unrecognized arguments: (\S+)", leaf):
+        option = match[1].partition("=")[0]
+        if not option.startswith("-"):
+            return f"{option!r} is not understood; values are given as --name value (see rps --help)"
+        return f"{option} is not an option; {_near_option(option, options)}"
+    if match := re.match(r"the following arguments are required: (.+)", leaf):
+        if class_path:
+            return f"{class_path} needs a value for {key}.{match[1]}"
+        missing = match[1].replace(", ", " and no ")
+        return f"there is no {missing}; give a --config that says what to run, e.g. --config demo"
+    if match := re.match(r"Expected a (.+?)(?:\. Got value: (.*))?$", leaf.splitlines()[0]):
+        if match[1].startswith("dot import path"):
+            name = match[1].rpartition(": ")[2]
+            hint = did_you_mean(name, _class_names()) or "give a dotted path, e.g. my_module.MyClass"
+            return f"{key}: there is no class {name!r}; {hint}"
+        wanted = _types(union if union and "class_path" not in given else match[1])
+        return f"{key} must be {wanted}, got {match[2] or given!r}"
+    if leaf.startswith("Import path does not correspond to a subclass of"):
+        return f"{key} must be a {leaf.split()[-1]}, but {given} is not one"
+    if class_path:
+        module = class_path.rpartition(".")[0]
+        hint = did_you_mean(class_path.rpartition(".")[2], _names_in(module))
+        return f"{key}: cannot use {class_path!r}: {one_line(leaf)}" + (f"; {hint}" if hint else "")
+    return f"{key}: {one_line(leaf)}" if key else one_line(leaf)
+
+
+def parameters(class_path: str) -> list[str]:
+    """What a class or function takes, by its dotted path; nothing when it cannot be found."""
+    module, _, name = class_path.rpartition(".")
+    try:
+        return [p for p in inspect.signature(getattr(_import(module), name)).parameters if p not in ("args", "kwargs")]
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return []
+
+
+def _import(path: str) -> Any:
+    """A module, or a class inside one."""
+    try:
+        return import_module(path)
+    except ImportError:
+        module, _, name = path.rpartition(".")
+        return getattr(import_module(module), name) if module else None
+
+
+def _names_in(path: str) -> list[str]:
+    try:
+        return dir(_import(path)) if path else []
+    except (ImportError, AttributeError):
+        return []
+
+
+def _class_names() -> list[str]:
+    rooms = ("modules", "datamodules", "rps.operators", "rps.priors", "rps.estimators", "rps.samplers", "rps.callbacks")
+    return [name for room in rooms for name in _names_in(room) if name[:1].isupper()]
+
+
+def _near_option(option: str, options: Iterable[str]) -> str:
+    return did_you_mean(option, options) or "see rps --help, or --print_config for every value"
+
+
+def _types(text: str) -> str:
+    """Names of types for people: "<class 'int'>, <class 'NoneType'>" -> "int or null"."""
+    text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).replace("typing.", "").replace("NoneType", "null")
+    text = re.sub(r"Literal\[([^\]]*)\]", r"\1", text)
+    return text.replace(", null", " or null")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _raised_on_purpose(error: BaseException) -> bool:
+    """Was it raised by a raise statement, in our own code or in the user's?"""
+    traceback = error.__traceback__
+    if traceback is None:
+        return False
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    frame = traceback.tb_frame
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    paths = sysconfig.get_paths()
+    libraries = tuple({paths[k] for k in ("purelib", "platlib", "stdlib", "platstdlib")})
+    foreign = frame.f_code.co_filename.startswith(libraries) and package not in OURS
+    statement = linecache.getline(frame.f_code.co_filename, traceback.tb_lineno).strip()
+    return statement.startswith("raise") and not foreign

@@ -1,0 +1,135 @@
+"""A model, data and callbacks that cost nothing, for the tests of the command."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import lightning as L
+import torch
+
+from datamodules import SampleDataModule
+
+
+class Op:
+    """An operator."""
+
+
+class Blur(Op):
+    def __init__(self, width: int = 3, factor: float | None = None):
+        self.width = width
+
+
+class FakeModel(L.LightningModule):
+    """Returns what it is given.
+
+    Args:
+        trouble: what predict_step does: "" or "raise", "bug", "memory", "library", "interrupt", "slow", "fail on 1".
+    """
+
+    def __init__(
+        self,
+        noise_std: float,
+        operator: Op,
+        t0: list[int] = [0, 100],
+        trouble: str = "",
+        seed: int = 0,  # noqa: B006
+    ):
+        super().__init__()
+        if noise_std < 0:
+            raise ValueError(f"noise_std must be >= 0, got {noise_std}")
+        if trouble == "bug in constructor":
+            {}["nothing"]
+        self.prior = SimpleNamespace(image_shape=(1, 4, 4))
+        self.noise_std, self.operator, self.t0, self.trouble, self.seed = noise_std, operator, t0, trouble, seed
+
+    def predict_step(self, batch, batch_idx):
+        if self.trouble == "raise" or self.trouble == f"fail on {self.global_rank}":
+            raise ValueError("the data have 3 channels\nbut the prior has 1")
+        if self.trouble == "bug":
+            int("x")
+        if self.trouble == "library":
+            torch.zeros(2) + torch.zeros(3)
+        if self.trouble == "memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate everything")
+        if self.trouble in ("SIGINT", "SIGTERM") and batch_idx == 1:
+            os.kill(os.getpid(), getattr(signal, self.trouble))
+            time.sleep(20)
+        return SimpleNamespace(ids=batch["id"], failures=dict(batch["failed"]), seed=self.seed, image=batch["image"])
+
+
+class NoSeed(L.LightningModule):
+    def predict_step(self, batch, batch_idx):
+        return batch
+
+
+class Dots(SampleDataModule):
+    """Pictures of one grey each; those named in bad cannot be read."""
+
+    def __init__(
+        self,
+        limit: int | None = 4,
+        batch_size: int = 2,
+        num_workers: int = 0,
+        skip: int = 0,
+        bad: list[int] = [],  # noqa: B006
+    ):
+        super().__init__(batch_size, num_workers, limit, skip)
+        self.bad = bad
+
+    def samples(self):
+        return [(str(i), Dot(i, i in self.bad)) for i in range(10)]
+
+    def total(self):
+        return 10
+
+
+class Dot:
+    def __init__(self, value: int, bad: bool):
+        self.value, self.bad = value, bad
+
+    def __call__(self):
+        if self.bad:
+            raise OSError("rotten")
+        return torch.full((1, 4, 4), self.value / 10)
+
+
+class Recorder(L.Callback):
+    """What the real MetricRecorder does, in little: one file per sample, then metrics.json and table.md by rank 0."""
+
+    def __init__(self, output: str | None = None):
+        self.output = output
+
+    def on_predict_start(self, trainer, pl_module):
+        self.folder = Path(self.output or trainer.default_root_dir)
+        (self.folder / "records").mkdir(parents=True, exist_ok=True)
+
+    def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+        for name in outputs.ids:
+            text = json.dumps({"seed": outputs.seed, "rank": trainer.global_rank, "noise_std": pl_module.noise_std})
+            (self.folder / "records" / f"{name}.json").write_text(text)
+        for name, reason in outputs.failures.items():
+            (self.folder / "records" / f"{name}.failed").write_text(reason)
+
+    def merge(self, trainer):
+        if trainer.is_global_zero:
+            n, failed = (len(list((self.folder / "records").glob(f"*.{kind}"))) for kind in ("json", "failed"))
+            metrics = {"knob": "t0", "levels": [{"level": 0, "n": n, "failed": failed}]}
+            (self.folder / "metrics.json").write_text(json.dumps(metrics))
+            (self.folder / "table.md").write_text("| level | n |\n|---|---|\n| 0 | {n} |\n".format(n=n))
+
+    def on_predict_end(self, trainer, pl_module):
+        trainer.strategy.barrier()
+        self.merge(trainer)
+
+    def on_exception(self, trainer, pl_module, exception):
+        if isinstance(exception, KeyboardInterrupt):
+            self.merge(trainer)
+
+
+class Extra(L.Callback):
+    def on_predict_end(self, trainer, pl_module):
+        if trainer.is_global_zero:
+            Path(trainer.default_root_dir, "extra.txt").write_text("was here")

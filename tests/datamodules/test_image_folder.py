@@ -1,0 +1,180 @@
+"""Pictures of every kind, their names, and what cannot be used."""
+
+import os
+from pathlib import PurePath
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules import ImageFolder
+from datamodules.ids import LONGEST, ids_of
+from datamodules.pictures import read_picture
+
+
+def grey(size=(8, 8), value=128):
+    return Image.new("L", size, value)
+
+
+def load(folder, **options):
+    """The folder's only batch."""
+    data = ImageFolder(str(folder), **{"size": 4, "channels": 1, **options})
+    data.setup("predict")
+    (batch,) = data.predict_dataloader()
+    return batch
+
+
+def test_sizes_and_units(tmp_path):
+    grey((8, 8), 0).save(tmp_path / "a.png")
+    grey((40, 12), 255).save(tmp_path / "b.png")
+    batch = load(tmp_path)
+    assert batch["id"] == ["a", "b"]
+    assert batch["image"].shape == (2, 1, 4, 4) and batch["image"].dtype == torch.float32
+    assert (batch["image"][0] == -1).all() and (batch["image"][1] == 1).all()
+
+
+def test_the_crop_is_the_centre(tmp_path):
+    pixels = np.zeros((4, 12), dtype=np.uint8)
+    pixels[:, 4:8] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert (load(tmp_path)["image"] == 1).all()
+
+
+def test_reduction_is_antialiased(tmp_path):
+    """A checkerboard of single pixels becomes grey, not black or white."""
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(tmp_path / "a.png")
+    assert load(tmp_path, size=16)["image"].abs().max() < 0.05
+
+
+def test_a_picture_of_the_right_size_is_not_changed(tmp_path):
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    read = (load(tmp_path, size=16)["image"][0, 0] + 1) * 127.5
+    assert np.array_equal(read.round().numpy(), pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "picture",
+    [
+        grey(value=255),
+        Image.new("RGB", (8, 8), "white"),
+        Image.new("RGB", (8, 8), "white").convert("P"),
+        Image.new("RGBA", (8, 8), (0, 0, 0, 0)),  # transparent: shown on white
+        Image.new("LA", (8, 8), (0, 0)),
+        Image.new("1", (8, 8), 1),
+        Image.fromarray(np.full((8, 8), 65535, dtype=np.uint16)),
+    ],
+    ids=["grey", "RGB", "palette", "RGBA", "grey + alpha", "1 bit", "16 bits"],
+)
+def test_kinds_of_pictures(tmp_path, picture, channels):
+    picture.save(tmp_path / "a.png")
+    image = load(tmp_path, channels=channels)["image"]
+    assert image.shape == (1, channels, 4, 4)
+    assert torch.allclose(image, torch.ones(()))
+
+
+def test_colours_become_luma_and_16_bits_keep_their_depth(tmp_path):
+    Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.png")
+    assert read_picture(tmp_path / "red.png", 1).mean().item() == pytest.approx(2 * 0.299 - 1, abs=0.005)
+    Image.fromarray(np.full((4, 4), 257 * 100 + 128, dtype=np.uint16)).save(tmp_path / "deep.png")
+    value = (257 * 100 + 128) / 65535 * 2 - 1
+    assert read_picture(tmp_path / "deep.png", 1).mean().item() == pytest.approx(value, abs=1e-6)
+
+
+def test_orientation_is_honoured(tmp_path):
+    pixels = np.zeros((4, 8, 3), dtype=np.uint8)
+    pixels[:, :4] = 255  # the left half is white
+    picture = Image.fromarray(pixels)
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be turned clockwise: left becomes top
+    picture.save(tmp_path / "a.png", exif=exif)
+    upright = read_picture(tmp_path / "a.png", 1)
+    assert upright.shape == (1, 8, 4)
+    assert (upright[:, :4] == 1).all() and (upright[:, 4:] == -1).all()
+
+
+def test_degraded_pictures_keep_their_size(tmp_path):
+    grey((9, 5)).save(tmp_path / "a.png")
+    batch = load(tmp_path, degraded=True, size=None)
+    assert "image" not in batch and batch["measurement"].shape == (1, 1, 5, 9)
+
+
+def test_failures_have_a_reason_and_the_others_are_done(tmp_path):
+    grey().save(tmp_path / "good.png")
+    grey((3, 9)).save(tmp_path / "small.png")
+    (tmp_path / "text.png").write_text("not a picture")
+    Image.effect_noise((64, 64), 50).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "notes.txt").write_text("no image file at all")
+    batch = load(tmp_path)
+    assert batch["id"] == ["good"]
+    reasons = dict(batch["failed"])
+    assert set(reasons) == {"small", "text", "cut", "gone"}
+    assert "3 x 9, smaller than the 4 x 4" in reasons["small"]
+    assert "not a picture" in reasons["text"]
+    assert all("cannot be read" in reasons[name] for name in ("text", "cut", "gone"))
+
+
+def test_order_subfolders_hidden_files_and_links(tmp_path):
+    outside = tmp_path / "outside"
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    outside.mkdir()
+    for path in (folder / "sub" / "a.PNG", folder / "b.jpg", folder / ".hidden.png", outside / "c.png"):
+        grey().save(path)
+    (folder / "link.png").symlink_to(outside / "c.png")
+    (folder / "linked_folder").symlink_to(outside)
+    assert load(folder)["id"] == ["b", "link", "sub__a"]
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "sentence"),
+    [
+        (lambda p: None, {}, "folder '.*pictures' does not exist; give a folder"),
+        (lambda p: p.write_text(""), {}, "folder '.*pictures' is not a folder"),
+        (lambda p: p.mkdir(), {}, "folder '.*pictures' holds no image files"),
+        (lambda p: p.mkdir(), {"channels": 2}, "channels must be 1 .* or 3 .*, got 2"),
+        (lambda p: p.mkdir(), {"size": 0}, "size must be at least 1 pixel, got 0"),
+        (lambda p: p.mkdir(), {"size": 4, "degraded": True}, "degraded pictures are never resized"),
+    ],
+)
+def test_what_cannot_be_used_at_all(tmp_path, make, options, sentence):
+    make(tmp_path / "pictures")
+    with pytest.raises(ValueError, match=sentence):
+        load(tmp_path / "pictures", **options)
+
+
+def test_the_prior_says_size_and_channels(tmp_path):
+    grey().save(tmp_path / "a.png")
+    data = ImageFolder(str(tmp_path))
+    with pytest.raises(ValueError, match="needs size and channels when there is no trainer"):
+        data.setup("predict")
+    module = SimpleNamespace(prior=SimpleNamespace(image_shape=(3, 4, 8)))
+    data.trainer = SimpleNamespace(lightning_module=module, global_rank=0, world_size=1)
+    data.setup("predict")
+    assert next(iter(data.predict_dataloader()))["image"].shape == (1, 3, 4, 8)
+
+
+def test_ids_are_different_safe_and_readable():
+    names = [
+        "a.png", "sub/a.png", "sub__a.png", "sub/_a.png", "sub_/a.png", "sub/__a.png", "_/_.png", "b.png", "b.jpg",
+        "b.png.png", "B.png", "x..y.png", "50%.png", "50%25.png", "a:b.png", "a%3Ab.png", "grün.png", "a b (1).png",
+        os.fsdecode(b"latin\xfc.png"), "line\nfeed.png", "d/e/f.png", "d/e__f.png", "d__e/f.png",
+    ]  # fmt: skip
+    ids = ids_of([PurePath(name) for name in names])
+    by_name = dict(zip(names, ids, strict=True))
+    assert len(set(ids)) == len(names)
+    assert not any("/" in id_ or "\\" in id_ or ".." in id_ or "\n" in id_ for id_ in ids)
+    assert all(id_.encode() for id_ in ids)
+    assert by_name["sub/a.png"] == "sub__a" and by_name["a b (1).png"] == "a b (1)" and by_name["grün.png"] == "grün"
+    assert by_name["b.jpg"] == "b.jpg" and by_name["B.png"] == "B"
+
+
+def test_long_names_stay_different_and_short_enough():
+    ids = ids_of([PurePath("ä" * 120, "ä" * 120, f"{i}.png") for i in range(3)])
+    assert len(set(ids)) == 3 and all(len(id_.encode()) <= LONGEST for id_ in ids)

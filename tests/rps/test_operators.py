@@ -1,0 +1,152 @@
+"""Operators against their published definitions, and against the algebra that solvers rely on."""
+
+import copy
+import inspect
+import pickle
+
+import pytest
+import torch
+
+import rps.operators
+from rps.operators import (
+    AnisotropicBlur,
+    BoxInpaint,
+    Inpaint,
+    LinearOperator,
+    Mask,
+    Operator,
+    SeparableBlur,
+    SpectralOperator,
+    SuperResolution,
+    check_operator,
+    conjugate_gradient,
+)
+from rps.randomness import Streams
+
+ABSTRACT = {Operator, LinearOperator, SpectralOperator, Mask}
+EXPORTED = [c for c in vars(rps.operators).values() if inspect.isclass(c) and issubclass(c, Operator)]
+NEED_ARGUMENTS = {SeparableBlur}
+OPERATORS = {
+    **{c.__name__: c() for c in EXPORTED if c not in ABSTRACT | NEED_ARGUMENTS},
+    "SuperResolution 16": SuperResolution(16),
+    "Inpaint shared": Inpaint(0.3, mask="shared"),
+    "BoxInpaint random": BoxInpaint(5, place="random", margin=2),
+    "AnisotropicBlur zeros": AnisotropicBlur(padding="zeros"),
+    "SeparableBlur": SeparableBlur([1.0, 2.0, 4.0], [0.3, 0.2, 0.1, 0.9, 0.7]),
+}
+SHAPE = (3, 16, 32)
+
+
+def bind(operator, shape=SHAPE, n=4):
+    return operator.bind(shape, Streams(0, [str(i) for i in range(n)]).at("operator"))
+
+
+def images(n=4, shape=SHAPE, dtype=torch.float64, seed=0):
+    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 2 - 1
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 16, 16)])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_contract(name, shape):
+    assert check_operator(OPERATORS[name], shape) == []
+
+
+def test_the_contract_covers_every_operator():
+    assert {type(operator) for operator in OPERATORS.values()} == set(EXPORTED) - ABSTRACT
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_algebra_against_the_dense_matrix(name):
+    """forward, A^T, A^+ with and without rcond: what numpy says of the matrix of each row."""
+    operator = bind(OPERATORS[name], (2, 16, 16), n=2)
+    x = images(2, (2, 16, 16))
+    y = operator(x)
+    for row in range(2):
+        one = operator.rows(slice(row, row + 1))
+        a, image, measured = one.matrix(torch.float64), x[row : row + 1], y[row : row + 1]
+        torch.testing.assert_close(measured.flatten(), a @ image.flatten())
+        torch.testing.assert_close(one.adjoint(measured).flatten(), a.T @ measured.flatten())
+        for rcond in (1e-3, 0.1, 0.9):
+            expected = torch.linalg.pinv(a, rtol=rcond) @ measured.flatten()
+            torch.testing.assert_close(one.pinv(measured, rcond).flatten(), expected, atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_single_precision(name):
+    """A A^+ A = A to 1e-4 and results in float32, equal to those in float64 within rounding."""
+    operator, x = bind(OPERATORS[name]), images()
+    y = operator(x.float())
+    assert y.dtype == torch.float32
+    assert (y - operator(x)).norm() < 1e-6 * y.norm()
+    back = operator.adjoint(y)
+    assert back.dtype == torch.float32
+    assert (back - operator.adjoint(operator(x))).norm() < 1e-6 * back.norm()
+    image = operator.pinv(y)
+    assert image.dtype == torch.float32
+    assert (operator(image) - y).norm() < 1e-4 * y.norm()
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_twice_differentiable(name):
+    operator = bind(OPERATORS[name], (1, 16, 16), n=1)
+    x = images(1, (1, 16, 16)).requires_grad_()
+    (gradient,) = torch.autograd.grad(operator(x).square().sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.square().sum(), x)
+    a = operator.matrix(torch.float64)
+    torch.testing.assert_close(second.flatten(), 8 * a.T @ a @ a.T @ a @ x.detach().flatten())
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_empty_batch(name):
+    operator, some = bind(OPERATORS[name], n=0), bind(OPERATORS[name])(images())
+    x = images(0).requires_grad_()
+    y = operator(x)
+    assert y.shape == (0, *some.shape[1:])
+    for image in (operator.adjoint(y), operator.pinv(y, 0.1), torch.autograd.grad(y.sum(), x)[0]):
+        assert image.shape == x.shape
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_rows_at_different_noise_levels_get_gains_of_their_own(name):
+    """s / (r^2 s^2 + sigma^2) with one r^2 per row is A^T (r^2 A A^T + sigma^2 I)^-1 y of each row."""
+    operator, r2 = bind(OPERATORS[name], (1, 16, 16), n=2), torch.tensor([0.3, 2.0]).view(2, 1, 1, 1)
+    y = operator(images(2, (1, 16, 16)))
+    found = operator.spectral(y, lambda s: s / (r2 * s**2 + 0.01))
+    for row in range(2):
+        a = operator.rows(slice(row, row + 1)).matrix()
+        system = float(r2[row]) * a @ a.T + 0.01 * torch.eye(len(a))
+        torch.testing.assert_close(found[row].flatten(), a.T @ torch.linalg.solve(system, y[row].flatten()))
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_copies_and_pickles_before_and_after_bind(name):
+    operator, x = OPERATORS[name], images()
+    y = bind(operator)(x)
+    for other in (copy.deepcopy(operator), pickle.loads(pickle.dumps(operator))):
+        assert torch.equal(bind(other)(x), y)
+    assert torch.equal(pickle.loads(pickle.dumps(bind(operator)))(x), y)
+
+
+@pytest.mark.parametrize("name", [name for name, operator in OPERATORS.items() if operator.per_sample])
+def test_rows_of_another_number_are_refused(name):
+    with pytest.raises(ValueError, match=r"bound to 4 images, got 5; take operator.rows"):
+        bind(OPERATORS[name])(images(5))
+    with pytest.raises(ValueError, match=r"of one row, but this .* is bound to 4"):
+        bind(OPERATORS[name]).matrix()
+
+
+@pytest.mark.parametrize("operator", [Inpaint(), AnisotropicBlur()])
+def test_unbound_operators_say_so(operator):
+    with pytest.raises(RuntimeError, match="is not bound: call"):
+        operator(images())
+
+
+def test_conjugate_gradient_solves_each_row_by_itself():
+    root = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    matrix = root @ root.mT + 0.1 * torch.eye(8)
+    b = torch.randn(3, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    b[1] = float("nan")
+    x = conjugate_gradient(lambda v: (matrix @ v.unsqueeze(-1)).squeeze(-1), b, tolerance=1e-10)
+    torch.testing.assert_close(x[[0, 2]], torch.linalg.solve(matrix[[0, 2]], b[[0, 2]]))
+    assert x[1].isnan().all()
+    assert conjugate_gradient(lambda v: v, b[1:2]).isnan().all() and conjugate_gradient(lambda v: v, b[:0]).numel() == 0
