@@ -131,10 +131,13 @@ class SampleDataModule(L.LightningDataModule):
         total = self.total()
         return None if total is None else len(range(total)[self._window()])
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def setup(self, stage: str) -> None:
+        """Errors: ValueError when skip leaves nothing."""
         total = self.total()
         if total is not None and self.skip >= total:
             raise ValueError(f"skip must be less than the {total} samples that there are, got {self.skip}")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
         process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
         window = self._window()
         samples = _Window(self.samples(), window) if window != slice(0, None) else self.samples()

@@ -79,6 +79,7 @@ class ImageFolder(SampleDataModule):
             (name, partial(read_picture, folder / path, channels, size))
             for name, path in zip(ids_of(paths), paths, strict=True)
         ]
+        super().setup(stage)
 
     def samples(self) -> list[Sample]:
         return self._samples

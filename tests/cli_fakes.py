@@ -33,9 +33,9 @@ class FakeModel(L.LightningModule):
         self,
         noise_std: float,
         operator: Op,
-        t0: list[int] = [0, 100],
+        t0: list[int] = [0, 100],  # noqa: B006 - read, never changed
         trouble: str = "",
-        seed: int = 0,  # noqa: B006
+        seed: int = 0,
     ):
         super().__init__()
         if noise_std < 0:
@@ -48,6 +48,8 @@ class FakeModel(L.LightningModule):
     def predict_step(self, batch, batch_idx):
         if self.trouble == "raise" or self.trouble == f"fail on {self.global_rank}":
             raise ValueError("the data have 3 channels\nbut the prior has 1")
+        if self.trouble == "slow":
+            time.sleep(1.5)
         if self.trouble == "bug":
             int("x")
         if self.trouble == "library":
@@ -74,7 +76,7 @@ class Dots(SampleDataModule):
         batch_size: int = 2,
         num_workers: int = 0,
         skip: int = 0,
-        bad: list[int] = [],  # noqa: B006
+        bad: list[int] = [],  # noqa: B006 - read, never changed
     ):
         super().__init__(batch_size, num_workers, limit, skip)
         self.bad = bad
@@ -118,7 +120,7 @@ class Recorder(L.Callback):
             n, failed = (len(list((self.folder / "records").glob(f"*.{kind}"))) for kind in ("json", "failed"))
             metrics = {"knob": "t0", "levels": [{"level": 0, "n": n, "failed": failed}]}
             (self.folder / "metrics.json").write_text(json.dumps(metrics))
-            (self.folder / "table.md").write_text("| level | n |\n|---|---|\n| 0 | {n} |\n".format(n=n))
+            (self.folder / "table.md").write_text(f"| level | n |\n|---|---|\n| 0 | {n} |\n")
 
     def on_predict_end(self, trainer, pl_module):
         trainer.strategy.barrier()

@@ -42,10 +42,10 @@ def test_wheel_runs_a_packaged_config_in_an_empty_folder(wheel, tmp_path):
     dependencies = sysconfig.get_paths()["purelib"]
     program = (
         "import rps, modules, datamodules, configs; from rps.cli import main; "
-        "assert all(m.__file__.startswith(r'{site}') for m in (rps, modules, datamodules, configs)); "
+        f"assert all(m.__file__.startswith(r'{site}') for m in (rps, modules, datamodules, configs)); "
         "raise SystemExit(main(['predict', '--config', 'demo', '--data.limit', '2', '--model.t0', '[0,50]', "
         "'--model.estimator.num_steps', '2', '--trainer.accelerator', 'cpu', '--output', 'run']))"
-    ).format(site=site)
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), dependencies])}
     subprocess.run([sys.executable, "-S", "-c", program], check=True, cwd=work, env=environment, timeout=240)
     assert json.loads((work / "run" / "metrics.json").read_text())["levels"][0]["n"] == 2

@@ -18,12 +18,9 @@ from torch import Tensor
 from datamodules import Embedded
 from rps.estimators import MapEstimator
 from rps.measurement import Measurement, degrade
-from rps.metrics.features import TimmFeatures
-from rps.metrics.frechet import Statistics, frechet_distance
-from rps.metrics.images import as_saved, rmse
+from rps.metrics import EmbeddedFeatures, Statistics, as_saved, frechet_distance, rmse
 from rps.operators import AnisotropicBlur, Denoise, Inpaint, Operator, SuperResolution
 from rps.priors import EmbeddedPrior
-from rps.priors.diffusers_prior import EMBEDDED
 from rps.samplers import Dps
 from rps.traversals import MapRps
 
@@ -33,7 +30,6 @@ TASKS: dict[str, tuple[Operator, float]] = {
     "inpaint": (Inpaint(keep=0.3), 0.2),
     "deblur_aniso": (AnisotropicBlur(), 0.1),
 }
-CLASSIFIER = EMBEDDED.parent / "classifier"
 
 
 class Judge:
@@ -41,8 +37,8 @@ class Judge:
 
     def __init__(self, reference: Tensor) -> None:
         self.reference = as_saved(reference)
-        self.features = TimmFeatures(str(CLASSIFIER))
-        self.statistics = Statistics.load(CLASSIFIER / "reference.safetensors")
+        self.features = EmbeddedFeatures()
+        self.statistics = Statistics.load(self.features.reference)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> str:

@@ -81,8 +81,9 @@ def parser_sentence(error: BaseException, options: Iterable[str]) -> str:
         leaf = str(node).strip()
         if match := re.match(r'Parser key "([^"]+)"', leaf):
             keys += [match[1]] if keys[-1:] != [match[1]] else []
+            expected = ""
         elif match := re.match(r"Problem with given class_path '([^']+)'", leaf):
-            class_path = match[1]
+            class_path, expected = match[1], ""
         elif match := re.match(r"Does not validate against any of the Union subtypes\nSubtypes: \[(.*)\]", leaf):
             expected = match[1]
     given = re.findall(r"Given value: (.*)$", str(error))
@@ -112,10 +113,10 @@ def _leaf_sentence(leaf: str, key: str, class_path: str, union: str, given: str,
             name = match[1].rpartition(": ")[2]
             hint = did_you_mean(name, _class_names()) or "give a dotted path, e.g. my_module.MyClass"
             return f"{key}: there is no class {name!r}; {hint}"
-        wanted = _types(union if union and "class_path" not in given else match[1])
+        wanted = _types(union or match[1])
         return f"{key} must be {wanted}, got {match[2] or given!r}"
-    if leaf.startswith("Import path does not correspond to a subclass of"):
-        return f"{key} must be a {leaf.split()[-1]}, but {given} is not one"
+    if match := re.match(r"Import path (?:(\S+) )?does not correspond to a subclass of (\w+)", leaf):
+        return f"{key} must be a {match[2]}, but {match[1] or given} is not one"
     if class_path:
         module = class_path.rpartition(".")[0]
         hint = did_you_mean(class_path.rpartition(".")[2], _names_in(module))

@@ -31,9 +31,14 @@ TRAINER_DEFAULTS = {
 def predict(argv: Sequence[str]) -> int:
     """Runs `rps predict`.  argv: the arguments after it.  -> the exit code; see rps.cli.HELP."""
     run = Run(argv)
+    with processes.tidy():
+        return _end(run)
+
+
+def _end(run: Run) -> int:
+    """The run to its end, whichever that is.  -> the exit code."""
     try:
-        with processes.tidy(argv):
-            return run.main()
+        return run.main()
     except KeyboardInterrupt as interrupt:
         return run.interrupted(interrupt)
     except SystemExit as stop:
@@ -63,7 +68,8 @@ class Run:
         self.trainer = cli.trainer
         self.trainer.callbacks.insert(0, _make_keeper(self, cli))
         begin = time.time()
-        cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
+        with processes.more_of_the_same(self.argv):
+            cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
         if processes.rank() > 0:
             return 0
         if given.own_pictures:
@@ -108,16 +114,17 @@ class Run:
 
     def failed(self, error: BaseException) -> int:
         """Tells one error once, whatever the number of processes."""
+        error = root_of(error)
+        bad_input = is_bad_input(error, self.started)
         if processes.rank() > 0:
             processes.let_the_first_speak(seconds=3)
         else:
-            code = processes.ended_by_another(self.trainer)
+            # A collective fails here when another process has ended.
+            code = processes.ended_by_another(self.trainer, patience=0 if bad_input else 5)
             processes.end_others(self.trainer)
             self._abandon()
             if code is not None:
                 return code if code > 0 else 1
-        error = root_of(error)
-        bad_input = is_bad_input(error, self.started) or isinstance(error, ArgumentError)
         if not bad_input or os.environ.get("RPS_DEBUG"):
             traceback.print_exception(error)
         if not bad_input:
@@ -205,7 +212,7 @@ def _make_keeper(run: Run, cli: Any) -> Any:
     class Keeper(Callback):
         def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
             if trainer.is_global_zero:
-                run.begin(cli.parser.dump(cli.config, skip_none=False))
+                run.begin(cli.parser.dump(cli.config, skip_unset=False))
             trainer.strategy.barrier("the run directory is there")
 
         def on_predict_start(self, trainer: Any, pl_module: Any) -> None:

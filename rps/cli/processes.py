@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 
@@ -28,49 +28,92 @@ def rank() -> int:
 
 
 @contextmanager
-def tidy(argv: Sequence[str]) -> Iterator[None]:
+def tidy() -> Iterator[None]:
     """Afterwards the process is as it was: environment, import path, signals, process group.
 
     The current directory is searched last, so that `class_path: my_ops.MyOperator` works and nothing there hides an
-    installed package. Processes that Lightning starts run this command with these arguments and this import path,
-    however it was called (its own way repeats the script and arguments of the process, whatever they are).
+    installed package.
     """
-    import torch
-    from lightning.pytorch.strategies.launchers import subprocess_script
-
     environment, path = dict(os.environ), list(sys.path)
-    main_thread = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    distributed = _process_group() is not None
     here = os.getcwd()
     sys.path[:] = [place for place in sys.path if place not in ("", here)] + [here]
-    call = f"from rps.cli import main; sys.exit(main({['predict', *argv]!r}))"
-    program = f"import sys; sys.path[:] = {sys.path!r}; {call}"
-    original = getattr(subprocess_script, "_basic_subprocess_cmd", None)
-    subprocess_script._basic_subprocess_cmd = lambda: [sys.executable, "-c", program]
     try:
         yield
     finally:
-        if original is not None:
-            subprocess_script._basic_subprocess_cmd = original
         sys.path[:] = path
         os.environ.clear()
         os.environ.update(environment)
-        if main_thread:
+        if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        if not distributed and torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        if not distributed and (group := _process_group()) is not None:
+            group.destroy_process_group()
 
 
-def ended_by_another(trainer: Any) -> int | None:
-    """The exit code of a process that this one started and that has failed; None when there is none."""
-    for child in _children(trainer):
-        with suppress(Exception):
-            child.wait(timeout=1)
-        if child.returncode:
-            return int(child.returncode)
-    return None
+@contextmanager
+def more_of_the_same(argv: Sequence[str]) -> Iterator[None]:
+    """The processes that Lightning starts run this command, with these arguments and this import path.
+
+    Lightning's own way repeats the script and the arguments of the process, which in a notebook or a test are not ours.
+    """
+    from lightning.pytorch.strategies.launchers import subprocess_script
+
+    call = f"from rps.cli import main; sys.exit(main({['predict', *argv]!r}))"
+    program = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {call}"]
+    over = threading.Event()
+    replaced = {
+        "_basic_subprocess_cmd": lambda: program,
+        "_launch_process_observer": lambda children: _observe(children, over),
+    }
+    originals = {name: getattr(subprocess_script, name) for name in replaced if hasattr(subprocess_script, name)}
+    for name in originals:
+        setattr(subprocess_script, name, replaced[name])
+    try:
+        yield
+    finally:
+        over.set()
+        for name, original in originals.items():
+            setattr(subprocess_script, name, original)
+
+
+def _process_group() -> Any:
+    """torch.distributed, when torch is there and a process group is."""
+    torch = sys.modules.get("torch")
+    distributed = getattr(torch, "distributed", None)
+    return distributed if distributed and distributed.is_available() and distributed.is_initialized() else None
+
+
+def _observe(children: Sequence[Any], over: threading.Event) -> None:
+    """Kills this process when a child has failed and this one waits for it, as some collectives do for ever.
+
+    Lightning's own observer kills at once, even a process that has noticed and is about to say what was wrong.
+    """
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            if any(child.poll() for child in children) and not over.wait(10):
+                for child in children:
+                    child.kill()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def ended_by_another(trainer: Any, patience: float) -> int | None:
+    """The exit code of a process that this one started and that has failed; None when there is none.
+
+    patience: seconds to wait for one.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        for child in _children(trainer):
+            if child.poll():
+                return int(child.returncode)
+        if not _children(trainer) or time.monotonic() > deadline:
+            return None
+        time.sleep(0.05)
 
 
 def end_others(trainer: Any) -> None:

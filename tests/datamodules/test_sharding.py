@@ -131,7 +131,7 @@ def test_skip_and_limit():
     assert data.num_samples == 4
     assert Constants(10, skip=8, limit=4).num_samples == 2
     with pytest.raises(ValueError, match="skip must be less than the 10 samples that there are, got 10"):
-        Constants(10, skip=10).predict_dataloader()
+        Constants(10, skip=10).setup("predict")
 
 
 @pytest.mark.parametrize(("option", "value"), [("batch_size", 0), ("num_workers", -1), ("limit", 0), ("skip", -1)])

@@ -1,0 +1,37 @@
+"""What a restoration is worth: distortion, consistency, perceptual distances, and how sure one can be of them.
+
+Per-image metrics see images in [0, 1] as they are saved (`as_saved`).
+"""
+
+from rps.metrics.dp import Difference, Images, Point, difference, dp_curve
+from rps.metrics.features import EmbeddedFeatures, FeatureNetwork, TimmFeatures
+from rps.metrics.frechet import Statistics, frechet_distance
+from rps.metrics.images import as_saved, consistency, psnr, residual_rms, rmse, ssim
+from rps.metrics.inception import InceptionFeatures
+from rps.metrics.intervals import Estimate, FrechetDraws, frechet_draws, means
+from rps.metrics.lpips import Lpips
+
+__all__ = [
+    "Difference",
+    "EmbeddedFeatures",
+    "Estimate",
+    "FeatureNetwork",
+    "FrechetDraws",
+    "Images",
+    "InceptionFeatures",
+    "Lpips",
+    "Point",
+    "Statistics",
+    "TimmFeatures",
+    "as_saved",
+    "consistency",
+    "difference",
+    "dp_curve",
+    "frechet_distance",
+    "frechet_draws",
+    "means",
+    "psnr",
+    "residual_rms",
+    "rmse",
+    "ssim",
+]

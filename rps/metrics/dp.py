@@ -1,0 +1,106 @@
+"""The distortion-perception (D-P) plane (arXiv 2605.28711, section 5): where a set of restored images lies on it.
+
+Distortion is the mean of the per-image RMSE; perception is the square root of the Frechet distance, since that is a
+squared Wasserstein distance and RMSE is not squared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from rps.metrics.frechet import Statistics
+from rps.metrics.intervals import Estimate, FrechetDraws, frechet_draws, means
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is known of a set of restored images.
+
+    ids: N names, in the same order in every set that is compared (sorted, say): the order says which samples are
+    resampled together. values: name -> per-image metric [N], NaN where it does not apply.
+    features: [N, D]. reference: of the Frechet distance: fixed statistics, or the features [N, D] of the same N clean
+    images. Without one of the two there is no distance.
+    """
+
+    ids: Sequence[str]
+    values: Mapping[str, Tensor] = field(default_factory=dict)
+    features: Tensor | None = None
+    reference: Statistics | Tensor | None = None
+
+    def only(self, ids: Sequence[str]) -> Images:
+        """The samples of these ids, in this order."""
+        if list(ids) == list(self.ids):
+            return self
+        row = {id_: i for i, id_ in enumerate(self.ids)}
+        index = torch.tensor([row[id_] for id_ in ids], dtype=torch.int64)
+        reference = self.reference[index] if isinstance(self.reference, Tensor) else self.reference
+        values = {name: value[index] for name, value in self.values.items()}
+        return Images(ids, values, None if self.features is None else self.features[index], reference)
+
+    @cached_property
+    def means(self) -> dict[str, Estimate]:
+        """The mean of every metric over the images that it applies to; metrics that apply to none are left out."""
+        return _means(self.values)
+
+    @cached_property
+    def frechet(self) -> FrechetDraws | None:
+        """The Frechet distance to the reference; its `.root` is the perception."""
+        if self.features is None or self.reference is None:
+            return None
+        return frechet_draws(self.features, self.reference)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One set of images minus another, paired on the ids that both have.
+
+    n: of these ids. means: of every metric that both have. sqrt_frechet: of the root of the distance, or None.
+    """
+
+    n: int
+    means: Mapping[str, Estimate]
+    sqrt_frechet: Estimate | None
+
+
+def difference(images: Images, first: Images) -> Difference:
+    """images - first, e.g. a level minus the first level of the curve."""
+    known = set(first.ids)
+    common = [id_ for id_ in images.ids if id_ in known]
+    here, there = images.only(common), first.only(common)
+    values = {name: value - there.values[name] for name, value in here.values.items() if name in there.values}
+    a, b = here.frechet, there.frechet
+    return Difference(len(common), _means(values), None if a is None or b is None else a.root.minus(b.root).estimate())
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the D-P curve.  rmse, sqrt_frechet: with standard errors and 95 % intervals."""
+
+    level: float
+    n: int
+    rmse: Estimate
+    sqrt_frechet: Estimate
+
+
+def dp_curve(levels: Mapping[float, Images]) -> list[Point]:
+    """level -> its images, with "rmse" among their values and with features and reference -> points by rising level."""
+    points = []
+    for level, images in sorted(levels.items()):
+        if images.frechet is None or "rmse" not in images.values:
+            raise ValueError(f"a point needs rmse, features and a reference; level {level} lacks one of them")
+        points.append(Point(level, len(images.ids), images.means["rmse"], images.frechet.root.estimate()))
+    return points
+
+
+def _means(values: Mapping[str, Tensor]) -> dict[str, Estimate]:
+    applies = {name: value.double()[~value.isnan()] for name, value in values.items()}
+    result = {}
+    for n in sorted({len(value) for value in applies.values()} - {0}):  # metrics of equally many images at once
+        names = [name for name, value in applies.items() if len(value) == n]
+        result.update(zip(names, means(torch.stack([applies[name] for name in names], dim=1)), strict=True))
+    return {name: result[name] for name in values if name in result}

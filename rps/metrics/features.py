@@ -1,0 +1,120 @@
+"""Feature networks, between whose outputs Frechet distances are taken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import rps
+
+EMBEDDED_CLASSIFIER = Path(rps.__file__).parent / "assets" / "embedded" / "classifier"
+
+
+class FeatureNetwork(nn.Module):
+    """Images -> feature vectors. Subclasses set name and dim and define `forward`.
+
+    name: says in reports what the features are of. dim: D.
+    """
+
+    name: str
+    dim: int
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: [N, C, H, W] in [0, 1], as saved -> [N, D]."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(images)")
+
+
+class TimmFeatures(FeatureNetwork):
+    """Pooled features of a timm model, before its classifier, on images normalised as the model expects.
+
+    Images of another size than the model's are resized first (bicubic, antialiased); grey images are repeated to three
+    channels where the model takes three.
+
+    Args:
+        model: a folder with config.json and model.safetensors, as tools/train_classifier.py writes it; or the name of a
+            timm model, e.g. "vit_small_patch14_dinov2.lvd142m", whose weights timm fetches at first use.
+    """
+
+    def __init__(self, model: str) -> None:
+        super().__init__()
+        folder = Path(model)
+        if (folder / "config.json").is_file():
+            self.network, settings = _from_folder(folder)
+            self.name = f"{settings['name']} ({folder.name})"
+        elif folder.is_absolute() or model.startswith(".") or folder.is_dir():
+            raise FileNotFoundError(f"there is no feature network in {model}: it needs config.json and model.safetensors")
+        else:
+            self.network, settings = _from_timm(model)
+            self.name = model
+        self.channels, *size = settings["input_size"]
+        self.size = tuple(size)
+        self.register_buffer("mean", torch.tensor(settings["mean"]).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(settings["std"]).view(1, -1, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+        with torch.no_grad():
+            self.dim = self(torch.zeros(1, *settings["input_size"])).shape[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = with_channels(images.float(), self.channels, self.name)
+        if tuple(x.shape[2:]) != self.size:
+            x = functional.interpolate(x, self.size, mode="bicubic", antialias=True).clamp(0, 1)
+        maps = self.network.forward_features((x - self.mean) / self.std)
+        features: Tensor = self.network.forward_head(maps, pre_logits=True)
+        return features
+
+
+class EmbeddedFeatures(TimmFeatures):
+    """The small classifier of Fashion-MNIST that ships with the package: 64 features of 1 x 32 x 32 images."""
+
+    reference = EMBEDDED_CLASSIFIER / "reference.safetensors"
+    """Statistics of Fashion-MNIST test images that are not among those that ship."""
+
+    def __init__(self) -> None:
+        super().__init__(str(EMBEDDED_CLASSIFIER))
+        self.name = "embedded Fashion-MNIST classifier"
+
+
+def with_channels(images: Tensor, channels: int, name: str) -> Tensor:
+    """Grey images repeated to `channels`; any other mismatch is an error."""
+    if images.shape[1] == channels:
+        return images
+    if images.shape[1] == 1:
+        return images.expand(-1, channels, -1, -1)
+    raise ValueError(
+        f"the images have {images.shape[1]} channels but the feature network {name} takes {channels}; choose another "
+        "feature network, or none (features: null)"
+    )
+
+
+def _from_folder(folder: Path) -> tuple[Any, dict[str, Any]]:
+    import timm
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / "config.json").read_text())
+    network = timm.create_model(**config["model"])
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    settings = {**config["normalisation"], "input_size": config["input_size"], "name": config["model"]["model_name"]}
+    return network.float(), settings
+
+
+def _from_timm(name: str) -> tuple[Any, dict[str, Any]]:
+    import timm
+
+    if not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")) and not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('.')[0]}*")[:5]
+        raise ValueError(
+            f"{name!r} is neither a folder with config.json nor a timm model" + (f"; near it: {near}" if near else "")
+        )
+    try:
+        network = timm.create_model(name, pretrained=True)
+    except (OSError, RuntimeError) as error:
+        raise OSError(
+            f"the weights of the timm model {name!r} cannot be fetched ({' '.join(str(error).split())[:200]}); fetch them "
+            "once on a machine with a network, or choose another feature network"
+        ) from error
+    return network, timm.data.resolve_model_data_config(network)

@@ -1,0 +1,77 @@
+"""Frechet distance between two sets of feature vectors (arXiv 1706.08500, equation 6; FID when they are Inception's)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean m and covariance C of n feature vectors.
+
+    mean: float64 [D]. cov: float64 [D, D], unbiased. images: says what was looked at, for reports.
+    """
+
+    mean: Tensor
+    cov: Tensor
+    n: int
+    images: str = ""
+
+    @classmethod
+    def from_features(cls, features: Tensor, images: str = "") -> Statistics:
+        """features: [n, D], n >= 2."""
+        if features.ndim != 2 or len(features) < 2:
+            raise ValueError(f"statistics need features [n, D] with n >= 2, got shape {tuple(features.shape)}")
+        x = features.detach().cpu().double()
+        mean = x.mean(0)
+        return cls(mean, (x - mean).mT @ (x - mean) / (len(x) - 1), len(x), images)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Statistics:
+        """Read what `save` wrote: a safetensors file with mean, cov and n."""
+        from safetensors import SafetensorError, safe_open
+
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no file {path} with the statistics of a reference set")
+        try:
+            with safe_open(path, framework="pt") as file:
+                values = {name: file.get_tensor(name) for name in ("mean", "cov", "n")}
+                images = (file.metadata() or {}).get("images", "")
+        except SafetensorError as error:
+            raise ValueError(
+                f"{path} is no file of reference statistics (safetensors with mean, cov and n): {error}"
+            ) from error
+        return cls(values["mean"].double(), values["cov"].double(), int(values["n"]), images or str(path))
+
+    def save(self, path: str | Path) -> None:
+        from safetensors.torch import save_file
+
+        tensors = {"mean": self.mean.contiguous(), "cov": self.cov.contiguous(), "n": torch.tensor(self.n)}
+        save_file(tensors, path, {"images": self.images})
+
+    @cached_property
+    def root(self) -> Tensor:
+        """R with R R^T = C, from the symmetric eigenvalues; those that are zero but for rounding are zero.  -> [D, D]."""
+        values, vectors = torch.linalg.eigh(self.cov)
+        rounding = len(values) * torch.finfo(values.dtype).eps * values.max()
+        return vectors * values.where(values > rounding, 0.0).sqrt()
+
+
+def frechet_distance(a: Statistics, b: Statistics) -> float:
+    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), the squared Wasserstein-2 distance of two Gaussians.
+
+    With C = R R^T, tr (C_a C_b)^(1/2) is the sum of the singular values of R_a^T R_b: symmetric problems only, in
+    float64, and as exact for singular covariances (n <= D) as for others. Estimated from few samples the distance is
+    biased upwards, so always state n.
+    """
+    if a.mean.shape != b.mean.shape:
+        raise ValueError(
+            f"features of {len(a.mean)} and {len(b.mean)} dimensions cannot be compared; use one feature network for both"
+        )
+    cross = torch.linalg.svdvals(a.root.mT @ b.root).sum()
+    return max(0.0, float((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * cross))

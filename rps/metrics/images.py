@@ -1,0 +1,106 @@
+"""Metrics of single images: distortion, and consistency with the measurement.
+
+Distortion is of the image as it is saved, in [0, 1] and rounded to 8 bits; one value per image, never pooled over a
+batch. Computed in double precision where the device has it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+
+SSIM_WINDOW, SSIM_STD = 11, 1.5
+
+
+def as_saved(x: Tensor) -> Tensor:
+    """round(255 clip((x + 1) / 2, 0, 1)) / 255: what an 8-bit PNG of x holds.  x: about [-1, 1] -> [0, 1].
+
+    NaN stays NaN.
+    """
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    return ((x + 1) / 2).clamp(0, 1).mul(255).round().div(255)
+
+
+def rmse(x: Tensor, reference: Tensor) -> Tensor:
+    """sqrt(mean((x - reference)^2)) per image.  x, reference: [N, C, H, W] in [0, 1] -> float64 [N]."""
+    x, reference = _pair(x, reference)
+    return (x - reference).square().flatten(1).mean(1).sqrt()
+
+
+def psnr(x: Tensor, reference: Tensor) -> Tensor:
+    """-10 log10(mean((x - reference)^2)) per image, in dB; infinite for equal images.
+
+    x, reference: [N, C, H, W] in [0, 1] -> float64 [N]. The PSNR of a set is the mean of these, not that of the pooled
+    error: of two images with errors .5 and .1 it is 6.51 dB, not 5.23.
+    """
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    x, reference = _pair(x, reference)
+    return peak_signal_noise_ratio(x, reference, data_range=1.0, reduction="none", dim=(1, 2, 3))
+
+
+def ssim(x: Tensor, reference: Tensor) -> Tensor:
+    """(2 m m' + c1)(2 s_xx' + c2) / ((m^2 + m'^2 + c1)(s_xx + s_x'x' + c2)), mean over windows and channels, per image.
+
+    As Wang et al. (IEEE TIP 2004) define it: m and s are means and (co)variances under a Gaussian window of 11 x 11
+    pixels and standard deviation 1.5 at all places inside the image, c1 = .01^2, c2 = .03^2, data range 1. The same as
+    scikit-image's structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1).
+
+    In double precision and as two products with banded matrices: in single precision, which torchmetrics uses, equal
+    images of a bright sky have .9995.
+
+    x, reference: [N, C, H, W] in [0, 1] -> float64 [N]; NaN where the image is smaller than the window.
+    """
+    x, reference = _pair(x, reference)
+    if min(x.shape[2:]) < SSIM_WINDOW:
+        return x.new_full((len(x),), math.nan)
+    vertical, horizontal = (_windows(size).to(x) for size in x.shape[2:])
+
+    def smooth(image: Tensor) -> Tensor:
+        return vertical @ image @ horizontal.mT
+
+    c1, c2 = 0.01**2, 0.03**2
+    mean, other = smooth(x), smooth(reference)
+    variances = smooth(x.square() + reference.square()) - mean.square() - other.square()
+    covariance = smooth(x * reference) - mean * other
+    luminance = (2 * mean * other + c1) / (mean.square() + other.square() + c1)
+    return (luminance * (2 * covariance + c2) / (variances + c2)).flatten(1).mean(1)
+
+
+def residual_rms(measurement: Measurement, x: Tensor) -> Tensor:
+    """||y - A(x)|| / sqrt(m) per image, m the number of measurements of an image.
+
+    x: [N, C, H, W] in about [-1, 1], as the solver left it, not clipped -> [N], in the units of y.
+    """
+    return measurement.residual_norm(x) / math.sqrt(max(measurement.y[:1].numel(), 1))
+
+
+def consistency(measurement: Measurement, x: Tensor) -> Tensor | None:
+    """||y - A(x)|| / (noise_std sqrt(m)) per image: 1 for the true image, on average.
+
+    x: [N, C, H, W] in about [-1, 1], not clipped -> [N]. None where noise_std is 0: there is no such ratio, and
+    `residual_rms` tells what there is to tell.
+    """
+    return residual_rms(measurement, x) / measurement.noise_std if measurement.noise_std > 0 else None
+
+
+def _pair(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    if x.shape != reference.shape or x.ndim != 4:
+        raise ValueError(
+            f"image and reference must have the same shape [N, C, H, W], got {tuple(x.shape)} and "
+            f"{tuple(reference.shape)}"
+        )
+    if x.device.type == "mps":  # which has no double precision
+        x, reference = x.cpu(), reference.cpu()
+    return x.double(), reference.double()
+
+
+def _windows(size: int) -> Tensor:
+    """[size - 10, size]: row i holds the Gaussian window over pixels i .. i + 10."""
+    offset = torch.arange(size) - torch.arange(size - SSIM_WINDOW + 1).unsqueeze(1) - SSIM_WINDOW // 2
+    weight = torch.exp(-0.5 * (offset.double() / SSIM_STD).square()) * (offset.abs() <= SSIM_WINDOW // 2)
+    return weight / weight.sum(1, keepdim=True)

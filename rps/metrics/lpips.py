@@ -1,0 +1,94 @@
+"""LPIPS: a learned distance between two images (Zhang et al., arXiv 1801.03924, version 0.1)."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rps.chunks import chunks
+
+Net = Literal["vgg", "alex"]
+
+
+class Lpips(nn.Module):
+    """sum over layers of the mean over pixels of w^T (f - f')^2, f the unit-length features of a layer.
+
+    By the `lpips` package, which ships w. The backbone is torchvision's, fetched by torchvision at first use (then kept
+    in its cache), or read from a file.
+
+    Args:
+        net: "vgg" or "alex"; values of different nets are not comparable.
+        weights: a file with torchvision's state dict of vgg16 or alexnet, .pth or .safetensors; None fetches it.
+        batch_size: pairs of images in one pass.
+    """
+
+    def __init__(self, net: Net = "vgg", weights: str | Path | None = None, batch_size: int = 16) -> None:
+        super().__init__()
+        if net not in ("vgg", "alex"):
+            raise ValueError(f"LPIPS is computed on vgg or alex, got {net!r}")
+        import lpips
+
+        state = _fetched(net) if weights is None else _read(Path(weights))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the package calls torchvision in a deprecated way
+            self.distance = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
+        # "slice2.5.weight" of the package is "features.5.weight" of torchvision.
+        own = self.distance.net.state_dict()
+        names = {name: "features." + name.split(".", 1)[1] for name in own}
+        missing = sorted(set(names.values()) - set(state))
+        if missing:
+            raise ValueError(
+                f"{weights} is not torchvision's state dict of {_backbone(net)}: it has no {missing[0]!r}; give the file "
+                f"that torchvision offers for it"
+            )
+        self.distance.net.load_state_dict({name: state[theirs] for name, theirs in names.items()})
+        self.requires_grad_(False).eval()
+        self.net = net
+        self.batch_size = batch_size
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
+        """x, reference: [N, 1 or 3, H, W] in [0, 1] -> [N]. Grey images are repeated to three channels."""
+        parts = [
+            self.distance(_colour(x[rows]), _colour(reference[rows]), normalize=True).flatten()
+            for rows in chunks(len(x), self.batch_size)
+        ]
+        return torch.cat(parts) if parts else x.new_zeros(0)
+
+
+def _colour(x: Tensor) -> Tensor:
+    if x.shape[1] not in (1, 3):
+        raise ValueError(f"LPIPS is defined for grey and RGB images, got {x.shape[1]} channels; set lpips to null")
+    return x.float().expand(-1, 3, -1, -1)
+
+
+def _backbone(net: Net) -> str:
+    return {"vgg": "vgg16", "alex": "alexnet"}[net]
+
+
+def _fetched(net: Net) -> dict[str, Tensor]:
+    import torchvision
+
+    weights = torchvision.models.get_model_weights(_backbone(net)).IMAGENET1K_V1
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True)
+    except OSError as error:  # includes every failure of urllib
+        raise OSError(
+            f"LPIPS needs torchvision's weights of {_backbone(net)}, and {weights.url} cannot be fetched ({error}); "
+            "give a local copy of that file (lpips_weights), or leave LPIPS out (lpips: null)"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path} with the weights of LPIPS's backbone")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state

@@ -1,0 +1,110 @@
+"""From the restorations of a batch to its records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rps.chunks import chunks
+from rps.measurement import Measurement
+from rps.metrics.features import FeatureNetwork
+from rps.metrics.images import as_saved, consistency, psnr, residual_rms, rmse, ssim
+from rps.metrics.lpips import Lpips
+from rps.records.files import level_name
+from rps.records.rows import Kind, Row, Vectors
+from rps.restoration import Level, Prediction
+
+BASELINE_RCOND = 0.05
+"""Of A^+ y: singular values below this fraction of the largest are left out, so that noise is not blown up."""
+
+
+@dataclass
+class Evaluation:
+    """The records of a batch."""
+
+    rows: list[Row] = field(default_factory=list)
+    vectors: list[Vectors] = field(default_factory=list)
+
+
+@torch.no_grad()
+def evaluate(
+    prediction: Prediction, perceptual: Lpips | None = None, features: FeatureNetwork | None = None
+) -> Evaluation:
+    """One row per sample and level, one per sample of A^+ y, and the features of all of these and of the clean images.
+
+    Distortion (rmse, psnr, ssim, lpips) where there is a reference; consistency and residual_rms always, the former
+    unless noise_std is 0. A sample whose image at a level is not finite, or which has no image at all, is a failed row.
+    """
+    judge = _Judge(prediction, perceptual, features)
+    restoration = prediction.restoration
+    for level in restoration.levels:
+        calls, total = restoration.network_calls[level].tolist(), restoration.total_network_calls.tolist()
+        costs = [
+            {"network_calls": c, "total_network_calls": t, "seconds": restoration.seconds[level]}
+            for c, t in zip(calls, total, strict=True)
+        ]
+        judge.add(restoration.images[level], "restored", level, costs)
+        judge.result.rows += [
+            Row(id_, level, status="failed", reason=reason) for id_, reason in prediction.failures.items()
+        ]
+    baseline = pseudo_inverse(prediction.measurement) if prediction.ids else None
+    if baseline is not None:
+        judge.add(baseline, "pseudo_inverse", None, [{} for _ in prediction.ids])
+    if prediction.reference is not None and features is not None:
+        judge.add_features(as_saved(prediction.reference), "reference", None, prediction.ids)
+    return judge.result
+
+
+def pseudo_inverse(measurement: Measurement) -> Tensor | None:
+    """A^+ y, the baseline that knows no prior; None for operators without one."""
+    try:
+        x = measurement.operator.pinv(measurement.y, rcond=BASELINE_RCOND)
+    except (ValueError, NotImplementedError):
+        return None
+    return x if tuple(x.shape[1:]) == tuple(measurement.image_shape) else None
+
+
+class _Judge:
+    """Evaluates sets of images of one prediction."""
+
+    def __init__(self, prediction: Prediction, perceptual: Lpips | None, features: FeatureNetwork | None) -> None:
+        self.ids, self.measurement = prediction.ids, prediction.measurement
+        self.reference = None if prediction.reference is None else as_saved(prediction.reference)
+        self.perceptual, self.features = perceptual, features
+        self.result = Evaluation()
+
+    def add(self, x: Tensor, kind: Kind, level: Level | None, costs: list[dict[str, float]]) -> None:
+        if not self.ids:
+            return
+        saved = as_saved(x)
+        metrics = self._metrics(x, saved)
+        finite = x.isfinite().flatten(1).all(1).tolist()
+        where = "the pseudo-inverse image" if level is None else f"the image at level {level_name(level)}"
+        for i, (id_, cost) in enumerate(zip(self.ids, costs, strict=True)):
+            if finite[i]:
+                row = Row(id_, level, kind, metrics={k: v[i] for k, v in metrics.items() if v[i] == v[i]}, **cost)
+            else:
+                row = Row(id_, level, kind, "failed", f"{where} has values that are not finite", **cost)
+            self.result.rows.append(row)
+        good = [i for i, ok in enumerate(finite) if ok]
+        if good:
+            self.add_features(saved[good], kind, level, [self.ids[i] for i in good])
+
+    def add_features(self, saved: Tensor, kind: Kind, level: Level | None, ids: list[str]) -> None:
+        if self.features is not None and ids:
+            vectors = torch.cat([self.features(saved[rows]) for rows in chunks(len(saved), 64)])
+            self.result.vectors.append(Vectors(ids, level, kind, vectors.float().cpu()))
+
+    def _metrics(self, x: Tensor, saved: Tensor) -> Mapping[str, list[float]]:
+        values = {"residual_rms": residual_rms(self.measurement, x)}
+        ratio = consistency(self.measurement, x)
+        if ratio is not None:
+            values["consistency"] = ratio
+        if self.reference is not None:
+            values |= {metric.__name__: metric(saved, self.reference) for metric in (rmse, psnr, ssim)}
+            if self.perceptual is not None:
+                values["lpips"] = self.perceptual(saved, self.reference)
+        return {name: value.tolist() for name, value in values.items()}

@@ -1,0 +1,78 @@
+"""Names and files of a run directory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rps.restoration import Level
+
+LONGEST = 200
+"""Bytes of a file name without its extension; file systems allow 255."""
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the place of `path` once the block has ended without error.
+
+    Whoever reads `path`, at whatever moment a run dies, finds all of it or nothing. Folders are made as needed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with written(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON has no NaN and no infinity: they become null."""
+    write_text(path, json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def level_name(level: Level) -> str:
+    """0 -> "0", 100.0 -> "100", 0.3 -> "0.3"."""
+    return str(int(level)) if float(level).is_integer() else repr(float(level))
+
+
+def file_name(id_: str) -> str:
+    """A file name without extension for any sample id; different ids get different names, and none leaves its folder.
+
+    Separators, control characters, leading dots and what some file system forbids are percent-encoded, and so is the
+    percent sign itself. Long names are cut, and end in a hash of the whole.
+    """
+    name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|%' else _percent(c) for c in id_)
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    if not name:
+        return "%"
+    encoded = name.encode()
+    if len(encoded) <= LONGEST:
+        return name
+    digest = hashlib.blake2b(encoded, digest_size=16).hexdigest()
+    return encoded[: LONGEST - 34].decode(errors="ignore") + "%~" + digest
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

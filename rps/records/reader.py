@@ -1,0 +1,110 @@
+"""Reading the records of a run: all files of all processes, merged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rps.records.rows import META, NUMBERS, TEXTS, Kind, Row
+from rps.restoration import Level
+
+Key = tuple[Kind, Level | None]
+"""A kind of image, and its level if it has one."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """All that a run has written down, each (id, kind, level) once.
+
+    knob: the name of the traversal's knob. rows, features: by kind and level, then by id, ids in sorted order.
+    network: the name of the feature network, or None. duplicates: how many rows were written again; the last one counts.
+    """
+
+    knob: str
+    rows: dict[Key, dict[str, Row]]
+    features: dict[Key, dict[str, Tensor]]
+    network: str | None
+    duplicates: int
+
+    @property
+    def levels(self) -> list[Level]:
+        """In rising order."""
+        return sorted(level for kind, level in self.rows if kind == "restored" and level is not None)
+
+    def failures(self) -> dict[str, str]:
+        """id -> reason, of every sample that failed at some level."""
+        rows = [row for level in self.levels for row in self.rows["restored", level].values()]
+        return {row.id: row.reason or "no reason recorded" for row in rows if row.status == "failed"}
+
+
+def read_records(run: str | Path) -> Records:
+    """Merge RUN/records/*.parquet and RUN/features/*.parquet, in the order in which they were written."""
+    rows: dict[Key, dict[str, Row]] = {}
+    knobs: set[str] = set()
+    count = 0
+    for table, meta in _tables(Path(run) / "records"):
+        knobs.add(meta["knob"])
+        for record in table.to_pylist():
+            row = _row(record)
+            rows.setdefault((row.kind, row.level), {})[row.id] = row
+            count += 1
+    features: dict[Key, dict[str, Tensor]] = {}
+    networks: set[str | None] = set()
+    for table, meta in _tables(Path(run) / "features"):
+        networks.add(meta["network"])
+        values = torch.tensor(table["vector"].combine_chunks().flatten().to_numpy()).view(len(table), -1)
+        labels = zip(table["kind"].to_pylist(), table["level"].to_pylist(), table["id"].to_pylist(), strict=True)
+        for (kind, level, id_), vector in zip(labels, values, strict=True):
+            features.setdefault((kind, _level(level)), {})[id_] = vector
+    for what, names in (("knobs", knobs), ("feature networks", networks)):
+        if len(names) > 1:
+            raise ValueError(
+                f"{run} holds records of several {what}: {sorted(map(str, names))}; one run directory is for one setting"
+            )
+    return Records(
+        knob=next(iter(knobs), ""),
+        rows={key: dict(sorted(of_key.items())) for key, of_key in rows.items()},
+        features={key: dict(sorted(of_key.items())) for key, of_key in features.items()},
+        network=next(iter(networks), None),
+        duplicates=count - sum(len(of_key) for of_key in rows.values()),
+    )
+
+
+def has_records(run: str | Path) -> bool:
+    return next(_files(Path(run) / "records"), None) is not None
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    # Names that begin with a dot are being written, or were when their process died.
+    yield from sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+
+
+def _tables(folder: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    for path in _files(folder):
+        try:
+            table = pyarrow.parquet.read_table(path)
+            meta = json.loads(table.schema.metadata[META])
+        except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a file of records that this program wrote ({error}); move it away to go on without it"
+            ) from error
+        yield table, meta
+
+
+def _row(record: dict[str, Any]) -> Row:
+    fixed = {name: record.pop(name) for name in (*TEXTS, *NUMBERS)}
+    fixed["level"] = _level(fixed["level"])
+    return Row(**fixed, metrics={name: value for name, value in record.items() if value is not None})
+
+
+def _level(value: float | None) -> Level | None:
+    return int(value) if value is not None and value.is_integer() else value

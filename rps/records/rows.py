@@ -1,0 +1,119 @@
+"""What a run writes down of every image: one row per (sample id, level), and feature vectors beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from rps.records.files import written
+from rps.restoration import Level
+
+Kind = Literal["restored", "pseudo_inverse", "reference"]
+"""An image at a level of the traversal; A^+ y, the baseline; the clean image. Only the first has a level."""
+
+METRICS = ("rmse", "psnr", "ssim", "lpips", "consistency", "residual_rms")
+"""Columns that every file of rows has, null where they do not apply; a file may have more."""
+
+TEXTS = ("id", "kind", "status", "reason")
+NUMBERS = ("level", "network_calls", "total_network_calls", "seconds")
+META = b"rps"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record.
+
+    status: "failed" where there is no usable image; then reason says why, and metrics are empty.
+    metrics: name -> value, those that apply. network_calls, seconds: per image, to reach this level when it is run
+    alone. total_network_calls: what the one pass over all levels really took.
+    """
+
+    id: str
+    level: Level | None
+    kind: Kind = "restored"
+    status: Literal["ok", "failed"] = "ok"
+    reason: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    network_calls: float | None = None
+    total_network_calls: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Feature vectors of images of one kind and level.  ids: N names. vectors: float32 [N, D]."""
+
+    ids: Sequence[str]
+    level: Level | None
+    kind: Kind
+    vectors: Tensor
+
+
+class RecordWriter:
+    """Writes rows to RUN/records and vectors to RUN/features, one small file of each per call.
+
+    A file is written under a temporary name and renamed into place; its name begins with the time and is unique, so any
+    number of processes may write at once, and readers know which of two rows is the later one. Features come first: a
+    row is a promise that they are there.
+
+    Args:
+        run: the run directory.
+        rank: of this process, for the names of its files.
+    """
+
+    def __init__(self, run: str | Path, rank: int = 0) -> None:
+        self.run = Path(run)
+        self.rank = rank
+
+    def write(
+        self, rows: Sequence[Row], knob: str, vectors: Sequence[Vectors] = (), network: str | None = None
+    ) -> None:
+        """knob: whose values the levels are. network: the name of the feature network that made the vectors."""
+        name = f"{time.time_ns():020d}-{self.rank:05d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
+        if any(len(v.ids) for v in vectors):
+            self._save("features", name, _feature_columns(vectors), {"network": network})
+        if rows:
+            self._save("records", name, _row_columns(rows), {"knob": knob})
+
+    def _save(self, folder: str, name: str, columns: dict[str, Any], meta: dict[str, Any]) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        table = pyarrow.table(columns).replace_schema_metadata({META: json.dumps(meta).encode()})
+        with written(self.run / folder / name) as path:
+            pyarrow.parquet.write_table(table, path)
+
+
+def _row_columns(rows: Sequence[Row]) -> dict[str, Any]:
+    import pyarrow
+
+    more = sorted({name for row in rows for name in row.metrics} - {*METRICS, *TEXTS, *NUMBERS})
+    columns = {name: pyarrow.array([getattr(row, name) for row in rows], pyarrow.string()) for name in TEXTS}
+    for name in (*METRICS, *more):
+        columns[name] = pyarrow.array([row.metrics.get(name) for row in rows], pyarrow.float64())
+    for name in NUMBERS:
+        columns[name] = pyarrow.array([getattr(row, name) for row in rows], pyarrow.float64())
+    return columns
+
+
+def _feature_columns(vectors: Sequence[Vectors]) -> dict[str, Any]:
+    import pyarrow
+    import torch
+
+    vectors = [v for v in vectors if len(v.ids)]
+    values = torch.cat([v.vectors for v in vectors]).detach().float().cpu().contiguous()
+    flat = pyarrow.array(values.flatten().numpy())
+    return {
+        "id": pyarrow.array([id_ for v in vectors for id_ in v.ids], pyarrow.string()),
+        "kind": pyarrow.array([v.kind for v in vectors for _ in v.ids], pyarrow.string()),
+        "level": pyarrow.array([v.level for v in vectors for _ in v.ids], pyarrow.float64()),
+        "vector": pyarrow.FixedSizeListArray.from_arrays(flat, values.shape[1]),
+    }

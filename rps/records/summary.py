@@ -1,0 +1,163 @@
+"""metrics.json: what the records of a run come to."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rps.metrics.dp import Images, difference
+from rps.metrics.frechet import Statistics
+from rps.metrics.intervals import RESAMPLES, SEED, Estimate
+from rps.records.reader import Key, Records
+from rps.records.rows import METRICS, Row
+
+OWN_REFERENCE = "the clean images of this run"
+PACKAGES = ("map-rps", "torch", "torchvision", "lightning", "diffusers", "torchmetrics", "lpips", "timm", "numpy")
+
+DEFINITIONS = {
+    "images": "[0, 1], clipped and rounded to 8 bits: the PNG files; means are over images that did not fail",
+    "rmse": "sqrt(mean((x - reference)^2)) per image, mean over images",
+    "psnr": "-10 log10(mean((x - reference)^2)) dB per image, data range 1, mean over images",
+    "ssim": "Wang et al. 2004: 11 x 11 Gaussian window of std 1.5, data range 1, inside the image, mean over channels",
+    "lpips": "arXiv 1801.03924, version 0.1",
+    "consistency": "||y - A(x)|| / (noise_std sqrt(m)) of the unclipped image, m measurements; about 1 for the true image",
+    "residual_rms": "||y - A(x)|| / sqrt(m) of the unclipped image, in [-1, 1] units",
+    "frechet": "|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features, unbiased covariances; biased upwards, the "
+    "more so the smaller n",
+    "network_calls_per_image": "images through the prior's network to reach this level when it is run alone",
+    "total_network_calls_per_image": "images through the prior's network in the one pass over all levels",
+    "seconds_per_image": "wall-clock time of the batch over its images, shared among levels in proportion to their calls",
+    "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}); ci95 likewise",
+    "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
+    "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
+    "difference_to_first": "this level minus the first one, paired on the images that both have",
+}
+
+
+def summary(records: Records, reference: Statistics | None = None, info: Mapping[str, Any] | None = None) -> dict:
+    """Everything in metrics.json, NaN where a figure cannot be told (null in the file).
+
+    reference: of the Frechet distances; None compares with the run's own clean images, in pairs, if there are any.
+    info: further entries of "definitions", e.g. which LPIPS network was used.
+    """
+    levels = [("restored", level) for level in records.levels]
+    sets = {key: _images(records, key, reference) for key in records.rows}
+    result: dict[str, Any] = {"knob": records.knob, "levels": []}
+    for key in levels:
+        rows = list(records.rows[key].values())
+        good = [row for row in rows if row.status == "ok"]
+        entry = {
+            "level": key[1],
+            "n": len(good),
+            "failed": len(rows) - len(good),
+            "metrics": _metrics(sets[key], records, reference),
+            "network_calls_per_image": _mean([row.network_calls for row in good]),
+            "seconds_per_image": _mean([row.seconds for row in good]),
+        }
+        if key != levels[0]:
+            entry["difference_to_first"] = _difference(sets[key], sets[levels[0]])
+        result["levels"].append(entry)
+    if baseline := sets.get(("pseudo_inverse", None)):
+        result["pseudo_inverse"] = {"n": len(baseline.ids), "metrics": _metrics(baseline, records, reference)}
+    if clean := _reference(records, reference):
+        result["reference"] = clean
+    result["total_network_calls_per_image"] = _mean(_totals(records))
+    result["duplicates"] = records.duplicates
+    result["definitions"] = {**DEFINITIONS, **(info or {})}
+    result["versions"] = _versions()
+    return result
+
+
+def _images(records: Records, key: Key, reference: Statistics | None) -> Images:
+    """The good images of a level, with the features of those that have them all."""
+    rows = [row for row in records.rows[key].values() if row.status == "ok"]
+    found = {name for row in rows for name in row.metrics}
+    names = [name for name in METRICS if name in found] + sorted(found - set(METRICS))
+    values = {name: _column(rows, name) for name in names}
+    ids = [row.id for row in rows]
+    features, clean = records.features.get(key, {}), records.features.get(("reference", None), {})
+    compared = reference is not None or all(id_ in clean for id_ in ids)
+    if not ids or not compared or not all(id_ in features for id_ in ids):
+        return Images(ids, values)
+    against = torch.stack([clean[id_] for id_ in ids]) if reference is None else reference
+    return Images(ids, values, torch.stack([features[id_] for id_ in ids]), against)
+
+
+def _metrics(images: Images, records: Records, reference: Statistics | None) -> dict[str, Any]:
+    result: dict[str, Any] = {name: _interval(estimate) for name, estimate in images.means.items()}
+    if images.frechet is not None:
+        own, root = images.frechet.estimate(), images.frechet.root.estimate()
+        result["frechet"] = {
+            "value": own.value,
+            "se": own.se,
+            "ci95": [own.low, own.high],
+            "sqrt": root.value,
+            "se_sqrt": root.se,
+            "ci95_sqrt": [root.low, root.high],
+            "n": len(images.ids),
+            "resamples": len(images.frechet.draws),
+            "features": records.network,
+            "reference": {"images": reference.images, "n": reference.n}
+            if reference
+            else {"images": OWN_REFERENCE, "n": len(images.ids)},
+        }
+    return result
+
+
+def _difference(images: Images, first: Images) -> dict[str, Any]:
+    paired = difference(images, first)
+    result: dict[str, Any] = {"n": paired.n, **{name: _interval(value) for name, value in paired.means.items()}}
+    if (root := paired.sqrt_frechet) is not None:
+        result["sqrt_frechet"] = {"value": root.value, "se": root.se, "ci95": [root.low, root.high]}
+    return result
+
+
+def _reference(records: Records, reference: Statistics | None) -> dict[str, Any] | None:
+    """The clean images of the run: how far they are from the reference themselves, the floor for restorations."""
+    clean = records.features.get(("reference", None), {})
+    if not clean:
+        return None
+    if reference is None:
+        return {"images": OWN_REFERENCE, "n": len(clean), "metrics": {}}
+    images = Images(list(clean), {}, torch.stack(list(clean.values())), reference)
+    return {"images": OWN_REFERENCE, "n": len(clean), "metrics": _metrics(images, records, reference)}
+
+
+def _interval(estimate: Estimate) -> dict[str, Any]:
+    return {"mean": estimate.value, "se": estimate.se, "ci95": [estimate.low, estimate.high]}
+
+
+def _column(rows: Sequence[Row], name: str) -> Tensor:
+    return torch.tensor([row.metrics.get(name, math.nan) for row in rows], dtype=torch.float64)
+
+
+def _totals(records: Records) -> list[float | None]:
+    """Of every sample, whichever of its levels says so."""
+    totals = {
+        row.id: row.total_network_calls
+        for level in records.levels
+        for row in records.rows["restored", level].values()
+        if row.total_network_calls is not None
+    }
+    return list(totals.values())
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

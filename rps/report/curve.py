@@ -1,0 +1,117 @@
+"""dp_curve.png: the distortion-perception curve of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rps.records.files import level_name, written
+
+BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"  # Okabe and Ito: told apart by everyone
+
+
+def dp_curve_plot(summary: Mapping[str, Any], path: str | Path) -> None:
+    """RMSE against the square root of the Frechet distance, one labelled point per level, joined in the knob's order.
+
+    Bars are one standard error. The clean images' own distance is a line, A^+ y a point where it lies near, else a note.
+    summary: metrics.json. Raises ValueError when no level has both figures.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    points = [(level_name(level["level"]), p) for level in summary["levels"] if (p := _point(level["metrics"]))]
+    if not points:
+        raise ValueError(
+            "a distortion-perception curve needs RMSE (clean reference images) and a Frechet distance (a feature network, "
+            "and at least two images) of a level; this run has none"
+        )
+    figure = Figure(figsize=(5.6, 4.2), dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    xs, ys = [p["x"] for _, p in points], [p["y"] for _, p in points]
+    axes.errorbar(
+        xs, ys, [p["y_se"] for _, p in points], [p["x_se"] for _, p in points], fmt="-o", color=BLUE, linewidth=1.6,
+        markersize=5.5, markeredgecolor="white", markeredgewidth=0.8, ecolor=BLUE + "70", elinewidth=1.1, capsize=2.2,
+        zorder=3,
+    )  # fmt: skip
+    baseline = _point(summary.get("pseudo_inverse", {}).get("metrics", {}))
+    note = _add_baseline(axes, baseline, xs, ys) if baseline else ""
+    _add_clean_images(axes, summary.get("reference"))
+    axes.margins(0.12, 0.14)
+    for i, (name, _) in enumerate(points):
+        dx, dy, ha = _label_offset(xs, ys, i)
+        label = f"{summary['knob']} = {name}" if i == 0 else name
+        axes.annotate(
+            label, (xs[i], ys[i]), (dx, dy), textcoords="offset points", ha=ha, va="center", fontsize=9, color=INK, zorder=4
+        )  # fmt: skip
+    _decorate(axes, summary, note)
+    with written(Path(path)) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _point(metrics: Mapping[str, Any]) -> dict[str, float] | None:
+    x, y = metrics.get("rmse", {}), metrics.get("frechet", {})
+    if not (_known(x.get("mean")) and _known(y.get("sqrt"))):
+        return None
+    bars = {"x_se": x.get("se"), "y_se": y.get("se_sqrt")}
+    return {"x": x["mean"], "y": y["sqrt"], **{name: se if _known(se) else 0.0 for name, se in bars.items()}}
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _label_offset(xs: list[float], ys: list[float], i: int) -> tuple[float, float, str]:
+    """Away from the curve: to the upper right of a falling stretch, to the upper left of a rising one."""
+    before, after = max(i - 1, 0), min(i + 1, len(xs) - 1)
+    falling = (xs[after] - xs[before]) * (ys[after] - ys[before]) <= 0
+    return (7, 8, "left") if falling else (-7, 8, "right")
+
+
+def _add_baseline(axes: Any, baseline: Mapping[str, float], xs: list[float], ys: list[float]) -> str:
+    """A^+ y as a point, if it would not squeeze the curve; otherwise the words for a note."""
+    spread_x, spread_y = max(xs) - min(xs), max(ys) - min(ys)
+    near_x = min(xs) - spread_x <= baseline["x"] <= max(xs) + spread_x
+    near_y = min(ys) - spread_y <= baseline["y"] <= max(ys) + spread_y
+    if not (near_x and near_y):
+        return f"$A^{{+}}y$ lies outside, at ({baseline['x']:.3f}, {baseline['y']:.2f})"
+    axes.errorbar(
+        [baseline["x"]], [baseline["y"]], [baseline["y_se"]], [baseline["x_se"]], fmt="s", color=ORANGE, markersize=5,
+        ecolor=ORANGE + "70", elinewidth=1.1, capsize=2.2, zorder=3,
+    )  # fmt: skip
+    axes.annotate(
+        "$A^{+}y$", (baseline["x"], baseline["y"]), (7, 8), textcoords="offset points", fontsize=9, color=ORANGE,
+        va="center",
+    )  # fmt: skip
+    return ""
+
+
+def _add_clean_images(axes: Any, clean: Mapping[str, Any] | None) -> None:
+    root = (clean or {}).get("metrics", {}).get("frechet", {}).get("sqrt")
+    if clean is None or not _known(root):
+        return
+    axes.axhline(root, color=GREY, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+    axes.annotate(
+        f"the {clean['n']} clean images themselves", (1, root), (-4, 4), xycoords=("axes fraction", "data"),
+        textcoords="offset points", ha="right", va="bottom", fontsize=8, color="#666666",
+    )  # fmt: skip
+
+
+def _decorate(axes: Any, summary: Mapping[str, Any], note: str) -> None:
+    frechet = next(p["metrics"]["frechet"] for p in summary["levels"] if "frechet" in p["metrics"])
+    axes.set_xlabel("distortion: RMSE")
+    axes.set_ylabel("perception: $\\sqrt{\\mathrm{Frechet\\ distance}}$")
+    axes.set_title(
+        f"{frechet['n']} images, against {frechet['reference']['n']} of {frechet['reference']['images']}\n"
+        f"features: {frechet['features']}; bars: 1 standard error" + (f"\n{note}" if note else ""),
+        fontsize=7.5, color="#666666", loc="left",
+    )  # fmt: skip
+    axes.grid(color="#E6E6E6", linewidth=0.7, zorder=0)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(GREY)
+    axes.tick_params(colors="#555555", labelsize=8.5)

@@ -1,0 +1,117 @@
+"""table.md: the levels of a run, for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rps.records.files import level_name
+
+Metrics = Mapping[str, Any]
+ABSENT = "–"  # noqa: RUF001 - an en dash, as tables have it
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """A markdown table with one line per level, one for A^+ y and one for the clean images.  summary: metrics.json."""
+    levels, baseline, clean = summary["levels"], summary.get("pseudo_inverse"), summary.get("reference")
+    lines: list[tuple[str, Mapping[str, Any]]] = [(level_name(level["level"]), level) for level in levels]
+    if baseline:
+        lines.append(("A⁺y", baseline))
+    if clean and clean["metrics"]:
+        lines.append(("clean images", clean))
+    columns = [(title, [cell(name, line) for name, line in lines]) for title, cell in _columns(summary["knob"])]
+    columns = [(title, cells) for title, cells in columns if title == "failed" or any(c != ABSENT for c in cells)]
+    if "consistency" in (title for title, _ in columns):  # says the same, in units of the noise
+        columns = [(title, cells) for title, cells in columns if title != "residual"]
+    return "\n".join([*_aligned(columns), "", *_notes(summary)]) + "\n"
+
+
+def _columns(knob: str) -> list[tuple[str, Callable[[str, Mapping[str, Any]], str]]]:
+    return [
+        (knob, lambda name, line: name),
+        ("n", lambda name, line: str(line["n"])),
+        ("failed", lambda name, line: str(line["failed"]) if "failed" in line else ABSENT),
+        ("RMSE", lambda name, line: _mean(line["metrics"], "rmse", 4)),
+        ("PSNR", lambda name, line: _mean(line["metrics"], "psnr", 2)),
+        ("SSIM", lambda name, line: _mean(line["metrics"], "ssim", 3)),
+        ("LPIPS", lambda name, line: _mean(line["metrics"], "lpips", 3)),
+        ("consistency", lambda name, line: _mean(line["metrics"], "consistency", 3)),
+        ("residual", lambda name, line: _mean(line["metrics"], "residual_rms", 4)),
+        ("√FD", lambda name, line: _root(line["metrics"])),
+        ("calls", lambda name, line: _number(line.get("network_calls_per_image"), 0)),
+        ("seconds", lambda name, line: _number(line.get("seconds_per_image"), 2)),
+    ]
+
+
+def _notes(summary: Mapping[str, Any]) -> list[str]:
+    levels = summary["levels"]
+    notes = ["Mean over n images ± its standard error; calls and seconds are per image, to reach this level alone."]
+    total = summary.get("total_network_calls_per_image")
+    if _known(total) and len(levels) > 1:
+        notes[0] += f" The one pass over all levels took {total:.0f} calls per image."
+    distances = [line["metrics"]["frechet"] for line in levels if "frechet" in line["metrics"]]
+    if distances:
+        first = distances[0]
+        notes.append(
+            f"√FD: square root of the Frechet distance of {first['features']} features of {first['n']} images to "
+            f"{first['reference']['n']} of {first['reference']['images']}; biased upwards, the more so the smaller n."
+        )
+    differences = [(level, d) for level in levels if (d := level.get("difference_to_first"))]
+    if differences:
+        notes.append(
+            f"Minus {summary['knob']} = {level_name(levels[0]['level'])}, paired: "
+            + "; ".join(f"{level_name(level['level'])}: {_change(d)}" for level, d in differences)
+            + "."
+        )
+    failed = max((level["failed"] for level in levels), default=0)
+    if failed:
+        notes.append(f"{failed} sample{'s' * (failed != 1)} failed; the reasons are in records/.")
+    if summary.get("duplicates"):
+        notes.append(f"{summary['duplicates']} rows were written more than once (same id and level); the last one counts.")
+    return [line for note in notes for line in (note, "")][:-1]
+
+
+def _change(difference: Mapping[str, Any]) -> str:
+    texts = []
+    if "rmse" in difference:
+        texts.append(f"RMSE {difference['rmse']['mean']:+.4f}" + _plus_minus(difference["rmse"]["se"], 4))
+    if root := difference.get("sqrt_frechet"):
+        if _known(root["value"]):
+            texts.append(f"√FD {root['value']:+.2f}" + _plus_minus(root["se"], 2))
+    if not texts and "consistency" in difference:
+        change = difference["consistency"]
+        texts.append(f"consistency {change['mean']:+.3f}" + _plus_minus(change["se"], 3))
+    return ", ".join(texts) or ABSENT
+
+
+def _mean(metrics: Metrics, name: str, digits: int) -> str:
+    if name not in metrics or not _known(metrics[name]["mean"]):
+        return ABSENT
+    return _number(metrics[name]["mean"], digits) + _plus_minus(metrics[name]["se"], digits)
+
+
+def _root(metrics: Metrics) -> str:
+    if "frechet" not in metrics or not _known(metrics["frechet"]["sqrt"]):
+        return ABSENT
+    return _number(metrics["frechet"]["sqrt"], 2) + _plus_minus(metrics["frechet"]["se_sqrt"], 2)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return f"{value:.{digits}f}" if value is not None and _known(value) else ABSENT
+
+
+def _plus_minus(value: float | None, digits: int) -> str:
+    return f" ± {value:.{digits}f}" if value is not None and _known(value) else ""
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _aligned(columns: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    widths = [max(len(title), 2, *(len(cell) for cell in cells)) for title, cells in columns]
+    rows = [[title for title, _ in columns], *zip(*(cells for _, cells in columns), strict=True)]
+    text = ["| " + " | ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    rule = "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|"
+    return [text[0], rule, *text[1:]]
