@@ -1,6 +1,20 @@
 """LightningModules: each solver as a predict_step."""
 
 from modules.base import SolverModule
+from modules.ccdf import Ccdf
+from modules.interpolation import Interpolation
 from modules.map_rps import MapRps
+from modules.sample_average import SampleAverage
+from modules.step_number import PosteriorSampling, StepNumber
+from modules.variance_scaling import VarianceScaling
 
-__all__ = ["MapRps", "SolverModule"]
+__all__ = [
+    "Ccdf",
+    "Interpolation",
+    "MapRps",
+    "PosteriorSampling",
+    "SampleAverage",
+    "SolverModule",
+    "StepNumber",
+    "VarianceScaling",
+]

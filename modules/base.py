@@ -8,7 +8,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from rps.measurement import Measurement, degrade, measured
+from rps.measurement import Measurement, PictureMismatch, degrade, measured
+from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
 from rps.priors.base import Prior
 from rps.progress import Progress, silent
@@ -28,13 +29,13 @@ class SolverModule(L.LightningModule):
 
     progress: Progress
 
-    def __init__(self, prior: Prior, operator: Operator, noise_std: float, traversal: Traversal, seed: int = 0) -> None:
+    def __init__(
+        self, prior: Prior, operator: Operator, noise_std: float | Noise, traversal: Traversal, seed: int = 0
+    ) -> None:
         super().__init__()
-        if not noise_std >= 0:
-            raise ValueError(f"noise_std must be >= 0 in [-1, 1] image units, got {noise_std}")
         self.prior = prior.requires_grad_(False).eval()
         self.operator = operator
-        self.noise_std = noise_std
+        self.noise = noise_std if isinstance(noise_std, Noise) else Gaussian(noise_std)
         self.traversal = traversal
         self.seed = seed
         self.progress = silent
@@ -49,13 +50,11 @@ class SolverModule(L.LightningModule):
         """The measurement of a batch: its own one, or the clean images degraded."""
         ids = batch["id"]
         if not ids:
-            return degrade(
-                torch.zeros(0, *self.prior.image_shape, device=self.device), self.operator, self.noise_std, []
-            )
+            return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), self.operator, self.noise, [])
         if "measurement" in batch:
             pictures = batch["measurement"]
             self._check_channels(pictures)
-            return measured(pictures, self.operator, self.noise_std, self.prior.image_shape, ids, self.seed)
+            return measured(pictures, self.operator, self.noise, self.prior.image_shape, ids, self.seed)
         images = batch["image"]
         self._check_channels(images)
         if len(images) and tuple(images.shape[1:]) != tuple(self.prior.image_shape):
@@ -63,7 +62,7 @@ class SolverModule(L.LightningModule):
                 f"the data are {_size(images)} but the prior makes {_size(torch.empty(0, *self.prior.image_shape))} "
                 "images; set the size of the data to that of the prior"
             )
-        return degrade(images, self.operator, self.noise_std, ids, self.seed)
+        return degrade(images, self.operator, self.noise, ids, self.seed)
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         if torch.is_inference_mode_enabled():
@@ -71,9 +70,14 @@ class SolverModule(L.LightningModule):
                 f"{type(self).__name__} needs gradients, which inference mode forbids; "
                 "use Trainer(inference_mode=False)"
             )
-        measurement = self.measure(batch)
-        restoration = self.traversal.run(measurement, self.prior, self.progress)
         failures = dict(batch.get("failed", ()))
+        try:
+            measurement = self.measure(batch)
+        except PictureMismatch as reason:  # pictures of one batch have one size: those of others may well fit
+            failures |= dict.fromkeys(batch["id"], str(reason))
+            batch = {"id": []}
+            measurement = self.measure(batch)
+        restoration = self.traversal.run(measurement, self.prior, self.progress)
         return Prediction(list(batch["id"]), batch.get("image"), measurement, restoration, failures)
 
     def _check_channels(self, pictures: Tensor) -> None:

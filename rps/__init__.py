@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rps.estimators import MapEstimator, PseudoInverse
     from rps.measurement import Measurement, degrade, measured
-    from rps.operators import AnisotropicBlur, Denoise, Inpaint, SuperResolution, check_operator
+    from rps.operators import AnisotropicBlur, BoxInpaint, Denoise, Inpaint, SuperResolution, check_operator
     from rps.priors import DiffusersPrior, EmbeddedPrior, GaussianMixturePrior
     from rps.randomness import Streams
     from rps.restoration import Prediction, Restoration
@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "estimators": ["MapEstimator", "PseudoInverse"],
     "measurement": ["Measurement", "degrade", "measured"],
-    "operators": ["AnisotropicBlur", "Denoise", "Inpaint", "SuperResolution", "check_operator"],
+    "operators": ["AnisotropicBlur", "BoxInpaint", "Denoise", "Inpaint", "SuperResolution", "check_operator"],
     "priors": ["DiffusersPrior", "EmbeddedPrior", "GaussianMixturePrior"],
     "randomness": ["Streams"],
     "restoration": ["Prediction", "Restoration"],
@@ -35,7 +35,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [  # noqa: RUF022 - by room, as above
     "MapEstimator", "PseudoInverse",
     "Measurement", "degrade", "measured",
-    "AnisotropicBlur", "Denoise", "Inpaint", "SuperResolution", "check_operator",
+    "AnisotropicBlur", "BoxInpaint", "Denoise", "Inpaint", "SuperResolution", "check_operator",
     "DiffusersPrior", "EmbeddedPrior", "GaussianMixturePrior",
     "Streams", "Prediction", "Restoration", "Dps", "MapRps",
 ]  # fmt: skip

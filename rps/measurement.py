@@ -8,8 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
 from rps.randomness import Streams
+
+
+class PictureMismatch(ValueError):
+    """A degraded picture that cannot be the measurement: it has the wrong size."""
 
 
 @dataclass
@@ -17,7 +22,8 @@ class Measurement:
     """y = A(x) + noise_std n, n ~ N(0, I), for a batch of images: all that a solver is told.
 
     y: [N, ...]. operator: bound to these N images. noise_std: in [-1, 1] image units. image_shape: [C, H, W] of x.
-    streams: the random numbers of these samples, from which solvers draw theirs.
+    streams: the random numbers of these samples, from which solvers draw theirs. noise: the law of y given A(x), which
+    is Gaussian(noise_std) unless it is given; of any other, noise_std is that of a Gaussian to use in its place.
     """
 
     y: Tensor
@@ -25,6 +31,10 @@ class Measurement:
     noise_std: float
     image_shape: tuple[int, int, int]
     streams: Streams
+    noise: Noise = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        self.noise = self.noise or Gaussian(self.noise_std)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -41,44 +51,53 @@ class Measurement:
         """||y - A(x)||_2, one norm per image.  x: [N, C, H, W] -> [N]."""
         return torch.linalg.vector_norm(self.residual(x).flatten(1), dim=1)
 
-    def preview(self) -> Tensor:
-        """The measurement as an image, for people to look at: A^+ y.  -> [N, C, H, W]."""
-        return self.operator.pinv(self.y, rcond=0.1)
+    def pseudo_inverse(self, rcond: float = 0.1) -> Tensor | None:
+        """A^+ y, without the singular values below rcond of the largest: what y shows without any prior.
+
+        -> [N, C, H, W], or None where the operator leads to no image.
+        """
+        try:
+            x = self.operator.pinv(self.y, rcond)
+        except (ValueError, NotImplementedError):
+            return None
+        return x if tuple(x.shape[1:]) == tuple(self.image_shape) else None
 
 
 def degrade(
-    images: Tensor, operator: Operator, noise_std: float, ids: Sequence[str] | None = None, seed: int = 0
+    images: Tensor, operator: Operator, noise_std: float | Noise, ids: Sequence[str] | None = None, seed: int = 0
 ) -> Measurement:
     """y = A(x) + noise_std n, where mask, kernel and n are functions of (seed, id) alone.
 
-    images: [N, C, H, W] in [-1, 1]. noise_std: in the same units. ids: N names; "0", "1", ... when None.
-    The measurement of a sample is the same bit for bit in whatever batch it stands.
+    images: [N, C, H, W] in [-1, 1]. noise_std: in the same units, or another noise, such as Poisson(peak=255).
+    ids: N names; "0", "1", ... when None. The measurement of a sample is the same bit for bit in whatever batch it
+    stands.
     """
-    ids, image_shape = _check(images, noise_std, ids)
+    noise = noise_std if isinstance(noise_std, Noise) else Gaussian(noise_std)
+    ids, image_shape = _check(images, ids)
     if not ids:
         # The shape of y from one image: not every operator takes an empty batch (an FFT does not).
-        return degrade(images.new_zeros(1, *image_shape), operator, noise_std, [""], seed).rows(slice(0, 0))
+        return degrade(images.new_zeros(1, *image_shape), operator, noise, [""], seed).rows(slice(0, 0))
     streams = Streams(seed, ids, images.device)
     bound = operator.bind(image_shape, streams.at("operator"))
-    y = _apply(bound, images)
-    y = y + noise_std * streams.at("measurement").normal(y.shape[1:]).to(y.dtype)
-    return Measurement(y, bound, noise_std, image_shape, streams)
+    y = noise.add(_apply(bound, images), streams.at("measurement"))
+    return Measurement(y, bound, noise.std, image_shape, streams, noise)
 
 
 def measured(
     pictures: Tensor,
     operator: Operator,
-    noise_std: float,
+    noise_std: float | Noise,
     image_shape: tuple[int, int, int],
     ids: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Measurement:
-    """The measurement that somebody else took, given as pictures; noise_std says how noisy they are.
+    """The measurement that somebody else took, given as pictures; noise_std, or a Noise, says how noisy they are.
 
     pictures: [N, C, h, w] in [-1, 1]. Either y itself (small for super-resolution, blurred for deblurring), or, where y
     is not a picture (the kept pixels of a mask), a picture that agrees with it: then y = A(pictures).
     """
-    ids, _ = _check(pictures, noise_std, ids)
+    noise = noise_std if isinstance(noise_std, Noise) else Gaussian(noise_std)
+    ids, _ = _check(pictures, ids)
     image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)
     bound = operator.bind(image_shape, streams.at("operator"))
@@ -89,11 +108,11 @@ def measured(
         elif tuple(pictures.shape[1:]) == image_shape:
             y = _apply(bound, pictures)
         else:
-            raise ValueError(
+            raise PictureMismatch(
                 f"degraded pictures of shape {tuple(pictures.shape[1:])} fit neither the measurement {y_shape} nor the "
                 f"image {image_shape} of {type(operator).__name__}; give pictures of one of these shapes"
             )
-    return Measurement(y, bound, noise_std, image_shape, streams)
+    return Measurement(y, bound, noise.std, image_shape, streams, noise)
 
 
 @torch.no_grad()
@@ -111,13 +130,11 @@ def _apply(operator: Operator, images: Tensor) -> Tensor:
     return torch.cat(y) if y else operator(images)
 
 
-def _check(images: Tensor, noise_std: float, ids: Sequence[str] | None) -> tuple[list[str], tuple[int, int, int]]:
+def _check(images: Tensor, ids: Sequence[str] | None) -> tuple[list[str], tuple[int, int, int]]:
     if images.ndim != 4:
         raise ValueError(f"images must be [N, C, H, W], got shape {tuple(images.shape)}")
     if not images.is_floating_point():
         raise ValueError(f"images must be floating point in [-1, 1], got {images.dtype}")
-    if not noise_std >= 0:
-        raise ValueError(f"noise_std must be >= 0 in [-1, 1] image units, got {noise_std}")
     names = [str(i) for i in range(len(images))] if ids is None else [str(i) for i in ids]
     if len(names) != len(images):
         raise ValueError(f"{len(images)} images need as many ids, got {len(names)}")

@@ -26,6 +26,8 @@ class Restoration:
     network_calls: level -> calls of the prior per image to reach this level when it is run alone, [N].
     total_network_calls: [N], what the one pass over all levels really took.
     seconds: level -> wall-clock seconds per image, the batch's time shared out in proportion to the calls.
+    spread: level -> [N, C, H, W], the pixel-wise standard deviation over the chains of those levels whose image is the
+        mean of several; empty where there are none. It says how sure the image is.
     """
 
     knob: str
@@ -34,6 +36,7 @@ class Restoration:
     network_calls: dict[Level, Tensor]
     total_network_calls: Tensor
     seconds: dict[Level, float]
+    spread: dict[Level, Tensor] = field(default_factory=dict)
 
 
 @dataclass

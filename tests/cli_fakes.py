@@ -1,4 +1,4 @@
-"""A model, data and callbacks that cost nothing, for the tests of the command."""
+"""A model, data and callbacks that cost nothing, and short ways to run and read them, for the tests of the command."""
 
 import json
 import os
@@ -9,8 +9,35 @@ from types import SimpleNamespace
 
 import lightning as L
 import torch
+import yaml
 
 from datamodules import SampleDataModule
+from rps.cli import main
+
+CONFIG = """
+model:
+  class_path: tests.cli_fakes.FakeModel
+  init_args: {noise_std: 0.1, operator: {class_path: tests.cli_fakes.Blur, init_args: {width: 5}}}
+data:
+  class_path: tests.cli_fakes.Dots
+  init_args: {limit: 4, batch_size: 2}
+trainer:
+  accelerator: cpu
+  callbacks: [{class_path: tests.cli_fakes.Recorder}]
+"""
+
+
+def rps(*arguments: str, output: str | None = "run") -> int:
+    where = [] if output is None else ["--output", output]
+    return main(["predict", "--config", "fake.yaml", *where, *arguments])
+
+
+def records(output: str = "run") -> dict[str, dict]:
+    return {path.stem: json.loads(path.read_text()) for path in Path(output, "records").glob("*.json")}
+
+
+def resolved(output: str = "run") -> dict:
+    return yaml.safe_load(Path(output, "config.yaml").read_text())
 
 
 class Op:
@@ -135,3 +162,14 @@ class Extra(L.Callback):
     def on_predict_end(self, trainer, pl_module):
         if trainer.is_global_zero:
             Path(trainer.default_root_dir, "extra.txt").write_text("was here")
+
+
+class Bar(L.pytorch.callbacks.ProgressBar):
+    def __init__(self):
+        super().__init__()
+
+    def on_predict_end(self, trainer, pl_module):
+        print("moving")
+
+    def disable(self):
+        pass

@@ -1,9 +1,7 @@
-"""The command, with a model and data that cost nothing: overriding, refusals, one-sentence errors, run directories."""
+"""The command, with a model and data that cost nothing: overriding, run directories, interrupts, processes."""
 
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -16,42 +14,11 @@ from PIL import Image
 from rps import __version__
 from rps.cli import main
 from rps.cli.arguments import packaged_configs
+from tests.cli_fakes import CONFIG, records, resolved, rps
 
-CONFIG = """
-model:
-  class_path: tests.cli_fakes.FakeModel
-  init_args: {noise_std: 0.1, operator: {class_path: tests.cli_fakes.Blur, init_args: {width: 5}}}
-data:
-  class_path: tests.cli_fakes.Dots
-  init_args: {limit: 4, batch_size: 2}
-trainer:
-  accelerator: cpu
-  callbacks: [{class_path: tests.cli_fakes.Recorder}]
-"""
+SCRIPT = Path(sys.executable).with_name("rps")
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """A working directory with fake.yaml in it."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "fake.yaml").write_text(CONFIG)
-    return tmp_path
-
-
-def rps(*arguments: str, output: str | None = "run") -> int:
-    where = [] if output is None else ["--output", output]
-    return main(["predict", "--config", "fake.yaml", *where, *arguments])
-
-
-def records(output: str = "run") -> dict[str, dict]:
-    return {path.stem: json.loads(path.read_text()) for path in Path(output, "records").glob("*.json")}
-
-
-def resolved(output: str = "run") -> dict:
-    return yaml.safe_load(Path(output, "config.yaml").read_text())
-
-
-# ---- answers without a run
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def command(*arguments: str, **options) -> subprocess.CompletedProcess:
@@ -92,9 +59,6 @@ def test_our_callbacks_are_the_default_and_can_be_added_to(capsys):
     assert [c["class_path"] for c in callbacks] == [*(f"rps.callbacks.{c}" for c in ours), "tests.cli_fakes.Extra"]
 
 
-# ---- a run
-
-
 def test_a_run_tells_what_it_wrote(capsys):
     assert rps() == 0
     out, err = capsys.readouterr()
@@ -130,6 +94,7 @@ def test_the_config_of_a_run_repeats_it():
     assert second["trainer"].pop("default_root_dir") == "again" and first["trainer"].pop("default_root_dir") == "run"
     assert first == second
     assert records("run") == records("again") and Path("again/extra.txt").is_file()
+    assert main(["predict", "--config", "run/config.yaml", "--output", "run", "--overwrite"]) == 0, "in its own place"
 
 
 def test_packaged_configs_by_name(capsys):
@@ -164,9 +129,6 @@ def test_classes_by_their_names_alone():
     assert rps("--model", "FakeModel", "--model.operator", "Blur", "--data", "Dots") == 0
 
 
-# ---- own pictures
-
-
 def test_data_folder_switches_to_image_folder(capsys):
     Path("pictures").mkdir()
     for i in range(3):
@@ -181,103 +143,6 @@ def test_data_folder_switches_to_image_folder(capsys):
     assert rps("--data.folder", "nowhere", output="run4") == 2
     assert "folder 'nowhere' does not exist" in capsys.readouterr().err
     assert not Path("run4").exists()
-
-
-# ---- bad input: one sentence, exit code 2, nothing written
-
-BAD = {
-    "misspelled option": (["--model.t00", "[0]"], "model.t00 is not an option of FAKES.FakeModel; did you mean t0?"),
-    "misspelled deep option": (["--model.operator.widht", "3"], "model.operator.widht is not .*; did you mean width?"),
-    "misspelled in a file": (["--config", "nois.yaml"], "model.nois_std is not .*; did you mean noise_std?"),
-    "misspelled section": (["--config", "modle.yaml"], "'modle' is not a section; did you mean model?"),
-    "misspelled init_args": (["--config", "init.yaml"], "data.init_arg.limit is not an option of"),
-    "misspelled flag": (["--trainer.devise", "1"], "--trainer.devise is not .*; did you mean --trainer.devices?"),
-    "misspelled in trainer": (["--config", "devise.yaml"], "trainer.devise is not .*; did you mean --trainer.devices?"),
-    "misspelled output": (["--ouput", "x"], "--ouput is not an option; did you mean --output?"),
-    "stray word": (["stray"], "'stray' is not understood"),
-    "no value": (["--seed"], "--seed needs a value"),
-    "wrong type": (["--model.noise_std", "much"], "model.noise_std must be float, got 'much'"),
-    "wrong list": (["--model.t0", "5"], "model.t0 must be list, got '5'"),
-    "wrong item": (["--model.t0", "[a]"], "model.t0 must be int, got 'a'"),
-    "wrong optional": (["--data.limit", "3.5"], "data.limit must be int or null, got '3.5'"),
-    "wrong seed": (["--seed", "x"], "model.seed must be int, got 'x'"),
-    "wrong choice": (["--trainer.precision", "abc"], "trainer.precision must be .*bf16-mixed.* or null, got 'abc'"),
-    "wrong class": (["--data", "FAKES.Blur"], "data must be a LightningDataModule, but FAKES.Blur is not one"),
-    "no such module": (["--model", "foo.Bar"], "model: cannot use 'foo.Bar': No module named 'foo'"),
-    "no such class": (["--model.operator", "FAKES.Blurr"], "model.operator: cannot use .*did you mean Blur?"),
-    "no such short class": (["--model.operator", "Denoize"], "there is no class 'Denoize'; did you mean Denoise?"),
-    "no such callback": (["--trainer.callbacks+=FAKES.Nope"], "trainer.callbacks: cannot use 'FAKES.Nope'"),
-    "syntax error in a class": (["--model.operator", "my_broken.Op"], "model: invalid syntax .my_broken.py, line 2"),
-    "missing config": (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
-    "invalid YAML": (["--config", "bad.yaml"], "config bad.yaml is not valid YAML at line 2, column 2"),
-    "a list": (["--config", "list.yaml"], "config list.yaml must hold sections model, data, trainer, got list"),
-    "an empty file": (["--config", "empty.yaml"], "config empty.yaml must hold sections"),
-    "a seed in a file": (["--config", "seed.yaml"], "the seed is model.init_args.seed"),
-    "constructor refuses": (["--model.noise_std", "-1"], "noise_std must be >= 0, got -1.0"),
-    "data refuse": (["--data.batch_size", "0"], "batch_size must be at least 1, got 0"),
-    "trainer refuses": (["--trainer.accelerator", "abacus"], "trainer: You selected an invalid accelerator name"),
-    "no such device": (["--trainer.accelerator", "cuda", "--trainer.devices", "99"], "trainer: "),
-    "nothing left": (["--data.skip", "10"], "skip must be less than the 10 samples that there are, got 10"),
-    "predict_step refuses": (["--model.trouble", "raise"], "the data have 3 channels but the prior has 1"),
-    "memory": (["--model.trouble", "memory"], "too little memory.*--data.batch_size"),
-    "model without seed": (["--model", "FAKES.NoSeed", "--seed", "1"], "model.seed is not an option of FAKES.NoSeed"),
-}
-
-FILES = {
-    "nois.yaml": "model: {init_args: {nois_std: 1}}",
-    "modle.yaml": "modle: {init_args: {noise_std: 1}}",
-    "init.yaml": "data: {init_arg: {limit: 1}}",
-    "devise.yaml": "trainer: {devise: 1}",
-    "bad.yaml": "model: [1, 2\nx: : y",
-    "list.yaml": "- 1",
-    "empty.yaml": "",
-    "seed.yaml": "seed: 1",
-    "my_broken.py": "class Op:\n    def",
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_sentence(case, folder, capsys):
-    arguments, told = BAD[case][0], BAD[case][1].replace("FAKES", "tests.cli_fakes").replace("?", "[?]")
-    for name, content in FILES.items():
-        (folder / name).write_text(content)
-    assert rps(*[a.replace("FAKES", "tests.cli_fakes") for a in arguments]) == 2
-    out, err = capsys.readouterr()
-    assert err.startswith("rps: error: ") and len(err.splitlines()) == 1
-    assert re.search(told, err), err
-    assert out == "" and not Path("run").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["predict", "--output", "run"], "there is no data and no model; give a --config"),
-        (["predict", "--config", "fake.yaml"], "there is no --output; give the folder"),
-        (["predict", "--config", "fake.yaml", "--output", "fake.yaml"], "output fake.yaml is a file"),
-        (["predict", "--config"], "--config needs a value"),
-    ],
-)
-def test_what_is_missing(arguments, told, capsys):
-    assert main(arguments) == 2
-    assert capsys.readouterr().err.startswith(f"rps: error: {told}")
-
-
-@pytest.mark.parametrize("trouble", ["bug", "library", "bug in constructor"])
-def test_a_bug_keeps_its_traceback(trouble, capsys):
-    assert rps("--model.trouble", trouble) == 1
-    err = capsys.readouterr().err
-    assert "Traceback" in err and "cli_fakes.py" in err and "looks like a bug" in err
-    assert not Path("run").exists()
-
-
-def test_debug_shows_where(monkeypatch, capsys):
-    monkeypatch.setenv("RPS_DEBUG", "1")
-    assert rps("--model.trouble", "raise") == 2
-    err = capsys.readouterr().err
-    assert "Traceback" in err and "predict_step" in err and "rps: error: the data have 3 channels" in err
-
-
-# ---- the output directory
 
 
 def test_an_existing_run_is_refused_or_replaced(capsys):
@@ -331,9 +196,6 @@ def test_an_empty_directory_is_used_and_stays_when_nothing_comes_of_it():
     assert rps() == 0
 
 
-# ---- interrupts and processes
-
-
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_interrupt_keeps_what_was_done(name, code, workers, capsys):
@@ -373,6 +235,21 @@ def test_an_error_in_two_processes_is_told_once(arguments, told, capfd):
     assert "Traceback" not in err
 
 
-@pytest.mark.skipif(shutil.which("rps") is None, reason="the package is not installed on the path")
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="the package is not installed")
 def test_the_console_script():
-    assert subprocess.run(["rps", "--version"], capture_output=True, text=True).stdout == f"rps {__version__}\n"
+    assert subprocess.run([SCRIPT, "--version"], capture_output=True, text=True).stdout == f"rps {__version__}\n"
+
+
+def test_the_library_from_its_top():
+    """Every name that rps exports exists, and importing rps imports nothing heavy."""
+    import rps as library
+
+    assert all(getattr(library, name) is not None for name in library.__all__)
+    program = "import sys, rps, rps.cli; assert not {'torch', 'numpy', 'lightning', 'jsonargparse'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(("enabled", "shown"), [("true", 1), ("false", 0)])
+def test_progress_bars_are_those_among_the_callbacks(enabled, shown, capsys):
+    assert rps("--trainer.callbacks+=tests.cli_fakes.Bar", "--trainer.enable_progress_bar", enabled) == 0
+    assert capsys.readouterr().out.count("moving") == shown

@@ -229,7 +229,7 @@ def test_ctrl_c(tmp_path):
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=os.environ)
     deadline = time.monotonic() + 200
-    while not list(output.glob("records/*.parquet")) and time.monotonic() < deadline:
+    while not list(output.glob("records/[!.]*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)

@@ -2,8 +2,8 @@
 
     python tools/build_embedded_data.py
 
-The schema carries the feature types of Hugging Face datasets, so that `load_dataset("parquet", data_files=FILE)` decodes
-the image column to PIL.
+The schema carries the feature types of Hugging Face datasets, so that `load_dataset("parquet", data_files=FILE)`
+decodes the image column to PIL.
 """
 
 from __future__ import annotations

@@ -46,15 +46,15 @@ def curve_table(task: str, result: dict) -> list[str]:
     lines = [
         f"\n**{task}**: A^+ y {point(result['pseudo_inverse']['metrics'])}; clean images "
         f"sqrt FD {result['reference']['metrics']['frechet']['sqrt']:.2f}.\n",
-        "| t0 | RMSE / sqrt FD | paired difference with t0 = 0: RMSE, sqrt FD | PSNR | SSIM | consistency | calls | seconds |",
+        "| t0 | RMSE / sqrt FD | minus t0 = 0, paired: RMSE, sqrt FD | PSNR | SSIM | consistency | calls | seconds |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for level in result["levels"]:
         m = level["metrics"]
         lines.append(
-            f"| {level['level']} | {point(m)} | {difference(level) if level['level'] else ''} | {m['psnr']['mean']:.2f} "
-            f"| {m['ssim']['mean']:.3f} | {m['consistency']['mean']:.3f} | {level['network_calls_per_image']:.0f} "
-            f"| {level['seconds_per_image']:.2f} |"
+            f"| {level['level']} | {point(m)} | {difference(level) if level['level'] else ''} "
+            f"| {m['psnr']['mean']:.2f} | {m['ssim']['mean']:.3f} | {m['consistency']['mean']:.3f} "
+            f"| {level['network_calls_per_image']:.0f} | {level['seconds_per_image']:.2f} |"
         )
     return lines
 

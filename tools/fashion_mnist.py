@@ -1,4 +1,4 @@
-"""Fashion-MNIST from its idx files (Debian: apt install dataset-fashion-mnist), padded from 28x28 to 32x32 with black."""
+"""Fashion-MNIST from its idx files (Debian: apt install dataset-fashion-mnist), padded to 32x32 with black."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ HELD_OUT = 1000  # the last images of the training set, never trained on
 
 
 def build_unet(channels: Sequence[int]) -> Any:
-    """The network: one residual layer a block, attention at the coarsest scale (8x8).  1.8 M parameters at (32, 64, 96)."""
+    """One residual layer a block, attention at the coarsest scale (8x8).  (32, 64, 96): 1.8 M parameters."""
     from diffusers import UNet2DModel
 
     plain = len(channels) - 1
@@ -65,12 +65,13 @@ def stratified_timesteps(n: int, total: int = 1000) -> Tensor:
 
 
 def ema_update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """average <- d average + (1 - d) current, d = min(.999, (1 + updates) / (10 + updates)): a short run forgets its start."""
+    """average <- d average + (1 - d) current, d = min(.999, (1 + updates) / (10 + updates)).
+    The smaller d of the first updates lets a short run forget its start."""
     return average.lerp(current, 1 - min(0.999, float((1 + updates) / (10 + updates))))
 
 
 class PriorTraining(lightning.LightningModule):
-    """min E |eps_theta(alpha_t x0 + sigma_t eps, t) - eps|^2.  AdamW, warm-up, cosine to 0 over a budget of steps or minutes.
+    """min E |eps_theta(alpha_t x0 + sigma_t eps, t) - eps|^2.  AdamW, warm-up, then a cosine to 0 over a budget.
 
     The cosine follows whichever budget is nearer its end.  A resumed run with another budget goes on from the rate it
     had and reaches 0 at the end of the new budget.
@@ -162,9 +163,9 @@ def train(
     checkpoint = ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False)
     callbacks = [WeightAveraging(avg_fn=ema_update), checkpoint] + [TQDMProgressBar(10)] * progress
     trainer = lightning.Trainer(
-        accelerator="cpu", precision=precision, max_steps=int(module.budget["steps"]), max_epochs=-1, gradient_clip_val=1.0,
-        callbacks=callbacks, logger=CSVLogger(folder, name="log"), log_every_n_steps=10, enable_progress_bar=progress,
-        enable_model_summary=False,
+        accelerator="cpu", precision=precision, max_steps=int(module.budget["steps"]), max_epochs=-1,
+        gradient_clip_val=1.0, callbacks=callbacks, logger=CSVLogger(folder, name="log"), log_every_n_steps=10,
+        enable_progress_bar=progress, enable_model_summary=False,
     )  # fmt: skip
     last = folder / "last.ckpt"
     trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)

@@ -105,7 +105,8 @@ def main() -> None:
     measurement = degrade(batch["image"], operator, noise_std, batch["id"], seed=0)
     judge = Judge(batch["image"])
     print(
-        f"{arguments.task}: A^+ y {judge(measurement.operator.pinv(measurement.y, 0.1))}, clean images {judge(batch['image'])}"
+        f"{arguments.task}: A^+ y {judge(measurement.operator.pinv(measurement.y, 0.1))}, "
+        f"clean images {judge(batch['image'])}"
     )
     (sweep_map if arguments.what == "map" else sweep_curve)(measurement, prior, judge, arguments)
 

@@ -43,6 +43,8 @@ def is_bad_input(error: BaseException, started: bool) -> bool:
 
     if isinstance(error, MisconfigurationException | OutOfMemoryError):
         return True
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in OURS:
+        return False
     if isinstance(error, ValueError | ImportError) and not started:
         return True
     return isinstance(error, ValueError | TypeError | RuntimeError | ImportError) and _raised_on_purpose(error)

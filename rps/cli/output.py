@@ -117,7 +117,7 @@ def reasons(output: Path) -> dict[str, str]:
     import pyarrow.parquet
 
     found: dict[str, str] = {}
-    for path in sorted((output / "records").glob("*.parquet")):
+    for path in sorted((output / "records").glob("[!.]*.parquet")):
         rows = pyarrow.parquet.read_table(path)
         if {"id", "status", "reason"} <= set(rows.column_names):
             found |= {row["id"]: row["reason"] for row in rows.to_pylist() if row["status"] == "failed"}

@@ -23,7 +23,6 @@ TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,  # the datamodules split their samples themselves
     "logger": False,
     "enable_checkpointing": False,
-    "enable_progress_bar": False,  # ours moves with network calls
     "enable_model_summary": False,
 }
 
@@ -117,10 +116,9 @@ class Run:
         error = root_of(error)
         bad_input = is_bad_input(error, self.started)
         if processes.rank() > 0:
-            processes.let_the_first_speak(seconds=3)
+            processes.let_the_first_speak(seconds=5)
         else:
-            # A collective fails here when another process has ended.
-            code = processes.ended_by_another(self.trainer, patience=0 if bad_input else 5)
+            code = processes.ended_by_another(self.trainer, error)
             processes.end_others(self.trainer)
             self._abandon()
             if code is not None:
@@ -154,6 +152,7 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
     """The LightningCLI of these arguments: parsed and built.  Errors: InputError, and what constructors raise."""
     from lightning import LightningDataModule, LightningModule, Trainer
     from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.callbacks import ProgressBar
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
     for room in ("modules", "datamodules", "rps.callbacks"):  # their classes can be named by their names alone
@@ -181,6 +180,14 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
             run.free_directory(given, self.config)
 
         def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+            # The bars are those among the callbacks. Lightning would add one of its own, or refuse ours if told not to.
+            settings = self.config_init["trainer"]
+            callbacks = settings["callbacks"] or []
+            callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+            bars = [c for c in callbacks if isinstance(c, ProgressBar)]
+            wanted = settings["enable_progress_bar"] is not False
+            kwargs["callbacks"] = callbacks if wanted else [c for c in callbacks if c not in bars]
+            kwargs["enable_progress_bar"] = wanted and bool(bars)
             try:
                 return super().instantiate_trainer(**kwargs)
             except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
@@ -236,6 +243,7 @@ def _silence_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|diffusers|datasets|timm)\.")
 
 

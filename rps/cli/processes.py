@@ -7,6 +7,8 @@ import signal
 import sys
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -29,7 +31,7 @@ def rank() -> int:
 
 @contextmanager
 def tidy() -> Iterator[None]:
-    """Afterwards the process is as it was: environment, import path, signals, process group.
+    """Afterwards the process is as it was: environment, import path, warnings, signals, process group.
 
     The current directory is searched last, so that `class_path: my_ops.MyOperator` works and nothing there hides an
     installed package.
@@ -40,7 +42,8 @@ def tidy() -> Iterator[None]:
     here = os.getcwd()
     sys.path[:] = [place for place in sys.path if place not in ("", here)] + [here]
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
         sys.path[:] = path
         os.environ.clear()
@@ -101,12 +104,14 @@ def _observe(children: Sequence[Any], over: threading.Event) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def ended_by_another(trainer: Any, patience: float) -> int | None:
+def ended_by_another(trainer: Any, error: BaseException) -> int | None:
     """The exit code of a process that this one started and that has failed; None when there is none.
 
-    patience: seconds to wait for one.
+    error: of this process. When a collective failed, another process has most likely gone, and is waited for.
     """
-    deadline = time.monotonic() + patience
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    lost = any(name.startswith("torch.distributed") for name in frames)
+    deadline = time.monotonic() + (30 if lost else 0)
     while True:
         for child in _children(trainer):
             if child.poll():

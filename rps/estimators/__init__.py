@@ -1,7 +1,17 @@
 """Point estimates of low distortion: the first stage of a traversal."""
 
 from rps.estimators.base import Estimator
+from rps.estimators.chain import ChainEstimator, DmapEstimator, RmpEstimator
 from rps.estimators.map import MapEstimator
 from rps.estimators.pseudo_inverse import PseudoInverse
+from rps.estimators.red_diff import RedDiff
 
-__all__ = ["Estimator", "MapEstimator", "PseudoInverse"]
+__all__ = [
+    "ChainEstimator",
+    "DmapEstimator",
+    "Estimator",
+    "MapEstimator",
+    "PseudoInverse",
+    "RedDiff",
+    "RmpEstimator",
+]

@@ -11,6 +11,7 @@ from rps.estimators.base import Estimator
 from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
 from rps.priors.base import Prior
+from rps.samplers.guidance import data_gradient
 
 PriorTerm = Literal["published", "centred", "control_variate"]
 
@@ -84,14 +85,6 @@ class MapEstimator(Estimator):
             optimizer.step()
             cosine.step()
         return x.detach()
-
-
-def data_gradient(x: Tensor, measurement: Measurement, prior: Prior) -> Tensor:
-    """grad_x ||y - A(D(x))||^2 per image; back through the decoder and the operator, not through the network."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        loss = measurement.residual(prior.decode(x)).square().sum()
-        return torch.autograd.grad(loss, x)[0]
 
 
 class PriorGradient:

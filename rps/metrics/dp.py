@@ -99,7 +99,7 @@ def dp_curve(levels: Mapping[float, Images]) -> list[Point]:
 
 def _means(values: Mapping[str, Tensor]) -> dict[str, Estimate]:
     applies = {name: value.double()[~value.isnan()] for name, value in values.items()}
-    result = {}
+    result: dict[str, Estimate] = {}
     for n in sorted({len(value) for value in applies.values()} - {0}):  # metrics of equally many images at once
         names = [name for name, value in applies.items() if len(value) == n]
         result.update(zip(names, means(torch.stack([applies[name] for name in names], dim=1)), strict=True))

@@ -40,6 +40,9 @@ class TimmFeatures(FeatureNetwork):
             timm model, e.g. "vit_small_patch14_dinov2.lvd142m", whose weights timm fetches at first use.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: str) -> None:
         super().__init__()
         folder = Path(model)
@@ -47,7 +50,9 @@ class TimmFeatures(FeatureNetwork):
             self.network, settings = _from_folder(folder)
             self.name = f"{settings['name']} ({folder.name})"
         elif folder.is_absolute() or model.startswith(".") or folder.is_dir():
-            raise FileNotFoundError(f"there is no feature network in {model}: it needs config.json and model.safetensors")
+            raise FileNotFoundError(
+                f"{model} is no feature network: it must be a folder with config.json and model.safetensors"
+            )
         else:
             self.network, settings = _from_timm(model)
             self.name = model
@@ -114,7 +119,7 @@ def _from_timm(name: str) -> tuple[Any, dict[str, Any]]:
         network = timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
         raise OSError(
-            f"the weights of the timm model {name!r} cannot be fetched ({' '.join(str(error).split())[:200]}); fetch them "
-            "once on a machine with a network, or choose another feature network"
+            f"the weights of the timm model {name!r} cannot be fetched ({' '.join(str(error).split())[:200]}); fetch "
+            "them once on a machine with a network, or choose another feature network"
         ) from error
     return network, timm.data.resolve_model_data_config(network)

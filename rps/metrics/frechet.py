@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of feature vectors (arXiv 1706.08500, equation 6; FID when they are Inception's)."""
+"""Frechet distance between two sets of feature vectors (arXiv 1706.08500, eq. 6; FID when they are Inception's)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Statistics:
 
     @cached_property
     def root(self) -> Tensor:
-        """R with R R^T = C, from the symmetric eigenvalues; those that are zero but for rounding are zero.  -> [D, D]."""
+        """R with R R^T = C, from the symmetric eigenvalues; those within rounding of zero are zero.  -> [D, D]."""
         values, vectors = torch.linalg.eigh(self.cov)
         rounding = len(values) * torch.finfo(values.dtype).eps * values.max()
         return vectors * values.where(values > rounding, 0.0).sqrt()
@@ -71,7 +71,7 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(
-            f"features of {len(a.mean)} and {len(b.mean)} dimensions cannot be compared; use one feature network for both"
+            f"features of {len(a.mean)} and {len(b.mean)} dimensions cannot be compared; use one network for both"
         )
     cross = torch.linalg.svdvals(a.root.mT @ b.root).sum()
     return max(0.0, float((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * cross))

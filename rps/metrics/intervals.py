@@ -89,16 +89,16 @@ def frechet_draws(
     """The Frechet distance of features to a reference, and its values on resamples of the samples.
 
     Samples get the weights 1 + STEP (c - 1), and deviations are divided by STEP: for a mean that is the bootstrap
-    itself. A Frechet distance of n samples is not linear in the weights when n is not many times D: the plain bootstrap,
-    with only 63 % of the samples in a resample, gives 3 times the true standard error at n = D = 64, this one 1.2 times.
+    itself. A Frechet distance is far from linear in the weights unless n is many times D: the plain bootstrap, with
+    only 63 % of the samples in a resample, gives 3 times the true standard error at n = D = 64, this one 1.2 times.
 
     features: [n, D]. reference: fixed statistics; or the features [n, D] of the n clean images themselves, which are
     then resampled together with their restorations.
     resamples: 200, and fewer (at least 32) where min(n, D) > 256, when None.
 
     With F the centred features over sqrt(n - 1), C = F^T F, and R R^T the reference covariance, tr (C C_ref)^(1/2) is
-    the sum of the singular values of F R. That product has rank k <= min(n, D), so it is first written in k coordinates,
-    and a resample costs an eigenvalue problem of size k.
+    the sum of the singular values of F R. That product has rank k <= min(n, D), so it is first written in k
+    coordinates, and a resample costs an eigenvalue problem of size k.
     """
     x = features.detach().cpu().double()
     n, d = x.shape

@@ -42,8 +42,8 @@ class Lpips(nn.Module):
         missing = sorted(set(names.values()) - set(state))
         if missing:
             raise ValueError(
-                f"{weights} is not torchvision's state dict of {_backbone(net)}: it has no {missing[0]!r}; give the file "
-                f"that torchvision offers for it"
+                f"{weights} is not torchvision's state dict of {_backbone(net)}: it has no {missing[0]!r}; give the "
+                "file that torchvision offers for it"
             )
         self.distance.net.load_state_dict({name: state[theirs] for name, theirs in names.items()})
         self.requires_grad_(False).eval()

@@ -1,24 +1,55 @@
 """What instruments do: y = A(x). Images are [N, C, H, W] in [-1, 1]."""
 
 from rps.operators.base import Gain, LinearOperator, Operator, SpectralOperator, conjugate_gradient
-from rps.operators.blur import AnisotropicBlur, SeparableBlur
+from rps.operators.bicubic import BicubicSuperResolution
+from rps.operators.blur import AnisotropicBlur, GaussianBlur, SeparableBlur, UniformBlur
+from rps.operators.blur_generator import BlurGenerator
 from rps.operators.check import check_operator
+from rps.operators.colorization import Colorization
+from rps.operators.compose import Compose, LinearCompose
+from rps.operators.compressed_sensing import CompressedSensing
+from rps.operators.deepinverse import DeepInverse, LinearDeepInverse
+from rps.operators.high_dynamic_range import HighDynamicRange
 from rps.operators.identity import Denoise
 from rps.operators.inpainting import BoxInpaint, Inpaint, Mask
+from rps.operators.jpeg import Jpeg
+from rps.operators.legacy import LegacyAnisotropicBlur, LegacyInpaint
+from rps.operators.motion_blur import MotionBlur
+from rps.operators.nonlinear_blur import NonlinearBlur
+from rps.operators.phase_retrieval import PhaseRetrieval
+from rps.operators.separable import Separable
 from rps.operators.super_resolution import SuperResolution
 
 __all__ = [
     "AnisotropicBlur",
+    "BicubicSuperResolution",
+    "BlurGenerator",
     "BoxInpaint",
+    "Colorization",
+    "Compose",
+    "CompressedSensing",
+    "DeepInverse",
     "Denoise",
     "Gain",
+    "GaussianBlur",
+    "HighDynamicRange",
     "Inpaint",
+    "Jpeg",
+    "LegacyAnisotropicBlur",
+    "LegacyInpaint",
+    "LinearCompose",
+    "LinearDeepInverse",
     "LinearOperator",
     "Mask",
+    "MotionBlur",
+    "NonlinearBlur",
     "Operator",
+    "PhaseRetrieval",
+    "Separable",
     "SeparableBlur",
     "SpectralOperator",
     "SuperResolution",
+    "UniformBlur",
     "check_operator",
     "conjugate_gradient",
 ]

@@ -28,6 +28,13 @@ class Operator(nn.Module):
     """
 
     per_sample: tuple[str, ...] = ()
+    image_shape: tuple[int, int, int] | None = None
+    """[C, H, W] of the images, where bind keeps it."""
+
+    def _shape(self) -> tuple[int, int, int]:
+        if self.image_shape is None:
+            raise RuntimeError(f"{type(self).__name__} is not bound: call operator.bind(shape, streams) first")
+        return self.image_shape
 
     def forward(self, x: Tensor) -> Tensor:
         """A(x).  x: [N, C, H, W] -> y: [N, ...]."""
@@ -43,9 +50,25 @@ class Operator(nn.Module):
     def bound(self, **attributes: Any) -> Any:
         """A shallow copy of this operator with these attributes set."""
         clone = copy.copy(self)
+        clone._modules = dict(self._modules)
         for name, value in attributes.items():
-            object.__setattr__(clone, name, value)
+            if isinstance(value, nn.Module):
+                clone._modules[name] = value
+            else:
+                object.__setattr__(clone, name, value)
         return clone
+
+    def bound_rows(self) -> int | None:
+        """To how many images the random parameters are bound; None for an operator without any."""
+        return len(getattr(self, self.per_sample[0])) if self.per_sample else None
+
+    def check_rows(self, batch: Tensor) -> None:
+        """Raises ValueError for a batch of another number of images than this operator is bound to."""
+        if len(batch) != self.bound_rows():
+            raise ValueError(
+                f"this {type(self).__name__} is bound to {self.bound_rows()} images, got {len(batch)}; "
+                "take operator.rows(index) for some of them"
+            )
 
     def rows(self, index: Tensor | slice) -> Any:
         """The operator of some rows of the batch (a row may be taken more than once)."""
@@ -69,15 +92,8 @@ class LinearOperator(Operator):
     `bind` must have been called, so that the shape of the images is known.
     """
 
-    image_shape: tuple[int, int, int] | None = None
-
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> LinearOperator:
         return self.bound(image_shape=tuple(shape))
-
-    def _shape(self) -> tuple[int, int, int]:
-        if self.image_shape is None:
-            raise RuntimeError(f"{type(self).__name__} is not bound: call operator.bind(shape, streams) first")
-        return self.image_shape
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A^T y, the vector-Jacobian product of `forward`.  y: [N, ...] -> [N, C, H, W]."""
@@ -101,9 +117,9 @@ class LinearOperator(Operator):
         Takes memory and time of C*H*W images. An operator with random parameters must be bound to one row.
         """
         shape, own = self._shape(), [getattr(self, name) for name in self.per_sample]
-        if own and len(own[0]) != 1:
+        if self.bound_rows() not in (None, 1):
             raise ValueError(
-                f"matrix() is of one row, but this {type(self).__name__} is bound to {len(own[0])}; "
+                f"matrix() is of one row, but this {type(self).__name__} is bound to {self.bound_rows()}; "
                 "call operator.rows(slice(i, i + 1)).matrix()"
             )
         device = next((tensor.device for tensor in (*own, *self.buffers(), *self.parameters())), None)

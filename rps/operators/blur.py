@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rps.operators.base import Gain, SpectralOperator
-from rps.randomness import Streams
+from rps.operators.padding import mirror
+from rps.operators.separable import Separable
 
 Padding = Literal["reflect", "zeros"]
 
@@ -34,35 +34,14 @@ def convolution_matrix(taps: Sequence[float], size: int, padding: Padding) -> Te
     column = row + torch.arange(len(taps)) - len(taps) // 2
     weight = torch.tensor(list(taps), dtype=torch.float64).expand(size, -1)
     if padding == "reflect":
-        period = max(2 * (size - 1), 1)
-        column = column % period
-        column = torch.minimum(column, period - column) if size > 1 else torch.zeros_like(column)
+        column = mirror(column, size)
     inside = (column >= 0) & (column < size)
     matrix = torch.zeros(size, size, dtype=torch.float64)
     return matrix.index_put_((row[inside], column[inside]), weight[inside], accumulate=True)
 
 
-class Axis:
-    """H = U diag(s) V^T of one axis, in float64 and as cast to the devices and dtypes that were asked for."""
-
-    def __init__(self, matrix: Tensor) -> None:
-        u, s, vt = torch.linalg.svd(matrix)
-        self.exact = (matrix, u, s, vt.mT)
-        self.casts: dict[tuple[torch.device, torch.dtype], tuple[Tensor, ...]] = {}
-
-    def like(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(H, U, s, V) on the device and in the dtype of x."""
-        key = (x.device, x.dtype)
-        if key not in self.casts:
-            self.casts[key] = tuple(tensor.to(x) for tensor in self.exact)
-        return self.casts[key]
-
-
-class SeparableBlur(SpectralOperator):
+class SeparableBlur(Separable):
     """y = H_v x H_h^T per channel, (H x)_i = sum_k taps_k x_{i + k - r}, r = (len(taps) - 1) / 2.  x, y: [N, C, H, W].
-
-    Singular values s_i(H_v) s_j(H_h). Those below eps^(2/3) of the largest (2e-5 in float32, 4e-11 in float64) count
-    as zero: there 1/s would blow rounding errors up, and both A A^+ A = A and A^+ A A^+ = A^+ hold as well as they can.
 
     Args:
         vertical: taps of the kernel down the columns, an odd number of them; used as given, not normalised.
@@ -70,8 +49,6 @@ class SeparableBlur(SpectralOperator):
         padding: what lies beyond the border: "reflect" mirrors the image about its outermost pixels, so that taps
             which sum to 1 leave a constant image constant; "zeros" darkens the border.
     """
-
-    axes: tuple[Axis, Axis]
 
     def __init__(self, vertical: Sequence[float], horizontal: Sequence[float], padding: Padding = "reflect") -> None:
         super().__init__()
@@ -82,37 +59,18 @@ class SeparableBlur(SpectralOperator):
             raise ValueError(f"padding must be reflect or zeros, got {padding!r}")
         self.vertical, self.horizontal, self.padding = list(vertical), list(horizontal), padding
 
-    def bind(self, shape: tuple[int, int, int], streams: Streams) -> SeparableBlur:
-        _, h, w = shape
-        vertical = Axis(convolution_matrix(self.vertical, h, self.padding))
-        horizontal = Axis(convolution_matrix(self.horizontal, w, self.padding))
-        return self.bound(image_shape=tuple(shape), axes=(vertical, horizontal))
-
-    def _like(self, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        self._shape()
-        return self.axes[0].like(x), self.axes[1].like(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        (h_v, *_), (h_h, *_) = self._like(x)
-        return h_v @ (x @ h_h.mT)
-
-    def adjoint(self, y: Tensor) -> Tensor:
-        (h_v, *_), (h_h, *_) = self._like(y)
-        return h_v.mT @ (y @ h_h)
-
-    def spectral(self, y: Tensor, gain: Gain) -> Tensor:
-        (_, u_v, s_v, v_v), (_, u_h, s_h, v_h) = self._like(y)
-        s = torch.outer(s_v, s_h).view(1, 1, len(s_v), len(s_h))
-        present = s > torch.finfo(s.dtype).eps ** (2 / 3) * s.max()
-        f = torch.where(present, gain(torch.where(present, s, s.max())), torch.zeros_like(s))
-        return v_v @ (f * (u_v.mT @ (y @ u_h))) @ v_h.mT
+    def matrices(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        return (
+            convolution_matrix(self.vertical, height, self.padding),
+            convolution_matrix(self.horizontal, width, self.padding),
+        )
 
 
 class AnisotropicBlur(SeparableBlur):
     """The blur of MAP-RPS, DDRM and DDNM: truncated Gaussians of two widths, each normalised to sum 1.
 
     The published code loses the last tap, pads with zeros and drops small singular values inside A; this is the blur
-    that the papers state.
+    that the papers state. LegacyAnisotropicBlur is what was run.
 
     Args:
         taps: length of both kernels, odd.
@@ -129,3 +87,30 @@ class AnisotropicBlur(SeparableBlur):
         padding: Padding = "reflect",
     ) -> None:
         super().__init__(gaussian_taps(taps, std_vertical), gaussian_taps(taps, std_horizontal), padding)
+
+
+class GaussianBlur(SeparableBlur):
+    """A round Gaussian, normalised to sum 1: the Gaussian deblurring of DPS and DAPS.
+
+    Args:
+        taps: height and width of the kernel, odd.
+        std: standard deviation, in pixels.
+        padding: see SeparableBlur.
+    """
+
+    def __init__(self, taps: int = 61, std: float = 3.0, padding: Padding = "reflect") -> None:
+        super().__init__(gaussian_taps(taps, std), gaussian_taps(taps, std), padding)
+
+
+class UniformBlur(SeparableBlur):
+    """The mean of a taps x taps square around each pixel: the uniform deblurring of DDRM.
+
+    Args:
+        taps: height and width of the square, odd.
+        padding: see SeparableBlur.
+    """
+
+    def __init__(self, taps: int = 9, padding: Padding = "reflect") -> None:
+        if taps < 1 or taps % 2 == 0:
+            raise ValueError(f"taps must be odd and >= 1, so that the kernel has a centre, got {taps}")
+        super().__init__([1.0 / taps] * taps, [1.0 / taps] * taps, padding)

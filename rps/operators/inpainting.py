@@ -40,11 +40,7 @@ class Mask(SpectralOperator):
 
     def _expanded_index(self, batch: Tensor) -> Tensor:
         self._shape()
-        if len(batch) != len(self.index):
-            raise ValueError(
-                f"this {type(self).__name__} is bound to {len(self.index)} images, got {len(batch)}; "
-                "take operator.rows(index) for some of them"
-            )
+        self.check_rows(batch)
         return self.index.to(batch.device).unsqueeze(1).expand(-1, batch.shape[1], -1)
 
 

@@ -1,6 +1,6 @@
 """The run directory: rows and features in small files, merged at the end into metrics.json."""
 
-from rps.records.evaluate import Evaluation, evaluate, pseudo_inverse
+from rps.records.evaluate import Evaluation, evaluate
 from rps.records.files import file_name, level_name, write_json, write_text, written
 from rps.records.reader import Records, has_records, read_records
 from rps.records.rows import RecordWriter, Row, Vectors
@@ -16,7 +16,6 @@ __all__ = [
     "file_name",
     "has_records",
     "level_name",
-    "pseudo_inverse",
     "read_records",
     "summary",
     "write_json",

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from rps.chunks import chunks
-from rps.measurement import Measurement
 from rps.metrics.features import FeatureNetwork
 from rps.metrics.images import as_saved, consistency, psnr, residual_rms, rmse, ssim
 from rps.metrics.lpips import Lpips
 from rps.records.files import level_name
-from rps.records.rows import Kind, Row, Vectors
+from rps.records.rows import Cost, Kind, Row, Vectors
 from rps.restoration import Level, Prediction
-
-BASELINE_RCOND = 0.05
-"""Of A^+ y: singular values below this fraction of the largest are left out, so that noise is not blown up."""
 
 
 @dataclass
@@ -40,31 +37,21 @@ def evaluate(
     """
     judge = _Judge(prediction, perceptual, features)
     restoration = prediction.restoration
+    totals = restoration.total_network_calls.tolist()
     for level in restoration.levels:
-        calls, total = restoration.network_calls[level].tolist(), restoration.total_network_calls.tolist()
         costs = [
-            {"network_calls": c, "total_network_calls": t, "seconds": restoration.seconds[level]}
-            for c, t in zip(calls, total, strict=True)
+            Cost(calls, total, restoration.seconds[level])
+            for calls, total in zip(restoration.network_calls[level].tolist(), totals, strict=True)
         ]
         judge.add(restoration.images[level], "restored", level, costs)
-        judge.result.rows += [
-            Row(id_, level, status="failed", reason=reason) for id_, reason in prediction.failures.items()
-        ]
-    baseline = pseudo_inverse(prediction.measurement) if prediction.ids else None
+        for id_, reason in prediction.failures.items():
+            judge.result.rows.append(Row(id_, level, status="failed", reason=reason))
+    baseline = prediction.measurement.pseudo_inverse() if prediction.ids else None
     if baseline is not None:
-        judge.add(baseline, "pseudo_inverse", None, [{} for _ in prediction.ids])
+        judge.add(baseline, "pseudo_inverse", None, [Cost()] * len(prediction.ids))
     if prediction.reference is not None and features is not None:
         judge.add_features(as_saved(prediction.reference), "reference", None, prediction.ids)
     return judge.result
-
-
-def pseudo_inverse(measurement: Measurement) -> Tensor | None:
-    """A^+ y, the baseline that knows no prior; None for operators without one."""
-    try:
-        x = measurement.operator.pinv(measurement.y, rcond=BASELINE_RCOND)
-    except (ValueError, NotImplementedError):
-        return None
-    return x if tuple(x.shape[1:]) == tuple(measurement.image_shape) else None
 
 
 class _Judge:
@@ -76,7 +63,7 @@ class _Judge:
         self.perceptual, self.features = perceptual, features
         self.result = Evaluation()
 
-    def add(self, x: Tensor, kind: Kind, level: Level | None, costs: list[dict[str, float]]) -> None:
+    def add(self, x: Tensor, kind: Kind, level: Level | None, costs: Sequence[Cost]) -> None:
         if not self.ids:
             return
         saved = as_saved(x)
@@ -85,10 +72,11 @@ class _Judge:
         where = "the pseudo-inverse image" if level is None else f"the image at level {level_name(level)}"
         for i, (id_, cost) in enumerate(zip(self.ids, costs, strict=True)):
             if finite[i]:
-                row = Row(id_, level, kind, metrics={k: v[i] for k, v in metrics.items() if v[i] == v[i]}, **cost)
+                known = {name: value[i] for name, value in metrics.items() if not math.isnan(value[i])}
+                self.result.rows.append(Row(id_, level, kind, metrics=known, cost=cost))
             else:
-                row = Row(id_, level, kind, "failed", f"{where} has values that are not finite", **cost)
-            self.result.rows.append(row)
+                reason = f"{where} has values that are not finite"
+                self.result.rows.append(Row(id_, level, kind, "failed", reason, cost=cost))
         good = [i for i, ok in enumerate(finite) if ok]
         if good:
             self.add_features(saved[good], kind, level, [self.ids[i] for i in good])

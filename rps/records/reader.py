@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rps.records.rows import META, NUMBERS, TEXTS, Kind, Row
+from rps.records.rows import META, TEXTS, Cost, Kind, Row
 from rps.restoration import Level
 
 Key = tuple[Kind, Level | None]
@@ -23,7 +23,7 @@ class Records:
     """All that a run has written down, each (id, kind, level) once.
 
     knob: the name of the traversal's knob. rows, features: by kind and level, then by id, ids in sorted order.
-    network: the name of the feature network, or None. duplicates: how many rows were written again; the last one counts.
+    network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts.
     """
 
     knob: str
@@ -65,7 +65,7 @@ def read_records(run: str | Path) -> Records:
     for what, names in (("knobs", knobs), ("feature networks", networks)):
         if len(names) > 1:
             raise ValueError(
-                f"{run} holds records of several {what}: {sorted(map(str, names))}; one run directory is for one setting"
+                f"{run} holds records of several {what}: {sorted(map(str, names))}; a run directory is for one setting"
             )
     return Records(
         knob=next(iter(knobs), ""),
@@ -101,9 +101,10 @@ def _tables(folder: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 
 def _row(record: dict[str, Any]) -> Row:
-    fixed = {name: record.pop(name) for name in (*TEXTS, *NUMBERS)}
-    fixed["level"] = _level(fixed["level"])
-    return Row(**fixed, metrics={name: value for name, value in record.items() if value is not None})
+    texts = {name: record.pop(name) for name in TEXTS}
+    level = _level(record.pop("level"))
+    cost = Cost(**{name: record.pop(name) for name in Cost._fields})
+    return Row(**texts, level=level, metrics={k: v for k, v in record.items() if v is not None}, cost=cost)
 
 
 def _level(value: float | None) -> Level | None:

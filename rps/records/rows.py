@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -23,8 +23,18 @@ METRICS = ("rmse", "psnr", "ssim", "lpips", "consistency", "residual_rms")
 """Columns that every file of rows has, null where they do not apply; a file may have more."""
 
 TEXTS = ("id", "kind", "status", "reason")
-NUMBERS = ("level", "network_calls", "total_network_calls", "seconds")
 META = b"rps"
+
+
+class Cost(NamedTuple):
+    """network_calls, seconds: per image, to reach this level when it is run alone.
+
+    total_network_calls: per image, what the one pass over all levels really took.
+    """
+
+    network_calls: float | None = None
+    total_network_calls: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -32,8 +42,7 @@ class Row:
     """A record.
 
     status: "failed" where there is no usable image; then reason says why, and metrics are empty.
-    metrics: name -> value, those that apply. network_calls, seconds: per image, to reach this level when it is run
-    alone. total_network_calls: what the one pass over all levels really took.
+    metrics: name -> value, those that apply.
     """
 
     id: str
@@ -42,9 +51,7 @@ class Row:
     status: Literal["ok", "failed"] = "ok"
     reason: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    network_calls: float | None = None
-    total_network_calls: float | None = None
-    seconds: float | None = None
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -95,12 +102,13 @@ class RecordWriter:
 def _row_columns(rows: Sequence[Row]) -> dict[str, Any]:
     import pyarrow
 
-    more = sorted({name for row in rows for name in row.metrics} - {*METRICS, *TEXTS, *NUMBERS})
+    more = sorted({name for row in rows for name in row.metrics} - {*METRICS})
     columns = {name: pyarrow.array([getattr(row, name) for row in rows], pyarrow.string()) for name in TEXTS}
+    columns["level"] = pyarrow.array([row.level for row in rows], pyarrow.float64())
     for name in (*METRICS, *more):
         columns[name] = pyarrow.array([row.metrics.get(name) for row in rows], pyarrow.float64())
-    for name in NUMBERS:
-        columns[name] = pyarrow.array([getattr(row, name) for row in rows], pyarrow.float64())
+    for name in Cost._fields:
+        columns[name] = pyarrow.array([getattr(row.cost, name) for row in rows], pyarrow.float64())
     return columns
 
 

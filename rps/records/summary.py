@@ -26,13 +26,13 @@ DEFINITIONS = {
     "psnr": "-10 log10(mean((x - reference)^2)) dB per image, data range 1, mean over images",
     "ssim": "Wang et al. 2004: 11 x 11 Gaussian window of std 1.5, data range 1, inside the image, mean over channels",
     "lpips": "arXiv 1801.03924, version 0.1",
-    "consistency": "||y - A(x)|| / (noise_std sqrt(m)) of the unclipped image, m measurements; about 1 for the true image",
+    "consistency": "||y - A(x)|| / (noise_std sqrt(m)) of the unclipped image, m measurements; 1 for the true image",
     "residual_rms": "||y - A(x)|| / sqrt(m) of the unclipped image, in [-1, 1] units",
     "frechet": "|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features, unbiased covariances; biased upwards, the "
     "more so the smaller n",
     "network_calls_per_image": "images through the prior's network to reach this level when it is run alone",
     "total_network_calls_per_image": "images through the prior's network in the one pass over all levels",
-    "seconds_per_image": "wall-clock time of the batch over its images, shared among levels in proportion to their calls",
+    "seconds_per_image": "wall-clock time of the batch over its images, shared out among levels by their calls",
     "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}); ci95 likewise",
     "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
     "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
@@ -46,7 +46,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     reference: of the Frechet distances; None compares with the run's own clean images, in pairs, if there are any.
     info: further entries of "definitions", e.g. which LPIPS network was used.
     """
-    levels = [("restored", level) for level in records.levels]
+    levels: list[Key] = [("restored", level) for level in records.levels]
     sets = {key: _images(records, key, reference) for key in records.rows}
     result: dict[str, Any] = {"knob": records.knob, "levels": []}
     for key in levels:
@@ -57,8 +57,8 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
             "n": len(good),
             "failed": len(rows) - len(good),
             "metrics": _metrics(sets[key], records, reference),
-            "network_calls_per_image": _mean([row.network_calls for row in good]),
-            "seconds_per_image": _mean([row.seconds for row in good]),
+            "network_calls_per_image": _mean([row.cost.network_calls for row in good]),
+            "seconds_per_image": _mean([row.cost.seconds for row in good]),
         }
         if key != levels[0]:
             entry["difference_to_first"] = _difference(sets[key], sets[levels[0]])
@@ -140,10 +140,10 @@ def _column(rows: Sequence[Row], name: str) -> Tensor:
 def _totals(records: Records) -> list[float | None]:
     """Of every sample, whichever of its levels says so."""
     totals = {
-        row.id: row.total_network_calls
+        row.id: row.cost.total_network_calls
         for level in records.levels
         for row in records.rows["restored", level].values()
-        if row.total_network_calls is not None
+        if row.cost.total_network_calls is not None
     }
     return list(totals.values())
 

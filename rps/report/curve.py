@@ -15,17 +15,18 @@ BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"  # Okabe an
 def dp_curve_plot(summary: Mapping[str, Any], path: str | Path) -> None:
     """RMSE against the square root of the Frechet distance, one labelled point per level, joined in the knob's order.
 
-    Bars are one standard error. The clean images' own distance is a line, A^+ y a point where it lies near, else a note.
+    Bars are one standard error. The clean images' own distance is a line, A^+ y a point if it lies near, else a note.
     summary: metrics.json. Raises ValueError when no level has both figures.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
 
     points = [(level_name(level["level"]), p) for level in summary["levels"] if (p := _point(level["metrics"]))]
     if not points:
         raise ValueError(
-            "a distortion-perception curve needs RMSE (clean reference images) and a Frechet distance (a feature network, "
-            "and at least two images) of a level; this run has none"
+            "a distortion-perception curve needs RMSE (clean reference images) and a Frechet distance (a feature "
+            "network, and at least two images) of a level; this run has none"
         )
     figure = Figure(figsize=(5.6, 4.2), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
@@ -44,7 +45,8 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path) -> None:
         dx, dy, ha = _label_offset(xs, ys, i)
         label = f"{summary['knob']} = {name}" if i == 0 else name
         axes.annotate(
-            label, (xs[i], ys[i]), (dx, dy), textcoords="offset points", ha=ha, va="center", fontsize=9, color=INK, zorder=4
+            label, (xs[i], ys[i]), (dx, dy), textcoords="offset points", ha=ha, va="center", fontsize=9, color=INK,
+            zorder=4, path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip
     _decorate(axes, summary, note)
     with written(Path(path)) as temporary:
@@ -104,8 +106,8 @@ def _decorate(axes: Any, summary: Mapping[str, Any], note: str) -> None:
     axes.set_xlabel("distortion: RMSE")
     axes.set_ylabel("perception: $\\sqrt{\\mathrm{Frechet\\ distance}}$")
     axes.set_title(
-        f"{frechet['n']} images, against {frechet['reference']['n']} of {frechet['reference']['images']}\n"
-        f"features: {frechet['features']}; bars: 1 standard error" + (f"\n{note}" if note else ""),
+        f"{frechet['n']} images; reference: {frechet['reference']['images']} (n = {frechet['reference']['n']})\n"
+        f"features: {frechet['features']}; bars: 1 standard error of a level by itself" + (f"\n{note}" if note else ""),
         fontsize=7.5, color="#666666", loc="left",
     )  # fmt: skip
     axes.grid(color="#E6E6E6", linewidth=0.7, zorder=0)

@@ -54,8 +54,8 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
     if distances:
         first = distances[0]
         notes.append(
-            f"√FD: square root of the Frechet distance of {first['features']} features of {first['n']} images to "
-            f"{first['reference']['n']} of {first['reference']['images']}; biased upwards, the more so the smaller n."
+            f"√FD: square root of the Frechet distance, n = {first['n']}; features: {first['features']}; reference: "
+            f"{first['reference']['images']} (n = {first['reference']['n']}). Biased upwards, more so for small n."
         )
     differences = [(level, d) for level in levels if (d := level.get("difference_to_first"))]
     if differences:
@@ -68,7 +68,7 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
     if failed:
         notes.append(f"{failed} sample{'s' * (failed != 1)} failed; the reasons are in records/.")
     if summary.get("duplicates"):
-        notes.append(f"{summary['duplicates']} rows were written more than once (same id and level); the last one counts.")
+        notes.append(f"{summary['duplicates']} rows were written again (same id and level); the last one counts.")
     return [line for note in notes for line in (note, "")][:-1]
 
 
@@ -76,9 +76,8 @@ def _change(difference: Mapping[str, Any]) -> str:
     texts = []
     if "rmse" in difference:
         texts.append(f"RMSE {difference['rmse']['mean']:+.4f}" + _plus_minus(difference["rmse"]["se"], 4))
-    if root := difference.get("sqrt_frechet"):
-        if _known(root["value"]):
-            texts.append(f"√FD {root['value']:+.2f}" + _plus_minus(root["se"], 2))
+    if (root := difference.get("sqrt_frechet")) and _known(root["value"]):
+        texts.append(f"√FD {root['value']:+.2f}" + _plus_minus(root["se"], 2))
     if not texts and "consistency" in difference:
         change = difference["consistency"]
         texts.append(f"consistency {change['mean']:+.3f}" + _plus_minus(change["se"], 3))

@@ -1,7 +1,29 @@
-"""One step of a posterior sampler each."""
+"""One step of a posterior sampler each, and the loop that runs many of them (`chains`)."""
 
 from rps.samplers.base import Sampler
+from rps.samplers.daps import Daps
+from rps.samplers.ddnm import Ddnm
+from rps.samplers.ddrm import Ddrm
+from rps.samplers.diffpir import DiffPir
+from rps.samplers.dmap import Dmap
+from rps.samplers.dmps import Dmps
 from rps.samplers.dps import Dps
 from rps.samplers.exact_posterior import ExactPosterior
+from rps.samplers.pigdm import PiGdm
+from rps.samplers.sitcom import Sitcom
+from rps.samplers.vsdps import VsDps
 
-__all__ = ["Dps", "ExactPosterior", "Sampler"]
+__all__ = [
+    "Daps",
+    "Ddnm",
+    "Ddrm",
+    "DiffPir",
+    "Dmap",
+    "Dmps",
+    "Dps",
+    "ExactPosterior",
+    "PiGdm",
+    "Sampler",
+    "Sitcom",
+    "VsDps",
+]

@@ -1,12 +1,17 @@
-"""What a sampler is: one posterior-sampling step x_t -> x_t'. The loop over time lives in rps/traversals."""
+"""What a sampler is: one posterior-sampling step x_t -> x_t'. The loop over time is in rps/samplers/chains.py."""
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 from torch import Tensor
+from typing_extensions import Self
 
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
+from rps.schedule import Schedule
 
 
 class Sampler:
@@ -14,9 +19,14 @@ class Sampler:
 
     Hyper-parameters are constructor arguments; a step keeps no state, so that it can start at any time, in stage 2 of
     any traversal, and be batched. Subclasses say how many network calls a step takes.
+
+    calls_per_step: network calls per image of one step. default_steps: of the published chain from t0 = T.
+    row_settings: hyper-parameters that may be one number per row, see `with_settings`.
     """
 
     calls_per_step: int = 1
+    default_steps: int = 1000
+    row_settings: tuple[str, ...] = ()
 
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
@@ -27,3 +37,33 @@ class Sampler:
         measurement: of the same N rows. noise: streams of this step alone; draw with noise.normal(x.shape[1:]).
         """
         raise NotImplementedError(f"{type(self).__name__} must define step(...)")
+
+    def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
+        """The descending timesteps of a chain from the noise count t0; evenly spaced unless the method has its own."""
+        return schedule.grid(t0, steps)
+
+    def network_calls(self, steps: int) -> int:
+        """Network calls per image of a chain of so many steps down to the clean image."""
+        return self.calls_per_step * steps
+
+    def with_settings(self, **settings: float | Tensor) -> Self:
+        """The same sampler with other hyper-parameters: numbers, or, of `row_settings`, one number per row [N].
+
+        sampler.with_settings(step_size=torch.tensor([1.0, 2.0])).step(...) steps two rows, each with its own size.
+        """
+        clone = copy.copy(self)
+        for name, value in settings.items():
+            if not hasattr(self, name):
+                raise ValueError(f"{type(self).__name__} has no setting {name!r}")
+            if isinstance(value, Tensor) and name not in self.row_settings:
+                known = ", ".join(self.row_settings) or "none"
+                raise ValueError(f"{type(self).__name__} takes no {name} per row; settings per row: {known}")
+            setattr(clone, name, value)
+        return clone
+
+
+def per_row(setting: Any, like: Tensor) -> Any:
+    """A hyper-parameter, shaped to multiply `like` [N, ...] where it is one number per row [N]."""
+    if isinstance(setting, Tensor) and setting.ndim == 1:
+        return setting.to(like).view(-1, *(1,) * (like.ndim - 1))
+    return setting

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.priors.base import Prior
+from rps.priors.base import Denoised, Prior
 from rps.randomness import Streams
-from rps.samplers.base import Sampler
+from rps.samplers.base import Sampler, per_row
+from rps.samplers.guidance import through_denoiser
+from rps.samplers.reverse import reverse_step
 
 
 class Dps(Sampler):
@@ -18,9 +20,11 @@ class Dps(Sampler):
     learned it. One network call a step, differentiated with respect to its input.
 
     Args:
-        step_size: xi, constant in time.
+        step_size: xi, constant in time; with `with_settings` one number per row.
         clip: clip x0hat to [-1, 1] in the update (not in the gradient).
     """
+
+    row_settings: tuple[str, ...] = ("step_size",)
 
     def __init__(self, step_size: float = 1.0, clip: bool = True) -> None:
         self.step_size = step_size
@@ -29,16 +33,14 @@ class Dps(Sampler):
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            denoised = prior.denoise(x, t)
-            distance = measurement.residual_norm(prior.decode(denoised.x0))
-            (guidance,) = torch.autograd.grad(distance.sum(), x)
+        denoised, guidance = self.guided(x, t, measurement, prior)
         with torch.no_grad():
-            x0, eps = denoised.x0.detach(), denoised.eps.detach()
-            s = prior.schedule.reverse_std(t, t_next, x, denoised.variance_fraction)
-            alpha_next, sigma_next = prior.schedule.at(t_next, x)
-            mean = (
-                alpha_next * (x0.clamp(-1, 1) if self.clip else x0) + (sigma_next**2 - s**2).clamp(min=0).sqrt() * eps
-            )
-            return mean + s * noise.normal(x.shape[1:]).to(x.dtype) - self.step_size * guidance
+            moved = reverse_step(self.clipped(denoised), t, t_next, prior.schedule, noise)
+            return moved - per_row(self.step_size, x) * guidance
+
+    def guided(self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior) -> tuple[Denoised, Tensor]:
+        """(the denoised image, grad_x ||y - A(x0hat(x))||_2)."""
+        return through_denoiser(x, t, prior, lambda x0: measurement.residual_norm(prior.decode(x0)))
+
+    def clipped(self, denoised: Denoised) -> Denoised:
+        return denoised._replace(x0=denoised.x0.clamp(-1, 1)) if self.clip else denoised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
@@ -20,6 +21,7 @@ class ExactPosterior(Sampler):
 
     calls_per_step = 0
 
+    @torch.no_grad()
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:

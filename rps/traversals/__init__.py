@@ -1,6 +1,20 @@
 """Ways along the distortion-perception curve."""
 
 from rps.traversals.base import Traversal
+from rps.traversals.ccdf import Ccdf
+from rps.traversals.interpolation import Interpolation
 from rps.traversals.map_rps import MapRps
+from rps.traversals.sample_average import SampleAverage
+from rps.traversals.step_number import PosteriorSampling, StepNumber
+from rps.traversals.variance_scaling import VarianceScaling
 
-__all__ = ["MapRps", "Traversal"]
+__all__ = [
+    "Ccdf",
+    "Interpolation",
+    "MapRps",
+    "PosteriorSampling",
+    "SampleAverage",
+    "StepNumber",
+    "Traversal",
+    "VarianceScaling",
+]

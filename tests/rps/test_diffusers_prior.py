@@ -70,7 +70,7 @@ def test_half_precision_weights_give_float32_results(tmp_path):
 def test_unusable_models_are_told_in_one_sentence(tmp_path):
     with pytest.raises(FileNotFoundError, match="neither a folder nor a hub id"):
         DiffusersPrior.from_pretrained("./nowhere")
-    with pytest.raises(FileNotFoundError, match="has no unet/config.json"):
+    with pytest.raises(FileNotFoundError, match=r"has no unet/config\.json"):
         DiffusersPrior.from_pretrained(str(tmp_path))
     DDPMPipeline(unet=tiny_unet(), scheduler=DDPMScheduler()).save_pretrained(tmp_path)
     weights = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"

@@ -112,8 +112,8 @@ def test_empty_batch_of_an_operator_that_does_not_take_one():
 def test_preview_is_an_image_with_nearly_the_measurement(name):
     """A A^+ y is y but for what rcond = .1 leaves out."""
     measurement = degrade(images(2), OPERATORS[name], 0.0)
-    assert measurement.preview().shape == (2, *SHAPE)
-    assert (measurement.residual_norm(measurement.preview()) < 0.25 * measurement.y.flatten(1).norm(dim=1)).all()
+    assert measurement.pseudo_inverse().shape == (2, *SHAPE)
+    assert (measurement.residual_norm(measurement.pseudo_inverse()) < 0.25 * measurement.y.flatten(1).norm(dim=1)).all()
 
 
 def test_noise_has_its_standard_deviation():
@@ -150,7 +150,7 @@ def test_measured_takes_the_measurement_itself():
     pictures = images(2)[:, :, :4, :4]
     measurement = measured(pictures, SuperResolution(4), 0.1, SHAPE, ["a", "b"])
     assert torch.equal(measurement.y, pictures)
-    assert measurement.preview().shape == (2, *SHAPE) and measurement.image_shape == SHAPE
+    assert measurement.pseudo_inverse().shape == (2, *SHAPE) and measurement.image_shape == SHAPE
 
 
 @pytest.mark.parametrize("name", ["inpaint", "box random", "sr"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,20 +22,30 @@ class Chain:
 
     x: [N, *sample_shape] at the first of `timesteps`, which descend; after the last comes CLEAN.
     streams: N rows; the noise of a step is a function of the stream and of the timestep.
+    settings: hyper-parameters of the sampler that are this chain's own, e.g. {"step_size": 2.0}.
     """
 
     x: Tensor
     timesteps: Sequence[int]
     streams: Streams
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def renoised(cls, x0: Tensor, timesteps: Sequence[int], streams: Streams, schedule: Schedule) -> Chain:
+    def renoised(
+        cls,
+        x0: Tensor,
+        timesteps: Sequence[int],
+        streams: Streams,
+        schedule: Schedule,
+        settings: Mapping[str, float] | None = None,
+    ) -> Chain:
         """A chain that starts from x_t = alpha x_0 + sigma z at the first timestep; x_0 itself if there is none."""
+        settings = settings or {}
         if not timesteps:
-            return cls(x0, timesteps, streams)
+            return cls(x0, timesteps, streams, settings)
         t = torch.full((len(x0),), timesteps[0], dtype=torch.int64, device=x0.device)
         z = streams.at("renoise").normal(x0.shape[1:]).to(x0.dtype)
-        return cls(schedule.add_noise(x0, z, t), timesteps, streams)
+        return cls(schedule.add_noise(x0, z, t), timesteps, streams, settings)
 
 
 @torch.no_grad()
@@ -51,7 +61,8 @@ def run_chains(
     The longest starts alone and shorter ones join so that all end at once: each iteration is one step of every chain
     that has begun, in network calls of at most `micro_batch` images. A row never sees the rows beside it.
 
-    measurement: of the N images, shared by all chains.
+    measurement: of the N images, shared by all chains. sampler: likewise, but for what the chains' settings replace
+    (all chains have the same ones, each with its own numbers).
     Returns, in the order of `chains`, the final samples [N, *sample_shape] and the network calls per image.
     """
     if not chains:
@@ -67,6 +78,10 @@ def run_chains(
         steps = chains[k].timesteps
         times[longest - len(steps) : longest, column] = torch.tensor(list(steps), dtype=torch.int64)
     times = times.to(device).repeat_interleave(n, dim=1)
+    settings = {
+        name: torch.tensor([chains[k].settings[name] for k in order], device=device).repeat_interleave(n)
+        for name in chains[0].settings
+    }
 
     calls = [0] * len(chains)
     x = chains[0].x[:0]
@@ -75,7 +90,8 @@ def run_chains(
         advanced, before = [], prior.calls
         for rows in chunks(len(x), micro_batch):
             t, t_next = times[iteration, rows], times[iteration + 1, rows]
-            advanced.append(sampler.step(x[rows], t, t_next, wide.rows(rows), prior, streams[rows].at_step(t)))
+            own = sampler.with_settings(**{name: values[rows] for name, values in settings.items()})
+            advanced.append(own.step(x[rows], t, t_next, wide.rows(rows), prior, streams[rows].at_step(t)))
         x = torch.cat(advanced) if advanced else x
         for k in order:
             if len(chains[k].timesteps) >= longest - iteration:

@@ -1,0 +1,30 @@
+"""The distortion-perception curve, drawn at the end of a run."""
+
+from __future__ import annotations
+
+import json
+
+import lightning as L
+
+from rps.callbacks.base import RunCallback
+from rps.report.curve import dp_curve_plot
+
+
+class CurvePlot(RunCallback):
+    """RUN/dp_curve.png from RUN/metrics.json, which MetricRecorder writes; their order does not matter.
+
+    Args:
+        output: the run directory; the trainer's default_root_dir when None.
+    """
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        run = self.run_directory(trainer)
+        if not (run / "metrics.json").is_file():
+            print(f"no distortion-perception curve: {run} has no metrics.json, which MetricRecorder writes")
+            return
+        try:
+            dp_curve_plot(json.loads((run / "metrics.json").read_text(encoding="utf-8")), run / "dp_curve.png")
+        except ValueError as reason:
+            print(f"no distortion-perception curve: {reason}")

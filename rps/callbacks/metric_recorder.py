@@ -1,0 +1,117 @@
+"""Records of every sample and level, and what they come to."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal
+
+import lightning as L
+import torch
+
+from rps.callbacks.base import RunCallback, as_prediction
+from rps.metrics.features import EmbeddedFeatures, FeatureNetwork
+from rps.metrics.frechet import Statistics
+from rps.metrics.lpips import Lpips
+from rps.records.evaluate import evaluate
+from rps.records.reader import has_records
+from rps.records.rows import RecordWriter
+from rps.report.merge import merge
+
+
+class MetricRecorder(RunCallback):
+    """Metrics per sample and level, as records; their means, intervals and Frechet distances at the end of the run.
+
+    After every batch, RUN/records and RUN/features get one small file each; nothing is kept in memory, and no process
+    waits for another. At the end, process zero merges the files of all into RUN/metrics.json and RUN/table.md (in
+    on_predict_epoch_end, so that any callback finds them in its on_predict_end). A run that is interrupted, or fails,
+    leaves what it has written, merged if possible.
+
+    Args:
+        output: the run directory; the trainer's default_root_dir when None.
+        lpips: the backbone of LPIPS, "vgg" or "alex"; None leaves LPIPS out.
+        lpips_weights: a file with the backbone's weights; None lets torchvision fetch them at first use.
+        features: the feature network of the Frechet distance, e.g. rps.metrics.EmbeddedFeatures; None has no distance.
+        reference: what the Frechet distance is taken to: a file written by rps.metrics.Statistics.save, or "embedded"
+            for the one that belongs to EmbeddedFeatures; None is the run's own clean images.
+    """
+
+    def __init__(
+        self,
+        output: str | None = None,
+        lpips: Literal["vgg", "alex"] | None = None,
+        lpips_weights: str | None = None,
+        features: FeatureNetwork | None = None,
+        reference: str | None = None,
+    ) -> None:
+        super().__init__(output)
+        if reference is not None and features is None:
+            raise ValueError(f"reference {reference} is of a Frechet distance, which needs features: a feature network")
+        self.lpips, self.lpips_weights = lpips, lpips_weights
+        self.features = features
+        self.reference = reference
+        self.perceptual: Lpips | None = None
+        self.statistics: Statistics | None = None
+        self.merged = False
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Everything that can go wrong before the first network call does so here, on every process alike."""
+        if stage != "predict":
+            return
+        run = self.run_directory(trainer)
+        if has_records(run):
+            raise FileExistsError(f"{run} holds the records of an earlier run; choose another directory, or remove it")
+        self.merged = False
+        self.perceptual = Lpips(self.lpips, self.lpips_weights) if self.lpips else None
+        if self.reference is not None and self.features is not None:
+            path = EmbeddedFeatures.reference if self.reference == "embedded" else self.reference
+            self.statistics = Statistics.load(path)
+            if len(self.statistics.mean) != self.features.dim:
+                raise ValueError(
+                    f"{path} has {len(self.statistics.mean)} features but {self.features.name} makes "
+                    f"{self.features.dim}; the reference must come from the same feature network"
+                )
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for network in (self.perceptual, self.features):
+            if network is not None:
+                network.to(pl_module.device)
+        shape = getattr(getattr(pl_module, "prior", None), "image_shape", None)
+        if self.features is not None and shape is not None:
+            with torch.no_grad():  # a network that does not take such images must say so before hours have passed
+                self.features(torch.zeros(1, *shape, device=pl_module.device))
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        prediction = as_prediction(outputs)
+        found = evaluate(prediction, self.perceptual, self.features)
+        network = None if self.features is None else self.features.name
+        writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
+        writer.write(found.rows, prediction.restoration.knob, found.vectors, network)
+
+    def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.strategy.barrier("rps: all records are written")
+        if trainer.is_global_zero:
+            self._merge(trainer)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """No barrier: other processes may be anywhere."""
+        if not trainer.is_global_zero or self.merged:
+            return
+        try:
+            self._merge(trainer)
+        except Exception as error:  # the exception that ended the run is the one to hear about
+            print(f"the records of the interrupted run could not be merged: {error}", file=sys.stderr)
+
+    def _merge(self, trainer: L.Trainer) -> None:
+        run = self.run_directory(trainer)
+        if has_records(run):
+            info = {"lpips": f"arXiv 1801.03924, version 0.1, {self.lpips}"} if self.lpips else {}
+            merge(run, self.statistics, info)
+            self.merged = True

@@ -1,0 +1,90 @@
+"""Pictures of a run: every image as a PNG, and grids to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+
+from rps.callbacks.base import RunCallback, as_prediction
+from rps.metrics.images import as_saved
+from rps.records.files import file_name, level_name
+from rps.report.grid import prediction_grid
+from rps.report.pictures import pixels, save_png
+
+
+class ImageWriter(RunCallback):
+    """RUN/images/LEVEL/ID.png: the restorations, 8 bits, rounded, the very images that the metrics are of.
+
+    RUN/images/measurement/ID.png is the measurement, made visible. An image with values that are not finite is not
+    written. Ids become file names by rps.records.file_name: nothing leaves the directory, and no two ids collide.
+
+    Args:
+        output: the run directory; the trainer's default_root_dir when None.
+    """
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        prediction = as_prediction(outputs)
+        if not prediction.ids:
+            return
+        folder = self.run_directory(trainer) / "images"
+        sets = {level_name(level): images for level, images in prediction.restoration.images.items()}
+        if (shown := prediction.measurement.pseudo_inverse()) is not None:
+            sets["measurement"] = shown
+        for name, images in sets.items():
+            finite = images.isfinite().flatten(1).all(1).tolist()
+            for id_, image, good in zip(prediction.ids, as_saved(images).cpu(), finite, strict=True):
+                if good:
+                    save_png(pixels(image), folder / name / f"{file_name(id_)}.png")
+
+
+class GridWriter(RunCallback):
+    """RUN/grids: one picture per batch; rows are samples, columns the reference, the measurement and the levels.
+
+    Args:
+        output: the run directory; the trainer's default_root_dir when None.
+        max_samples: rows of a grid.
+        every_n_batches: of which the first gets a grid.
+        max_grids: no more than so many from each process.
+    """
+
+    def __init__(
+        self, output: str | None = None, max_samples: int = 16, every_n_batches: int = 1, max_grids: int = 16
+    ) -> None:
+        super().__init__(output)
+        for name, value in (("max_samples", max_samples), ("every_n_batches", every_n_batches)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.max_samples = max_samples
+        self.every_n_batches = every_n_batches
+        self.max_grids = max_grids
+        self.count = 0
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.count = 0
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx % self.every_n_batches or self.count >= self.max_grids:
+            return
+        sheet = prediction_grid(as_prediction(outputs), self.max_samples)
+        if sheet is not None:
+            loader = f"_loader{dataloader_idx}" if dataloader_idx else ""
+            name = f"rank{trainer.global_rank}{loader}_batch{batch_idx:05d}.png"
+            save_png(sheet, self.run_directory(trainer) / "grids" / name)
+            self.count += 1

@@ -1,0 +1,171 @@
+"""A progress bar that moves with network calls: a batch may take minutes."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
+
+from rps.progress import silent
+from rps.restoration import Prediction
+
+
+class ProgressBar(LightningProgressBar):
+    """Network calls of process zero: a bar in a terminal, a line every few seconds elsewhere.
+
+    Takes the place of Lightning's own bar. The module says how it gets on through its attribute `progress`, a callable
+    (what, network_calls) that this callback sets, and how much there is to do by `network_calls_per_image()`; the
+    number of samples is the datamodule's `num_samples` or `limit`, or that of the data set. What is not known is not
+    shown.
+
+    Args:
+        every: seconds between two lines.
+    """
+
+    def __init__(self, every: float = 5.0) -> None:
+        super().__init__()
+        self.every = every
+        self._enabled = True
+        self._bar: Any = None
+        self._task: Any = None
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self._enabled or not trainer.is_global_zero:
+            return
+        self.what, self.calls, self.images = "starting", 0, 0
+        self.started = self.last_line = time.monotonic()
+        per_image = getattr(pl_module, "network_calls_per_image", None)
+        self.per_image = int(per_image()) if callable(per_image) else None
+        self.total_images, self.processes = _samples(trainer), trainer.world_size
+        pl_module.progress = self._listen  # type: ignore[assignment]
+        self._open()
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._enabled and trainer.is_global_zero and isinstance(outputs, Prediction):
+            # Samples that could not be read take no calls: what is left to do is counted from here.
+            self.images += len(outputs.ids)
+            if self.total_images is not None:
+                self.total_images = max(self.total_images - len(outputs.failures), self.images)
+            self._show()
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if getattr(pl_module, "progress", None) != self._listen:
+            return
+        plain, self.total_images = self._bar is None, self.images
+        self._close(pl_module)
+        if plain:
+            print(f"{self._counts()} in {_clock(time.monotonic() - self.started)}", flush=True)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._close(pl_module)
+
+    @property
+    def total(self) -> int | None:
+        """Network calls of the whole run, of this process."""
+        if self.total_images is None or self.per_image is None:
+            return None
+        return max(self.total_images * self.per_image, self.calls)
+
+    def _listen(self, what: str, network_calls: int) -> None:
+        self.what = what
+        self.calls += network_calls
+        self._show()
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console()
+        if not console.is_terminal:
+            return
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task(self.what, total=self.total, counts=self._counts())
+        self._bar.start()
+
+    def _show(self) -> None:
+        if self._bar is not None:
+            self._bar.update(
+                self._task, description=self.what, completed=self.calls, total=self.total, counts=self._counts()
+            )
+        elif time.monotonic() - self.last_line >= self.every:
+            self.last_line = time.monotonic()
+            print(self._line(), flush=True)
+
+    def _close(self, pl_module: L.LightningModule) -> None:
+        if getattr(pl_module, "progress", None) != self._listen:
+            return
+        pl_module.progress = silent  # type: ignore[assignment]
+        if self._bar is not None:
+            self._show()
+            self._bar.stop()
+            self._bar = None
+
+    def _counts(self) -> str:
+        def of(done: int, total: int | None) -> str:
+            return f"{done:,}" if total is None else f"{done:,}/{total:,}"
+
+        where = f" (process 1 of {self.processes})" if self.processes > 1 else ""
+        return f"{of(self.images, self.total_images)} images, {of(self.calls, self.total)} network calls{where}"
+
+    def _line(self) -> str:
+        seconds = time.monotonic() - self.started
+        text = f"{self.what}: {self._counts()}, {_clock(seconds)}"
+        if self.total and self.calls:
+            text += f", about {_clock(seconds * (self.total - self.calls) / self.calls)} left"
+        return text
+
+
+def _samples(trainer: L.Trainer) -> int | None:
+    """Samples of this process, as far as anyone can tell before they are read."""
+    for name in ("num_samples", "limit"):
+        n = getattr(trainer.datamodule, name, None)  # type: ignore[attr-defined]
+        if isinstance(n, int):
+            return math.ceil(n / trainer.world_size)
+    loaders = trainer.predict_dataloaders
+    total = 0
+    loader: Any
+    for loader in loaders if isinstance(loaders, list | tuple) else [loaders]:
+        try:
+            total += len(loader.batch_sampler.sampler)
+        except (AttributeError, TypeError):  # a stream, or a data set of batches, whose sizes are not known
+            return None
+    return total
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,68 @@
+"""Estimates that are the end of one reverse chain: RMP and DMAP."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.estimators.base import Estimator
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.priors.counted import CountedPrior
+from rps.samplers.base import Sampler
+from rps.samplers.chains import Chain, run_chains
+from rps.samplers.dmap import Dmap
+from rps.samplers.vsdps import VsDps
+
+
+class ChainEstimator(Estimator):
+    """x_0 of one reverse chain from x_T = sigma_T z, for samplers that seek a mode or a mean.
+
+    Args:
+        sampler: of the steps. num_steps: how many of the T timesteps.
+    """
+
+    def __init__(self, sampler: Sampler, num_steps: int = 1000) -> None:
+        self.sampler, self.num_steps = sampler, num_steps
+
+    @property
+    def network_calls(self) -> int:
+        return self.sampler.network_calls(self.num_steps)
+
+    def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
+        schedule = prior.schedule
+        timesteps = self.sampler.timesteps(schedule, len(schedule), self.num_steps)
+        y = measurement.y
+        zero = torch.zeros(len(y), *prior.sample_shape, dtype=y.dtype, device=y.device)
+        chain = Chain.renoised(zero, timesteps, measurement.streams.at("stage1"), schedule)
+        counted = prior if isinstance(prior, CountedPrior) else CountedPrior(prior)
+        (x,), _ = run_chains([chain], measurement, self.sampler, counted)
+        return x
+
+
+class RmpEstimator(ChainEstimator):
+    """VSDPS at lambda = 0, the noiseless reverse process, which tends to the posterior mean (arXiv 2503.20297).
+
+    One network call a step, differentiated with respect to its input.
+
+    Args:
+        step_size: xi; published denoise 6, inpainting 9, sr4 9, deblur 17.
+        num_steps: how many of the T timesteps. clip, blend: see samplers.VsDps.
+    """
+
+    def __init__(self, step_size: float = 9.0, num_steps: int = 1000, clip: bool = True, blend: bool = False) -> None:
+        super().__init__(VsDps(0.0, step_size, clip, blend), num_steps)
+
+
+class DmapEstimator(ChainEstimator):
+    """DMAP: at each time a mode of p(x_t' | x_t, y) instead of a sample (arXiv 2501.18913); see samplers.Dmap.
+
+    1 + ascents network calls a step, the ascents' differentiated with respect to their input.
+
+    Args:
+        step_size: xi. radius: of the sphere, in units of s sqrt(d). ascents: gradient steps at each time.
+        num_steps: how many of the T timesteps.
+    """
+
+    def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, num_steps: int = 1000) -> None:
+        super().__init__(Dmap(step_size, radius, ascents), num_steps)

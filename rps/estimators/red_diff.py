@@ -1,0 +1,48 @@
+"""RED-diff: a variational estimate with the denoiser as regulariser (arXiv 2305.04391)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.estimators.base import Estimator
+from rps.estimators.pseudo_inverse import PseudoInverse
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.samplers.guidance import data_gradient
+
+
+class RedDiff(Estimator):
+    """mu = argmin ||y - A(mu)||^2 + lambda_t <eps_theta(x_t) - e, mu>, x_t = alpha mu + sigma e, lambda_t =
+    lam sigma / alpha, by one Adam step (betas .9, .99) for each t of a descending grid, from mu = A^+ y.
+
+    One network call a step, never differentiated. Published settings disagree: 100 steps, lr .5, lam .25, or 1000
+    steps, lr .25, lam 1.
+
+    Args:
+        num_steps: steps of the grid from T - 1 down to 0. lr: of Adam. lam: weight of the prior.
+        rcond: of the pseudo-inverse at which mu starts.
+    """
+
+    def __init__(self, num_steps: int = 100, lr: float = 0.5, lam: float = 0.25, rcond: float = 0.1) -> None:
+        self.num_steps, self.lr, self.lam = num_steps, lr, lam
+        self.start = PseudoInverse(rcond)
+
+    @property
+    def network_calls(self) -> int:
+        return self.num_steps
+
+    def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
+        schedule = prior.schedule
+        mu = self.start.estimate(measurement, prior).clone()
+        streams = measurement.streams.at("stage1")
+        optimizer = torch.optim.Adam([mu], lr=self.lr, betas=(0.9, 0.99))
+        for step in schedule.grid(len(schedule), self.num_steps):
+            t = torch.full((len(mu),), step, dtype=torch.int64, device=mu.device)
+            with torch.no_grad():
+                e = streams.at_step(t).normal(mu.shape[1:]).to(mu)
+                eps = prior.denoise(schedule.add_noise(mu, e, t), t).eps
+            weight = self.lam * schedule.sigma(step) / schedule.alpha(step)
+            mu.grad = data_gradient(mu, measurement, prior).add_(eps - e, alpha=weight)
+            optimizer.step()
+        return mu.detach()

@@ -1,0 +1,143 @@
+"""Exact references where everything is Gaussian: the closed-form distortion-perception curves, and output laws of
+samplers without any sampling error.
+
+Distortion is MSE per image, perception Wasserstein-2. Matrices are [D, D] float64, vectors [D].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import Sampler
+from rps.schedule import CLEAN
+
+
+class Gaussian(NamedTuple):
+    """N(mean, covariance)."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def root(matrix: Tensor, power: float = 0.5) -> Tensor:
+    """The symmetric power of a positive semi-definite matrix; the pseudo-inverse where the power is negative."""
+    values, vectors = torch.linalg.eigh(matrix)
+    present = values > values.amax() * torch.finfo(values.dtype).eps * len(values)
+    return (vectors * torch.where(present, values.clamp(min=0) ** power, 0.0)) @ vectors.mT
+
+
+def gelbrich(a: Gaussian, b: Gaussian) -> float:
+    """W2^2(a, b) = ||m_a - m_b||^2 + Tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2)."""
+    half = root(a.covariance)
+    cross = root(half @ b.covariance @ half)
+    distance = (a.mean - b.mean).square().sum() + (a.covariance + b.covariance - 2 * cross).diagonal().sum()
+    return float(distance.clamp(min=0))
+
+
+def distortion(perception: Tensor, d_star: float, p_star: float) -> Tensor:
+    """D(P) = D* + [(P* - P)_+]^2 (arXiv 2107.02555), the least MSE at W2(p_X, p_out) <= P.
+
+    d_star: the MMSE. p_star: W2(p_X, p_X*) of X* = E[X | Y]. For the curve of a Gaussian posterior given y with
+    covariance C, perception against p(x | y), both are of that posterior: d_star = Tr C, p_star = sqrt(Tr C).
+    """
+    return d_star + (p_star - perception).clamp(min=0) ** 2
+
+
+def optimal_coupling(prior: Gaussian, estimate: Gaussian) -> tuple[Tensor, Tensor]:
+    """X_0 | X* ~ N(m + M (X* - m*), R), of law `prior` and as near to X* ~ `estimate` as W2 allows: (M, R).
+
+    X_P = (P / P*) X* + (1 - P / P*) X_0 lies on the curve D(P). With T the transport of the prior onto the estimate,
+    M = S T S*^+ and R = S - M S* M^T, which is zero where S* has full rank.
+    """
+    half, inverse = root(prior.covariance), root(prior.covariance, -0.5)
+    transport = inverse @ root(half @ estimate.covariance @ half) @ inverse
+    m = prior.covariance @ transport @ root(estimate.covariance, -1.0)
+    return m, prior.covariance - m @ estimate.covariance @ m.mT
+
+
+def rps_law(posterior: Gaussian, alpha: float, sigma: float) -> Gaussian:
+    """The output of MAP-RPS with an exact stage 2 from x_t = alpha mu_y + sigma z: N(mu_y, C (I - G^2)),
+    G = alpha^2 C (alpha^2 C + sigma^2 I)^-1 (method.md section 3)."""
+    c = posterior.covariance
+    eye = torch.eye(len(c), dtype=c.dtype, device=c.device)
+    g = alpha**2 * torch.linalg.solve(alpha**2 * c + sigma**2 * eye, c)
+    return Gaussian(posterior.mean, c @ (eye - g @ g))
+
+
+class _Affine(Streams):
+    """Noises that were chosen: row by row, the k-th draw of a step reads its own columns of a table of normals."""
+
+    def __init__(self, table: Tensor, places: dict[Any, tuple[int, int]], path: tuple[Any, ...] = ()) -> None:
+        self.table, self.places, self.path = table, places, path
+        self.keys = table  # one row per row of the batch: len() and .device are those of streams
+
+    def at(self, *path: Any) -> _Affine:
+        return _Affine(self.table, self.places, (*self.path, *path))
+
+    def at_step(self, step: Any) -> _Affine:
+        return _Affine(self.table, self.places, (*self.path, ("step", step)))
+
+    def __getitem__(self, rows: Any) -> _Affine:
+        return _Affine(self.table[rows], self.places, self.path)
+
+    def bits(self, count: int) -> Tensor:
+        raise ValueError("the sampler draws numbers that are not normal: its output law is not that of an affine step")
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        count = torch.Size(shape).numel()
+        used = sum(width for _, width in self.places.values())
+        start, _ = self.places.setdefault((self.path, tuple(shape)), (used, count))
+        missing = max(start + count - self.table.shape[1], 0)
+        values = torch.nn.functional.pad(self.table, (0, missing))[:, start : start + count]
+        return values.reshape(len(self.table), *shape)
+
+
+@torch.no_grad()
+def propagate_affine(
+    sampler: Sampler,
+    measurement: Measurement,
+    prior: Prior,
+    timesteps: Sequence[int],
+    start: Gaussian,
+    tol: float = 1e-6,
+) -> Gaussian:
+    """The output law of a chain of steps x' = M x + c + N z, z ~ N(0, I): each step is read off from unit vectors for x
+    and z, in one batch, and takes mean m to M m + c and covariance C to M C M^T + N N^T.
+
+    measurement: of one image, in float64. start: the law of x at the first of the `timesteps`. Raises ValueError where
+    a step is not affine, by more than tol relative, at a random point.
+    """
+    if len(measurement) != 1:
+        raise ValueError(f"propagate_affine takes the measurement of one image, got {len(measurement)}")
+    shape, (mean, covariance) = prior.sample_shape, start
+    d, device, dtype = len(mean), mean.device, mean.dtype
+    for t, t_next in zip(timesteps, [*timesteps[1:], CLEAN], strict=True):
+
+        def step(x: Tensor, z: Tensor, places: dict[Any, tuple[int, int]], t: int = t, then: int = t_next) -> Tensor:
+            rows = torch.zeros(len(x), dtype=torch.int64, device=device)
+            noise, image = _Affine(z, places), x.view(-1, *shape)
+            return sampler.step(image, rows + t, rows + then, measurement.rows(rows), prior, noise).flatten(1)
+
+        places: dict[Any, tuple[int, int]] = {}
+        step(mean.unsqueeze(0), mean.new_zeros(1, 0), places)  # how many normals the step draws
+        noises = sum(width for _, width in places.values())
+        probe = torch.linspace(0.5, 1.5, d + noises, dtype=dtype, device=device).sin()
+        inputs = torch.cat([torch.zeros(1, d + noises), torch.eye(d + noises), torch.zeros(1, d + noises)]).to(mean)
+        inputs[-1] = probe
+        outputs = step(inputs[:, :d] + mean, inputs[:, d:], places)
+        centre, slopes = outputs[0], outputs[1:-1] - outputs[0]
+        gap = (outputs[-1] - centre - probe @ slopes).norm() / (outputs[-1] - centre).norm().clamp(min=1e-300)
+        if not gap <= tol:
+            raise ValueError(
+                f"{type(sampler).__name__} is not affine at t = {t} (by {gap:.0e}, relative): its law is not Gaussian"
+            )
+        m, n = slopes[:d].mT, slopes[d:].mT
+        mean, covariance = centre, m @ covariance @ m.mT + n @ n.mT
+    return Gaussian(mean, covariance)

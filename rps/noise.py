@@ -1,0 +1,76 @@
+"""Noise: what an instrument adds to A(x)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rps.randomness import Streams
+
+
+class Noise:
+    """A law of y given A(x), in the [-1, 1] units of images."""
+
+    std: float
+    """Its standard deviation; of a noise that is not Gaussian, that of the Gaussian by which solvers replace it."""
+
+    def add(self, clean: Tensor, streams: Streams) -> Tensor:
+        """y given A(x); each row draws from its own stream alone.  clean: [N, ...] -> the same shape and dtype."""
+        raise NotImplementedError(f"{type(self).__name__} must define add(clean, streams)")
+
+
+class Gaussian(Noise):
+    """y = A(x) + std n, n ~ N(0, I).
+
+    Args:
+        std: standard deviation, in [-1, 1] image units.
+    """
+
+    def __init__(self, std: float) -> None:
+        if not std >= 0:
+            raise ValueError(f"noise_std must be >= 0 in [-1, 1] image units, got {std}")
+        self.std = std
+
+    def add(self, clean: Tensor, streams: Streams) -> Tensor:
+        return clean + self.std * streams.normal(clean.shape[1:]).to(clean.dtype)
+
+
+class Poisson(Noise):
+    """(y + 1) / 2 = k / peak, k ~ Poisson(peak (A(x) + 1) / 2): photons are counted.
+
+    The variance of y is 2 (A(x) + 1) / peak; std is that of middle grey. Light below black counts as none, so this is
+    for operators that measure pictures.
+
+    Args:
+        peak: photons of a white pixel, on average; 255 is the Poisson noise of DPS at its rate 1.
+    """
+
+    def __init__(self, peak: float) -> None:
+        if not peak > 0:
+            raise ValueError(f"peak must be > 0 photons, got {peak}")
+        self.peak, self.std = peak, math.sqrt(2 / peak)
+
+    def add(self, clean: Tensor, streams: Streams) -> Tensor:
+        exact = "cpu" if clean.device.type == "mps" else clean.device  # mps has no double precision
+        rate = self.peak * (clean.to(exact).double().clamp(min=-1) + 1) / 2
+        bits = streams.bits(math.prod(clean.shape[1:])).to(exact).view(clean.shape)
+        return (2 * poisson_quantile((bits.double() + 0.5) * 2.0**-32, rate) / self.peak - 1).to(clean)
+
+
+def poisson_quantile(probability: Tensor, rate: Tensor) -> Tensor:
+    """The smallest k with P(K <= k) >= probability for K ~ Poisson(rate), exactly.  float64, the same shape for all."""
+
+    def below(k: Tensor) -> Tensor:
+        """Whether P(K <= k) < probability, where P(K <= k) = Gamma(k + 1, rate) / Gamma(k + 1)."""
+        return (k < 0) | (torch.special.gammaincc((k + 1).clamp(min=1), rate) < probability)
+
+    # The quantile of a normal, corrected for the skewness (Cornish-Fisher), is off by one or two at most.
+    z = torch.special.ndtri(probability)
+    k = (rate + rate.sqrt() * z + (z**2 - 1) / 6).round().clamp(min=0)
+    while True:
+        step = torch.where(rate.isfinite(), below(k).double() - (~below(k - 1)).double(), 0.0)
+        if not bool(step.any()):
+            return k
+        k = k + step

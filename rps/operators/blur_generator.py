@@ -1,0 +1,103 @@
+"""The network that blurs: the generator of "Explore Image Deblurring via Encoded Blur Kernel Space", known as bkse.
+
+Tran, Tran, Phung and Hoai, CVPR 2021, arXiv 2104.00317. The published weights (GOPRO_wVAE.pth) are a flat state dict,
+whose names and shapes are those below; its part kernel_extractor finds the code of a blur and is not needed here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """x + conv2(relu(conv1(x))), 3 x 3."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(features, features, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(torch.relu(self.conv1(x)))
+
+
+class Level(nn.Module):
+    """One level of the U-Net: halve, go through the level inside (the innermost joins the code), double, join x."""
+
+    def __init__(self, outer: int, inner: int, inside: Level | None, outermost: bool = False) -> None:
+        super().__init__()
+        self.outermost, self.innermost = outermost, inside is None
+        convolution = nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=False)
+        self.down = nn.Sequential(convolution) if outermost else nn.Sequential(nn.LeakyReLU(0.2), convolution)
+        if inside is not None:
+            self.submodule = inside
+        two = [nn.Conv2d(2 * inner, outer, 5, padding=2), nn.ReLU(), nn.Conv2d(outer, outer, 5, padding=2), nn.ReLU()]
+        named = nn.Sequential(OrderedDict(double_conv=nn.Sequential(*two)))
+        double = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+        self.up = nn.Sequential(nn.ReLU(), named, double, *([nn.Tanh()] if outermost else []))
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        below = self.down(x)
+        below = torch.cat([below, code], 1) if self.innermost else self.submodule(below, code)
+        above = self.up(below)
+        return above if self.outermost else torch.cat([above, x], 1)
+
+
+class BlurGenerator(nn.Module):
+    """x + r(g(f(x), code)): f halves the image twice, g is a U-Net of five levels that holds the code, r doubles twice.
+
+    x: [N, 3, H, W] in [0, 1], H and W multiples of 128 -> the same shape. code: [N, 8 features, H / 128, W / 128].
+
+    Args:
+        features: channels of f; 64 as published.
+        front: residual blocks of f; 10 as published.
+        back: residual blocks of r; 20 as published.
+    """
+
+    def __init__(self, features: int = 64, front: int = 10, back: int = 20) -> None:
+        super().__init__()
+        self.features, leaky = features, nn.LeakyReLU(0.1)
+
+        def convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
+            return nn.Conv2d(channels_in, channels_out, 3, stride, padding=1)
+
+        self.feature_extractor = nn.Sequential(
+            *(convolution(3, features), leaky, convolution(features, features, 2), leaky),
+            *(convolution(features, features, 2), leaky),
+            *(Residual(features) for _ in range(front)),
+        )
+        level = Level(8 * features, 8 * features, None)
+        for outer, inner in ((4, 8), (2, 4), (1, 2)):
+            level = Level(outer * features, inner * features, level)
+        self.adapter = nn.ModuleDict({"model": Level(features, features, level, outermost=True)})
+        self.recon_trunk = nn.Sequential(
+            *(Residual(features) for _ in range(back)),
+            *(convolution(features, 4 * features), nn.PixelShuffle(2), leaky),
+            *(convolution(features, 4 * features), nn.PixelShuffle(2), leaky),
+            *(convolution(features, features), leaky, convolution(features, 3)),
+        )
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        return x + self.recon_trunk(self.adapter["model"](self.feature_extractor(x), code))
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> BlurGenerator:
+        """The generator with the weights of a local file; its sizes follow from theirs."""
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                f"there is no file {path}; download the weights of the bkse generator (GOPRO_wVAE.pth, linked from the "
+                "model zoo of github.com/VinAIResearch/blur-kernel-space-exploring) and give their path"
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        parts = ("feature_extractor", "recon_trunk")
+        state = {key: value for key, value in state.items() if not key.startswith("kernel_extractor.")}
+        blocks = {part: sum(key.startswith(part) and key.endswith(".conv1.weight") for key in state) for part in parts}
+        try:
+            generator = cls(len(state["feature_extractor.0.weight"]), *blocks.values())
+            generator.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"{path} does not hold the weights of the bkse generator: {error}") from error
+        return generator

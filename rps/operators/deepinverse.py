@@ -1,0 +1,49 @@
+"""Operators of the deepinv library (pip install "map-rps[operators]")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from rps.operators.base import LinearOperator, Operator
+
+
+class DeepInverse(Operator):
+    """A(x) = physics.A(x), of any deepinv.physics object whose measurement is one real tensor [N, ...].
+
+        DeepInverse(deepinv.physics.Tomography(angles=60, img_width=64))
+
+    Noise and sensor models of the physics are left out: `degrade` adds the noise. Its parameters are those of the
+    object, the same for every sample. Physics that has A_adjoint makes a LinearOperator, whose adjoint comes from
+    autograd, which is exact, and whose pseudo-inverse comes from conjugate gradients. Computed in the precision of the
+    physics' own tensors.
+
+    Args:
+        physics: the deepinv object.
+    """
+
+    physics: Any
+
+    def __new__(cls, physics: nn.Module | None = None) -> DeepInverse:
+        return super().__new__(LinearDeepInverse if cls is DeepInverse and hasattr(physics, "A_adjoint") else cls)
+
+    def __init__(self, physics: nn.Module) -> None:
+        super().__init__()
+        if not hasattr(physics, "A"):
+            raise TypeError(f"physics must be an object of deepinv.physics, which has a method A, got {type(physics)}")
+        self.physics = physics.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = next((t for t in (*self.physics.buffers(), *self.physics.parameters()) if t.is_floating_point()), x)
+        y = self.physics.A(x.to(own.dtype))
+        if not isinstance(y, Tensor) or y.is_complex():
+            raise TypeError(
+                f"{type(self.physics).__name__} measures "
+                f"{y.dtype if isinstance(y, Tensor) else type(y).__name__}; an operator must measure one real tensor"
+            )
+        return y.to(x.dtype)
+
+
+class LinearDeepInverse(DeepInverse, LinearOperator):
+    """What DeepInverse is for linear physics."""

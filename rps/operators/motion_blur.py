@@ -1,0 +1,68 @@
+"""Motion blur: the camera shook while the picture was taken."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rps.operators.base import LinearOperator
+from rps.operators.motion_kernel import motion_kernels
+from rps.operators.padding import mirror
+from rps.randomness import Streams
+
+
+class MotionBlur(LinearOperator):
+    """y_i = sum_k kernel_k x_{i + k - r} per channel, r = (taps - 1) / 2, mirrored borders.  x, y: [N, C, H, W].
+
+    A random kernel for each sample, as of a shaking camera (see motion_kernels). By the convolution theorem, because
+    a convolution with 61 x 61 taps takes more than five times as long.
+
+    Args:
+        taps: height and width of the kernel, odd; for images much smaller than 256 fewer than the published 61.
+        intensity: how much the camera shakes, from 0 (moves along a line) to 1.
+        kernels: "per_sample" draws a kernel for each sample id; "shared" has one for the run, from kernel_seed alone.
+        kernel_seed: of the shared kernel.
+    """
+
+    per_sample = ("kernel",)
+    kernel: Tensor
+    """The kernel of each image, sum 1.  float64 [N, 1, taps, taps]."""
+
+    def __init__(
+        self,
+        taps: int = 61,
+        intensity: float = 0.5,
+        kernels: Literal["per_sample", "shared"] = "per_sample",
+        kernel_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if taps < 3 or taps % 2 == 0:
+            raise ValueError(f"taps must be odd and >= 3, so that the kernel has a centre, got {taps}")
+        if not 0 <= intensity <= 1:
+            raise ValueError(f"intensity must be in [0, 1], got {intensity}")
+        if kernels not in ("per_sample", "shared"):
+            raise ValueError(f"kernels must be per_sample or shared, got {kernels!r}")
+        self.taps, self.intensity, self.kernels, self.kernel_seed = taps, intensity, kernels, kernel_seed
+
+    def bind(self, shape: tuple[int, int, int], streams: Streams) -> MotionBlur:
+        per_sample = self.kernels == "per_sample"
+        source = streams if per_sample else Streams(self.kernel_seed, ["kernel"], streams.keys.device)
+        kernel = motion_kernels(source.at("kernel"), self.taps, self.intensity)
+        return self.bound(image_shape=tuple(shape), kernel=kernel.expand(len(streams), -1, -1, -1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, h, w = self._shape()
+        self.check_rows(x)
+        if not len(x):
+            return x.clone()  # there is no Fourier transform of nothing
+        border = self.taps // 2
+
+        def outward(size: int) -> Tensor:
+            return mirror(torch.arange(-border, size + border, device=x.device), size)
+
+        padded = x[..., outward(h), :][..., outward(w)]
+        size = padded.shape[-2:]
+        transfer = torch.fft.rfft2(self.kernel.to(x), size).conj()
+        return torch.fft.irfft2(transfer * torch.fft.rfft2(padded), size)[..., :h, :w]

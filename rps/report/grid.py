@@ -1,0 +1,100 @@
+"""Grids of pictures: rows are samples, columns are the reference, the measurement and the levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rps.metrics.images import as_saved
+from rps.records.files import level_name
+from rps.report.pictures import pixels
+from rps.restoration import Prediction
+
+SMALLEST_CELL = 96
+"""Pixels: smaller images are enlarged by a whole number, without smoothing."""
+PAPER, INK, BROKEN = 255, 40, (214, 160, 160)
+
+
+def prediction_grid(prediction: Prediction, max_samples: int = 16) -> np.ndarray | None:
+    """The first samples of a prediction.  -> uint8 [H, W, 3]; None when there are none.
+
+    An image that is not finite is a plain reddish square.
+    """
+    n = min(len(prediction.ids), max_samples)
+    if not n:
+        return None
+    restoration, first = prediction.restoration, torch.arange(n, device=prediction.measurement.y.device)
+    columns = [] if prediction.reference is None else [("reference", prediction.reference[:n])]
+    seen = prediction.measurement.rows(first).pseudo_inverse()
+    columns += [] if seen is None else [("measurement", seen)]
+    for i, level in enumerate(restoration.levels):
+        title = level_name(level) if i else f"{restoration.knob} = {level_name(level)}"
+        columns.append((title, restoration.images[level][:n]))
+    return grid([(title, _saved(images)) for title, images in columns])
+
+
+def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:
+    """columns: (title, images [N, C, H, W] in [0, 1], as saved), all of the same N -> uint8 [H, W, 3]."""
+    cells = [[_cell(image) for image in images] for _, images in columns]
+    height, width = (max(cell.shape[axis] for column in cells for cell in column) for axis in (0, 1))
+    scale = max(1, -(-SMALLEST_CELL // max(height, width)))
+    cells = [[_enlarged(cell, (height, width), scale) for cell in column] for column in cells]
+    height, width, rows = height * scale, width * scale, len(cells[0])
+    gap = max(2, width // 32)
+    font = _font(max(11, min(28, width // 7)))
+    # A title that is wider than its column would run into the next one.
+    wide = max(font.getlength(title) for title, _ in columns)
+    if wide > width:
+        font = _font(max(8, int(font.size * width / wide)))
+    top = int(font.size * 1.7)
+    sheet = np.full((top + rows * (height + gap), len(cells) * (width + gap) + gap, 3), PAPER, dtype=np.uint8)
+    for j, column in enumerate(cells):
+        for i, cell in enumerate(column):
+            y, x = top + i * (height + gap), gap + j * (width + gap)
+            sheet[y : y + height, x : x + width] = cell
+    return _titled(sheet, [title for title, _ in columns], font, gap, width, top)
+
+
+def _saved(x: Tensor) -> Tensor:
+    """As saved; NaN all over an image that has any value that is not finite."""
+    finite = x.isfinite().flatten(1).all(1).view(-1, 1, 1, 1)
+    return as_saved(x).where(finite, torch.nan)
+
+
+def _cell(image: Tensor) -> np.ndarray:
+    """uint8 [H, W, 3]."""
+    if not bool(image.isfinite().all()):  # see _saved
+        return np.full((*image.shape[1:], 3), BROKEN, dtype=np.uint8)
+    picture = pixels(image)
+    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+
+def _enlarged(cell: np.ndarray, size: tuple[int, int], scale: int) -> np.ndarray:
+    """The cell repeated to about `size`, then by `scale`, on paper where it is still smaller."""
+    fit = max(1, min(size[0] // cell.shape[0], size[1] // cell.shape[1])) * scale
+    cell = cell.repeat(fit, axis=0).repeat(fit, axis=1)
+    sheet = np.full((size[0] * scale, size[1] * scale, 3), PAPER, dtype=np.uint8)
+    sheet[: cell.shape[0], : cell.shape[1]] = cell
+    return sheet
+
+
+def _font(size: int) -> Any:
+    from matplotlib import get_data_path
+    from PIL import ImageFont
+
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
+
+
+def _titled(sheet: np.ndarray, titles: Sequence[str], font: Any, gap: int, width: int, top: int) -> np.ndarray:
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(sheet)
+    draw = ImageDraw.Draw(image)
+    for j, title in enumerate(titles):
+        centre = gap + j * (width + gap) + width / 2
+        draw.text((centre, top * 0.52), title, font=font, fill=(INK, INK, INK), anchor="mm")
+    return np.asarray(image)

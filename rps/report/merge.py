@@ -1,0 +1,26 @@
+"""The end of a run: its records become metrics.json and table.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rps.metrics.frechet import Statistics
+from rps.records.files import write_json, write_text
+from rps.records.reader import read_records
+from rps.records.summary import summary
+from rps.report.table import table
+
+
+def merge(
+    run: str | Path, reference: Statistics | None = None, info: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Merge the records of all processes into RUN/metrics.json and RUN/table.md, which are replaced.
+
+    reference, info: see rps.records.summary. -> what metrics.json holds.
+    """
+    result = summary(read_records(run), reference, info)
+    write_json(Path(run) / "metrics.json", result)
+    write_text(Path(run) / "table.md", table(result))
+    return result

@@ -1,0 +1,31 @@
+"""Images as 8-bit pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from rps.records.files import written
+
+
+def pixels(image: Tensor) -> np.ndarray:
+    """round(255 x) of an image as saved (see rps.metrics.as_saved): no stretching of any kind.
+
+    image: [C, H, W] in [0, 1] -> uint8 [H, W] (one channel) or [H, W, 3]. With another number of channels they stand
+    beside each other, grey.
+    """
+    values: np.ndarray = image.detach().cpu().mul(255).round().byte().numpy()
+    if len(values) == 3:
+        return values.transpose(1, 2, 0)
+    return np.concatenate(list(values), axis=1)
+
+
+def save_png(picture: np.ndarray | Any, path: Path) -> None:
+    """picture: uint8 [H, W] or [H, W, 3]."""
+    from PIL import Image
+
+    with written(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")

@@ -1,0 +1,108 @@
+"""Decoupled annealing posterior sampling, DAPS (arXiv 2407.01521)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import Sampler, per_row
+from rps.samplers.guidance import data_gradient
+from rps.schedule import Schedule
+
+
+class Daps(Sampler):
+    """x0hat by the probability flow from x_t to t = 0; then Langevin steps from there on
+        U(x) = ||x - x0hat||^2 / (2 r^2) + ||y - A(x)||^2 / (2 tau^2),  r = sigma_t / alpha_t,
+        x <- x - h grad U(x) + sqrt(2 h) z;
+    then x' = alpha' x + sigma' z. Any operator; back through it and the decoder, not through the network.
+
+    `ode_steps` network calls a step. Both time grids are polynomial in sigma/alpha (power 1/7) and rounded to the
+    schedule's timesteps, the outer one from sigma_max to sigma_min, the inner one from t down to ode_min.
+
+    Args:
+        ode_steps: Euler steps of the flow. langevin_steps: of the correction.
+        step_size: h at the start; published 1e-4 for SR, blur and random inpainting, 5e-5 for box, motion and phase,
+            2e-5 for HDR, 1e-5 for nonlinear blur. Stable below 2 / (c^2 / tau^2 + 1 / r^2), c the largest singular
+            value of A.
+        step_decay: h at sigma_min as a fraction of step_size, linear in between along the outer grid.
+        tau: standard deviation of the measurement noise as the correction sees it; published .01 whatever the noise.
+        sigma_max, sigma_min, ode_min: ends of the grids, in units of sigma/alpha.
+    """
+
+    default_steps = 200
+    row_settings = ("step_size",)
+    power = 1 / 7
+
+    def __init__(
+        self,
+        ode_steps: int = 5,
+        langevin_steps: int = 100,
+        step_size: float = 1e-4,
+        step_decay: float = 0.01,
+        tau: float = 0.01,
+        sigma_max: float = 100.0,
+        sigma_min: float = 0.1,
+        ode_min: float = 0.01,
+    ) -> None:
+        if ode_steps < 1 or langevin_steps < 0:
+            raise ValueError(f"ode_steps must be >= 1 and langevin_steps >= 0, got {ode_steps} and {langevin_steps}")
+        if not tau > 0 or not 0 < sigma_min < sigma_max:
+            raise ValueError(f"tau must be > 0 and 0 < sigma_min < sigma_max, got {tau}, {sigma_min} and {sigma_max}")
+        self.ode_steps, self.langevin_steps, self.step_size, self.step_decay = (
+            ode_steps, langevin_steps, step_size, step_decay,
+        )  # fmt: skip
+        self.tau, self.sigma_max, self.sigma_min, self.ode_min = tau, sigma_max, sigma_min, ode_min
+
+    @property
+    def calls_per_step(self) -> int:  # type: ignore[override]
+        return self.ode_steps
+
+    def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
+        """The `steps` (200 when None) levels from sigma_max to sigma_min, as timesteps without repeats; below T only
+        those under t0 - 1, with t0 - 1 itself in front."""
+        schedule.grid(t0, steps)  # its errors
+        ends = torch.tensor([self.sigma_max, self.sigma_min], dtype=torch.float64) ** self.power
+        part = torch.linspace(0, 1, steps or self.default_steps, dtype=torch.float64)
+        levels = ((1 - part) * ends[0] + part * ends[1]) ** (1 / self.power)
+        grid = sorted(set(_nearest(schedule, levels).tolist()), reverse=True)
+        return grid if t0 == len(schedule) else [t for t in [t0 - 1, *(t for t in grid if t < t0 - 1)] if t >= 0]
+
+    @torch.no_grad()
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        schedule, shape = prior.schedule, x.shape[1:]
+        x0hat = self._flow(x, t, prior)
+        alpha, sigma = schedule.at(t, x)
+        level, top, bottom = ((v**self.power) for v in (sigma / alpha, self.sigma_max, self.sigma_min))
+        progress = ((top - level) / (top - bottom)).clamp(0, 1)
+        h = per_row(self.step_size, x) * (1 + progress * (self.step_decay - 1))
+        x0, draws = x0hat, noise.at("langevin")
+        for k in range(self.langevin_steps):
+            slope = (x0 - x0hat) * (alpha / sigma) ** 2 + data_gradient(x0, measurement, prior) / (2 * self.tau**2)
+            x0 = x0 - h * slope + (2 * h).sqrt() * draws.at_step(k).normal(shape).to(x)
+        return schedule.add_noise(x0, noise.at("renoise").normal(shape).to(x), t_next)
+
+    def _flow(self, x: Tensor, t: Tensor, prior: Prior) -> Tensor:
+        """x0hat at the end of `ode_steps` Euler steps; where t leaves fewer timesteps, some of them have no length."""
+        table = prior.schedule
+        top = ((table.sigma_table[t] / table.alpha_table[t]) ** self.power).clamp(min=self.ode_min**self.power)
+        here = t
+        for k in range(1, self.ode_steps + 1):
+            denoised = prior.denoise(x, here)
+            if k < self.ode_steps:
+                part = k / (self.ode_steps - 1)
+                level = ((1 - part) * top + part * self.ode_min**self.power) ** (1 / self.power)
+                here = torch.minimum(_nearest(table, level), here)
+                x = table.add_noise(denoised.x0, denoised.eps, here)
+        return denoised.x0
+
+
+def _nearest(schedule: Schedule, levels: Tensor) -> Tensor:
+    """The timestep whose sigma/alpha is nearest to each level.  levels: [N] float64 -> int64 [N]."""
+    table = (schedule.sigma_table / schedule.alpha_table)[:-1].contiguous()
+    above = torch.searchsorted(table, levels.to(table).contiguous()).clamp(1, len(table) - 1)
+    return torch.where(levels - table[above - 1] < table[above] - levels, above - 1, above)

@@ -1,0 +1,45 @@
+"""Plug-and-play restoration with a diffusion prior, DiffPIR (arXiv 2305.08995)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import Sampler, per_row
+from rps.samplers.linear import guidance, linear_operator
+
+
+class DiffPir(Sampler):
+    """x0 = argmin_x ||y - A x||^2 / (2 sigma_y^2) + ||x - x0hat||^2 / (2 r^2),  r^2 = (sigma/alpha)^2 / lam;
+    x' = alpha' x0 + sigma' (sqrt(1 - zeta) (x_t - alpha x0) / sigma + sqrt(zeta) z).
+
+    One network call a step, not differentiated. Needs a linear operator; where sigma_y is 0, x0 = x0hat +
+    A^+ (y - A x0hat).
+
+    Args:
+        lam: trust in the denoiser, published 1 to 7. zeta: share of fresh noise; published .1 for deblurring, .1 to .25
+            for super-resolution, 1 for inpainting. Both also one number per row.
+    """
+
+    default_steps = 100
+    row_settings = ("lam", "zeta")
+
+    def __init__(self, lam: float = 7.0, zeta: float = 0.1) -> None:
+        if not lam > 0 or not 0 <= zeta <= 1:
+            raise ValueError(f"lam must be > 0 and zeta between 0 and 1, got {lam} and {zeta}")
+        self.lam, self.zeta = lam, zeta
+
+    @torch.no_grad()
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        operator, schedule = linear_operator(measurement, prior, self), prior.schedule
+        (alpha, sigma), (alpha_next, sigma_next) = schedule.at(t, x), schedule.at(t_next, x)
+        lam, zeta = per_row(self.lam, x), per_row(self.zeta, x)
+        x0hat, r2 = prior.denoise(x, t).x0, (sigma / alpha) ** 2 / lam
+        x0 = x0hat + r2 * guidance(operator, measurement.residual(x0hat), r2, measurement.noise_std)
+        eps, z = (x - alpha * x0) / sigma, noise.normal(x.shape[1:]).to(x)
+        return alpha_next * x0 + sigma_next * ((1 - zeta) ** 0.5 * eps + zeta**0.5 * z)

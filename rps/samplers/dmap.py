@@ -1,0 +1,75 @@
+"""The step of DMAP, which climbs to a mode of p(x_t' | x_t, y) instead of sampling it (arXiv 2501.18913)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import per_row
+from rps.samplers.dps import Dps
+from rps.schedule import CLEAN
+
+
+class Dmap(Dps):
+    """mu, s: mean and standard deviation of the ancestral step; x' = mu + s z; then `ascents` times
+        x' <- x' - xi grad_x' ||y - A(x0hat(x', t'))||_2,
+        x' <- mu + radius s sqrt(d) (x' - mu) / ||x' - mu||,   the sphere on which a Gaussian's mass lies.
+    The last step, t' = CLEAN, has s = 0 and gives mu.
+
+    1 + ascents network calls a step (1 the last one), the ascents' differentiated with respect to their input.
+
+    Args:
+        step_size: xi. radius: of the sphere, in units of s sqrt(d). Both also one number per row.
+        ascents: gradient steps. clip: clip x0hat to [-1, 1] in the mean.
+    """
+
+    row_settings = ("step_size", "radius")
+
+    def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, clip: bool = True) -> None:
+        super().__init__(step_size, clip)
+        if ascents < 0:
+            raise ValueError(f"ascents must be >= 0, got {ascents}")
+        self.radius, self.ascents = radius, ascents
+
+    @property
+    def calls_per_step(self) -> int:  # type: ignore[override]
+        return 1 + self.ascents
+
+    def network_calls(self, steps: int) -> int:
+        return steps + self.ascents * max(steps - 1, 0)
+
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        schedule = prior.schedule
+        with torch.no_grad():
+            denoised = prior.denoise(x, t)
+            s = schedule.reverse_std(t, t_next, x, denoised.variance_fraction)
+            alpha_next, sigma_next = schedule.at(t_next, x)
+            x0 = self.clipped(denoised).x0
+            mean = alpha_next * x0 + (sigma_next**2 - s**2).clamp(min=0).sqrt() * denoised.eps
+            moved = mean + s * noise.normal(x.shape[1:]).to(x)
+        going = torch.nonzero(t_next != CLEAN).flatten()
+        if not len(going):
+            return moved
+
+        def rows(setting: Any) -> Tensor:
+            return torch.as_tensor(per_row(setting, x)).to(x).expand(len(x), *(1,) * (x.ndim - 1))[going]
+
+        inside, times, here, centre = measurement.rows(going), t_next[going], moved[going], mean[going]
+        # One radius per row: where the network has learned s, its root mean square over the pixels.
+        length = rows(self.radius) * _norm((s * torch.ones_like(x))[going])
+        for _ in range(self.ascents):
+            _, gradient = self.guided(here, times, inside, prior)
+            offset = here - rows(self.step_size) * gradient - centre
+            here = centre + length * offset / _norm(offset).clamp(min=torch.finfo(x.dtype).tiny)
+        return moved.index_copy(0, going, here)
+
+
+def _norm(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, *(1,) * (x.ndim - 1))

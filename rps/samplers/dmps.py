@@ -1,0 +1,41 @@
+"""Diffusion model based posterior sampling, DMPS (arXiv 2211.12343)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import Sampler, per_row
+from rps.samplers.linear import guidance, linear_operator
+from rps.samplers.reverse import conditioned, reverse_step
+
+
+class Dmps(Sampler):
+    """g = 1/alpha A^T (sigma_y^2 I + (sigma/alpha)^2 A A^T)^-1 (y - A x_t / alpha), the gradient of log p(y | x_t) for
+    a flat prior, for which p(x_0 | x_t) = N(x_t / alpha, (sigma/alpha)^2 I); then an ancestral step with it.
+
+    One network call a step, not differentiated. Needs a linear operator.
+
+    Args:
+        scale: of g; 1 is the equation. Also one number per row.
+        eta: of the DDIM step; 1 is ancestral.
+    """
+
+    row_settings = ("scale",)
+
+    def __init__(self, scale: float = 1.0, eta: float = 1.0) -> None:
+        self.scale, self.eta = scale, eta
+
+    @torch.no_grad()
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        operator, schedule = linear_operator(measurement, prior, self), prior.schedule
+        alpha, sigma = schedule.at(t, x)
+        r2 = (sigma / alpha) ** 2
+        g = guidance(operator, measurement.residual(x / alpha), r2, measurement.noise_std) / alpha
+        denoised = conditioned(prior.denoise(x, t), per_row(self.scale, x) * g, t, schedule)
+        return reverse_step(denoised, t, t_next, schedule, noise, self.eta)

@@ -1,0 +1,62 @@
+"""Pseudo-inverse-guided diffusion, PiGDM (OpenReview 9_gsMA8MRKQ, ICLR 2023)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import Sampler
+from rps.samplers.guidance import through_denoiser
+from rps.samplers.linear import guidance, linear_operator
+from rps.samplers.reverse import conditioned, reverse_step
+
+
+class PiGdm(Sampler):
+    """g = (d x0hat / d x_t)^T A^T (r^2 A A^T + sigma_y^2 I)^-1 (y - A x0hat), the gradient of log p(y | x_t) where
+    p(x_0 | x_t) = N(x0hat, r^2 I); then a DDIM step with it.
+
+    r^2 = v sigma^2 / (sigma^2 + alpha^2 v) is exact for images of prior variance v, p(x_0) = N(m, v I). The published
+    r^2 = sigma^2 / (sigma^2 + alpha^2), which is 1 - abar, is v = 1. One network call a step, differentiated with
+    respect to its input.
+
+    Args:
+        prior_variance: v.
+        eta: of the DDIM step; 1 is ancestral.
+        update: "posterior" steps with the mean and the noise of p(x_t | y), x0hat + sigma^2 / alpha g and
+            eps - sigma g, so that more steps bring it to the posterior where r^2 is right. "published" adds alpha r^2 g
+            to the step of the prior: the whole of the data's pull in each step, whatever its length.
+    """
+
+    default_steps = 100
+
+    def __init__(
+        self, prior_variance: float = 1.0, eta: float = 1.0, update: Literal["posterior", "published"] = "posterior"
+    ) -> None:
+        if not prior_variance > 0:
+            raise ValueError(f"prior_variance must be > 0, got {prior_variance}")
+        if update not in ("posterior", "published"):
+            raise ValueError(f"update must be posterior or published, got {update!r}")
+        self.prior_variance, self.eta, self.update = prior_variance, eta, update
+
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        operator, schedule = linear_operator(measurement, prior, self), prior.schedule
+        alpha, sigma = schedule.at(t, x)
+        r2 = self.prior_variance * sigma**2 / (sigma**2 + alpha**2 * self.prior_variance)
+
+        def log_likelihood(x0: Tensor) -> Tensor:
+            """Its gradient with respect to x0 is v = A^T (r^2 A A^T + sigma_y^2 I)^-1 (y - A x0)."""
+            v = guidance(operator, measurement.residual(x0.detach()), r2, measurement.noise_std)
+            return (v * x0).flatten(1).sum(1)
+
+        denoised, g = through_denoiser(x, t, prior, log_likelihood)
+        with torch.no_grad():
+            if self.update == "published":
+                return reverse_step(denoised, t, t_next, schedule, noise, self.eta) + alpha * r2 * g
+            return reverse_step(conditioned(denoised, g, t, schedule), t, t_next, schedule, noise, self.eta)

@@ -1,0 +1,58 @@
+"""Step-wise triple-consistent sampling, SITCOM (arXiv 2410.04479)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import Sampler
+from rps.samplers.guidance import through_denoiser
+
+
+class Sitcom(Sampler):
+    """v = argmin_v ||y - A(x0hat(v))||^2 + lam ||v - x_t||^2 by Adam on the network's input, from v = x_t;
+    x' = alpha' x0hat(v) + sigma' z.
+
+    inner_steps + 1 network calls a step, all but the last differentiated with respect to their input. Any operator.
+
+    Args:
+        inner_steps: K. lr: of Adam. lam: see above.
+        tolerance: a row whose ||y - A(x0hat)|| is at most tolerance * noise_std * sqrt(m), m the number of
+            measurements, fits its noise and moves no further in this step. 0 always takes all K.
+    """
+
+    default_steps = 20
+
+    def __init__(self, inner_steps: int = 30, lr: float = 0.02, lam: float = 1.0, tolerance: float = 1.0) -> None:
+        if inner_steps < 0 or tolerance < 0:
+            raise ValueError(f"inner_steps and tolerance must be >= 0, got {inner_steps} and {tolerance}")
+        self.inner_steps, self.lr, self.lam, self.tolerance = inner_steps, lr, lam, tolerance
+
+    @property
+    def calls_per_step(self) -> int:  # type: ignore[override]
+        return self.inner_steps + 1
+
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        fits = self.tolerance * measurement.noise_std * math.sqrt(measurement.y[:1].numel())
+        v = x.detach().clone()
+        adam = torch.optim.Adam([v], lr=self.lr)
+        for _ in range(self.inner_steps):
+            denoised, gradient = through_denoiser(
+                v, t, prior, lambda x0: measurement.residual_norm(prior.decode(x0)).square()
+            )
+            with torch.no_grad():
+                moves = measurement.residual_norm(prior.decode(denoised.x0)) > fits
+                before = v.clone()
+                v.grad = gradient + 2 * self.lam * (v - x)
+                adam.step()
+                v.copy_(torch.where(moves.view(-1, *(1,) * (x.ndim - 1)), v, before))
+        with torch.no_grad():
+            x0 = prior.denoise(v, t).x0
+            return prior.schedule.add_noise(x0, noise.normal(x.shape[1:]).to(x), t_next)

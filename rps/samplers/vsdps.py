@@ -1,0 +1,51 @@
+"""Variance-scaled DPS, VSDPS (arXiv 2503.20297)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import per_row
+from rps.samplers.dps import Dps
+
+
+class VsDps(Dps):
+    """x' = alpha' x0hat + sqrt(sigma'^2 - s^2) eps + lambda s z - xi grad_x ||y - A(x0hat(x))||_2.
+
+    DPS with its noise scaled and its mean unchanged: lambda = 1 is DPS, lambda = 0 tends to the posterior mean. One
+    network call a step, differentiated with respect to its input.
+
+    Args:
+        noise_scale: lambda. step_size: xi; the published ones grow as lambda falls. Both also one number per row.
+        clip: clip x0hat to [-1, 1] in the update.
+        blend: "as run": before the ancestral mean, x_t is blended with its own re-noised estimate,
+            x~ = alpha (alpha clip(x0hat) + sigma eps) + (1 - alpha) x_t. The two agree where nothing is clipped, since
+            x_t = alpha x0hat + sigma eps; Dps, and blend = False, have the first in full.
+    """
+
+    row_settings = ("step_size", "noise_scale")
+
+    def __init__(
+        self, noise_scale: float = 1.0, step_size: float = 1.0, clip: bool = True, blend: bool = False
+    ) -> None:
+        super().__init__(step_size, clip)
+        self.noise_scale, self.blend = noise_scale, blend
+
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        denoised, guidance = self.guided(x, t, measurement, prior)
+        with torch.no_grad():
+            schedule, x0 = prior.schedule, self.clipped(denoised).x0
+            s = schedule.reverse_std(t, t_next, x, denoised.variance_fraction)
+            (alpha, sigma), (alpha_next, sigma_next) = schedule.at(t, x), schedule.at(t_next, x)
+            keep = (sigma_next**2 - s**2).clamp(min=0).sqrt()
+            mean = alpha_next * x0 + keep * denoised.eps
+            if self.blend:
+                # keep / sigma: the coefficient of x_t in the ancestral mean; the rest: x~ - (alpha x0 + sigma eps).
+                mean = mean + keep / sigma * (1 - alpha) * alpha * (denoised.x0 - x0)
+            z = noise.normal(x.shape[1:]).to(x.dtype)
+            return mean + per_row(self.noise_scale, x) * s * z - per_row(self.step_size, x) * guidance

@@ -1,0 +1,65 @@
+"""Interpolation between a low-distortion estimate and a posterior sample (arXiv 2107.02555)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from rps.estimators.base import Estimator
+from rps.estimators.map import MapEstimator
+from rps.restoration import Level
+from rps.samplers.base import Sampler
+from rps.samplers.dps import Dps
+from rps.schedule import Schedule
+from rps.traversals.sample_average import check_start
+from rps.traversals.staged import ChainPlan, Staged
+
+
+class Interpolation(Staged):
+    """x_w = (1 - w) X* + w X_0, X* an estimate of E[X | Y] and X_0 a posterior sample.
+
+    With both exact and perception measured given y, this is the optimal curve of a Gaussian posterior of covariance C:
+    MSE = (1 + w^2) Tr C at W2 = (1 - w) sqrt(Tr C).
+
+    Args:
+        levels: weights w of the sample, in [0, 1]: 0 is the estimate, 1 the sample.
+        estimator: of X*; MAP when None. sampler: of X_0; DPS when None.
+        t0: the sample's chain starts from the estimate re-noised to t0; None starts it from noise at T.
+        steps: a sub-grid of so many of the T timesteps. micro_batch: at most so many images in one network call.
+    """
+
+    knob = "weight"
+
+    def __init__(
+        self,
+        levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+        estimator: Estimator | None = None,
+        sampler: Sampler | None = None,
+        t0: int | None = None,
+        steps: int | None = None,
+        micro_batch: int | None = None,
+    ) -> None:
+        estimator = estimator or MapEstimator()
+        super().__init__([float(level) for level in levels], estimator, sampler or Dps(), micro_batch)
+        if not all(0 <= level <= 1 for level in self.levels):
+            raise ValueError(f"a weight must be between 0 and 1, got {self.levels}")
+        check_start(t0, estimator)
+        self.t0, self.steps = t0, steps
+
+    def plan(self, schedule: Schedule) -> list[ChainPlan]:
+        t0 = len(schedule) if self.t0 is None else self.t0
+        return [ChainPlan(self.sampler.timesteps(schedule, t0, self.steps), from_noise=self.t0 is None)]
+
+    def chains_of(self, level: Level) -> Sequence[int]:
+        return [0] if level > 0 else []
+
+    def needs_estimate(self, level: Level) -> bool:
+        return level < 1 or self.t0 is not None
+
+    def image(self, level: Level, estimate: Tensor | None, samples: Tensor) -> Tensor:
+        assert estimate is not None  # there is always an estimator
+        # Only what counts: an estimate that diverged is not in a sample of weight one.
+        if level == 0:
+            return estimate
+        return samples[0] if level == 1 else (1 - level) * estimate + level * samples[0]

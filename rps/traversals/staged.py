@@ -1,0 +1,144 @@
+"""What the traversals share: an estimate, reverse chains that start from it or from noise, and levels made of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rps.chunks import chunks
+from rps.estimators.base import Estimator
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.priors.counted import CountedPrior
+from rps.progress import Progress, silent
+from rps.restoration import Level, Restoration
+from rps.samplers.base import Sampler
+from rps.samplers.chains import Chain, run_chains
+from rps.schedule import Schedule
+from rps.traversals.base import Traversal
+
+
+@dataclass(frozen=True)
+class ChainPlan:
+    """A reverse chain of each image. timesteps: descending; none means the estimate itself.
+
+    index: which of the independent chains of the image it is; chains of one index share their noise.
+    settings: hyper-parameters of the sampler that are its own. from_noise: starts from x_T = sigma_T z, not from the
+    estimate.
+    """
+
+    timesteps: Sequence[int]
+    index: int = 0
+    settings: Mapping[str, float] = field(default_factory=dict)
+    from_noise: bool = False
+
+
+class Staged(Traversal):
+    """Stage 1 once, then all chains of all levels in one running batch. Subclasses say which chains there are (`plan`),
+    of which ones a level is made (`chains_of`) and, unless it is their mean, how (`image`).
+
+    estimator: of stage 1; None where all chains start from noise. micro_batch: at most so many images in one network
+    call; None is all at once.
+    """
+
+    def __init__(
+        self, levels: Sequence[Level], estimator: Estimator | None, sampler: Sampler, micro_batch: int | None = None
+    ) -> None:
+        if not levels or len(set(levels)) != len(levels):
+            raise ValueError(f"{self.knob} must be a list of different levels, got {list(levels)}")
+        if micro_batch is not None and micro_batch < 1:
+            raise ValueError(f"micro_batch must be at least 1, got {micro_batch}")
+        self.levels = list(levels)
+        self.estimator, self.sampler, self.micro_batch = estimator, sampler, micro_batch
+
+    def plan(self, schedule: Schedule) -> list[ChainPlan]:
+        """All chains of the run."""
+        raise NotImplementedError(f"{type(self).__name__} must define plan(schedule)")
+
+    def chains_of(self, level: Level) -> Sequence[int]:
+        """Which chains of the plan a level needs."""
+        raise NotImplementedError(f"{type(self).__name__} must define chains_of(level)")
+
+    def needs_estimate(self, level: Level) -> bool:
+        """Whether a level needs stage 1 when it is run alone."""
+        return self.estimator is not None
+
+    def image(self, level: Level, estimate: Tensor | None, samples: Tensor) -> Tensor:
+        """The image of a level.  estimate: [N, C, H, W]; samples: [chains, N, C, H, W] -> [N, C, H, W]."""
+        return samples.mean(0)
+
+    def run(self, measurement: Measurement, prior: Prior, progress: Progress = silent) -> Restoration:
+        plan = self.plan(prior.schedule)
+        counted = CountedPrior(prior, progress)
+        n, device = max(len(measurement), 1), measurement.y.device
+
+        start = _now(device)
+        counted.phase = f"stage 1: {type(self.estimator).__name__}"
+        x1 = self._estimate(measurement, counted)
+        stage1_calls, stage1_seconds = counted.calls // n, _now(device) - start
+
+        counted.phase = f"stage 2: {type(self.sampler).__name__}"
+        stage2 = measurement.streams.at("stage2")
+        noise = torch.zeros(len(measurement), *prior.sample_shape, dtype=measurement.y.dtype, device=device)
+        chains = [
+            Chain.renoised(
+                noise if x1 is None or chain.from_noise else x1,
+                chain.timesteps,
+                stage2.at("chain", chain.index) if chain.index else stage2,
+                prior.schedule,
+                chain.settings,
+            )
+            for chain in plan
+        ]
+        finished, calls = run_chains(chains, measurement, self.sampler, counted, self.micro_batch)
+        with torch.no_grad():
+            estimate = None if x1 is None else prior.decode(x1)
+            decoded = [prior.decode(x) for x in finished]
+        stage2_seconds = _now(device) - start - stage1_seconds
+
+        # Stage 2 is shared by the chains; its time is split by their steps, which network calls are a multiple of.
+        total_steps = max(sum(len(chain.timesteps) for chain in plan), 1)
+        restoration = Restoration(
+            self.knob, self.levels, {}, {}, torch.full((len(measurement),), counted.calls // n), {}
+        )
+        for level in self.levels:
+            used, stage1 = self.chains_of(level), self.needs_estimate(level)
+            samples = torch.stack([decoded[k] for k in used]) if used else noise.new_empty(0, *noise.shape)
+            restoration.images[level] = self.image(level, estimate, samples)
+            if len(used) > 1:
+                restoration.spread[level] = samples.std(0)
+            count = stage1 * stage1_calls + sum(calls[k] for k in used)
+            restoration.network_calls[level] = torch.full((len(measurement),), count)
+            share = sum(len(plan[k].timesteps) for k in used) / total_steps
+            restoration.seconds[level] = (stage1 * stage1_seconds + stage2_seconds * share) / n
+        return restoration
+
+    def _estimate(self, measurement: Measurement, prior: Prior) -> Tensor | None:
+        if self.estimator is None:
+            return None
+        parts = [measurement.rows(rows) for rows in chunks(len(measurement), self.micro_batch)]
+        estimates = [self.estimator.estimate(part, prior) for part in parts]
+        return torch.cat(estimates) if estimates else measurement.y.new_empty(0, *prior.sample_shape)
+
+    def network_calls_per_image(self, prior: Prior) -> int:
+        stage2 = sum(self.sampler.network_calls(len(chain.timesteps)) for chain in self.plan(prior.schedule))
+        return stage2 + (self.estimator.network_calls if self.estimator is not None else 0)
+
+
+def per_level(value: float | Sequence[float], levels: Sequence[Level], name: str) -> list[float]:
+    """One number for all levels, or one for each."""
+    values = list(value) if isinstance(value, Sequence) else [value] * len(levels)
+    if len(values) != len(levels):
+        raise ValueError(f"{name} must be one number or one per level, got {len(values)} for {len(levels)} levels")
+    return [float(v) for v in values]
+
+
+def _now(device: torch.device) -> float:
+    """Seconds on the clock, once the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

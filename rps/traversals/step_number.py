@@ -1,0 +1,73 @@
+"""Fewer or more steps: DPS-S and, behind an estimate, MAP-RPS-S (arXiv 2605.28711); any sampler as a single point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rps.estimators.base import Estimator
+from rps.restoration import Level
+from rps.samplers.base import Sampler
+from rps.samplers.dps import Dps
+from rps.schedule import Schedule
+from rps.traversals.sample_average import check_start
+from rps.traversals.staged import ChainPlan, Staged, per_level
+
+
+class StepNumber(Staged):
+    """Posterior sampling on sub-grids of S of the T timesteps. All levels run in one batch and share x_T.
+
+    Args:
+        levels: values of S, as counts on the whole grid: from t0 < T only the steps below it are taken.
+        step_size: of the sampler, one for all levels or one for each; None is the sampler's own. Published for DPS at
+            900, 800, ..., 100 steps: denoise 2 2 3 3 5 6 9 13 19, inpainting 2 3 4 4 6 7 11 19 20,
+            sr4 2 3 3 5 6 9 12 16 20, deblur 6 7 7 8 10 9 11 15 18.
+        sampler: DPS when None.
+        t0, estimator: where the chains start, see SampleAverage. micro_batch: at most so many images in one network
+            call.
+    """
+
+    knob = "steps"
+
+    def __init__(
+        self,
+        levels: Sequence[int] = (900, 700, 500, 300, 100),
+        step_size: float | Sequence[float] | None = None,
+        sampler: Sampler | None = None,
+        t0: int | None = None,
+        estimator: Estimator | None = None,
+        micro_batch: int | None = None,
+    ) -> None:
+        super().__init__([int(level) for level in levels], estimator, sampler or Dps(), micro_batch)
+        check_start(t0, estimator)
+        self.t0 = t0
+        self.step_sizes = None if step_size is None else per_level(step_size, self.levels, "step_size")
+        self.sampler.with_settings(**({} if self.step_sizes is None else {"step_size": 1.0}))  # does it have one?
+
+    def plan(self, schedule: Schedule) -> list[ChainPlan]:
+        t0 = len(schedule) if self.t0 is None else self.t0
+        return [
+            ChainPlan(
+                self.sampler.timesteps(schedule, t0, int(steps)),
+                settings={} if self.step_sizes is None else {"step_size": self.step_sizes[k]},
+            )
+            for k, steps in enumerate(self.levels)
+        ]
+
+    def chains_of(self, level: Level) -> Sequence[int]:
+        return [self.levels.index(level)]
+
+
+class PosteriorSampling(StepNumber):
+    """A sampler alone, from x_T = sigma_T z down to 0: a single point of the plane.
+
+    Args:
+        sampler: DPS when None.
+        steps: of the T timesteps; None is the sampler's published number.
+        micro_batch: at most so many images in one network call.
+    """
+
+    def __init__(
+        self, sampler: Sampler | None = None, steps: int | None = None, micro_batch: int | None = None
+    ) -> None:
+        sampler = sampler or Dps()
+        super().__init__([sampler.default_steps if steps is None else steps], None, sampler, micro_batch=micro_batch)

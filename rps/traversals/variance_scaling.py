@@ -1,0 +1,50 @@
+"""VSDPS: turning down the noise of DPS (arXiv 2503.20297)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rps.restoration import Level
+from rps.samplers.vsdps import VsDps
+from rps.schedule import Schedule
+from rps.traversals.staged import ChainPlan, Staged, per_level
+
+
+class VarianceScaling(Staged):
+    """From x_T = sigma_T z down to 0 by DPS whose noise is scaled by lambda: 1 is DPS, 0 tends to the posterior mean.
+
+    All levels run in one batch and share their noise.
+
+    Args:
+        levels: values of lambda in [0, 1].
+        step_size: xi, one for all levels or one for each. Published for levels 1, .8, .5, .3, 0: denoise 1 8 4 8 6,
+            inpainting 1 1.15 6 8 9, sr4 1 3 8 10 9, deblur 2 6 12 14 17.
+        clip, blend: see samplers.VsDps; the published runs had blend = True.
+        steps: a sub-grid of so many of the T timesteps. micro_batch: at most so many images in one network call.
+    """
+
+    knob = "lambda"
+
+    def __init__(
+        self,
+        levels: Sequence[float] = (1.0, 0.8, 0.5, 0.3, 0.0),
+        step_size: float | Sequence[float] = (1.0, 3.0, 8.0, 10.0, 9.0),
+        clip: bool = True,
+        blend: bool = False,
+        steps: int | None = None,
+        micro_batch: int | None = None,
+    ) -> None:
+        super().__init__([float(level) for level in levels], None, VsDps(clip=clip, blend=blend), micro_batch)
+        if not all(0 <= level <= 1 for level in self.levels):
+            raise ValueError(f"lambda must be between 0 and 1, got {self.levels}")
+        self.step_sizes, self.steps = per_level(step_size, self.levels, "step_size"), steps
+
+    def plan(self, schedule: Schedule) -> list[ChainPlan]:
+        timesteps = self.sampler.timesteps(schedule, len(schedule), self.steps)
+        return [
+            ChainPlan(timesteps, settings={"noise_scale": level, "step_size": step_size})
+            for level, step_size in zip(self.levels, self.step_sizes, strict=True)
+        ]
+
+    def chains_of(self, level: Level) -> Sequence[int]:
+        return [self.levels.index(level)]

@@ -1,0 +1,98 @@
+"""An instance of every operator, for the tests that hold for all of them."""
+
+import inspect
+
+import torch
+from torch import nn
+
+import rps.operators
+from rps.operators import (
+    AnisotropicBlur,
+    BicubicSuperResolution,
+    BlurGenerator,
+    BoxInpaint,
+    Compose,
+    CompressedSensing,
+    DeepInverse,
+    GaussianBlur,
+    HighDynamicRange,
+    Inpaint,
+    Jpeg,
+    LegacyAnisotropicBlur,
+    LegacyInpaint,
+    LinearOperator,
+    Mask,
+    MotionBlur,
+    NonlinearBlur,
+    Operator,
+    PhaseRetrieval,
+    Separable,
+    SeparableBlur,
+    SpectralOperator,
+    SuperResolution,
+)
+from rps.randomness import Streams
+
+ABSTRACT = {Operator, LinearOperator, SpectralOperator, Mask, Separable}
+EXPORTED = {c for c in vars(rps.operators).values() if inspect.isclass(c) and issubclass(c, Operator)}
+NEED_ARGUMENTS = {SeparableBlur, NonlinearBlur, *(c for c in EXPORTED if issubclass(c, (Compose, DeepInverse)))}
+
+
+class Physics(nn.Module):
+    """What an operator of deepinv looks like from outside: A, and a buffer in a precision of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("gain", torch.linspace(0.5, 1.5, 16, dtype=torch.float64).view(-1, 1))
+
+    def A(self, x):
+        return (x.unflatten(2, (16, -1)) * self.gain.unsqueeze(-1)).flatten(2, 3).square()
+
+
+class LinearPhysics(Physics):
+    def A(self, x):
+        return (x.unflatten(2, (16, -1)) * self.gain.unsqueeze(-1)).flatten(2, 3)[..., ::2]
+
+    def A_adjoint(self, y):
+        raise AssertionError("the adjoint comes from autograd")
+
+
+def small_generator(features=2, front=1, back=1):
+    """The bkse generator with few random weights, always the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return BlurGenerator(features, front, back)
+
+
+OPERATORS = {
+    **{c.__name__: c() for c in EXPORTED - ABSTRACT - NEED_ARGUMENTS},
+    "SuperResolution 16": SuperResolution(16),
+    "BicubicSuperResolution 2": BicubicSuperResolution(2),
+    "Inpaint shared": Inpaint(0.3, mask="shared"),
+    "BoxInpaint random": BoxInpaint(5, place="random", margin=2),
+    "AnisotropicBlur zeros": AnisotropicBlur(padding="zeros"),
+    "SeparableBlur": SeparableBlur([1.0, 2.0, 4.0], [0.3, 0.2, 0.1, 0.9, 0.7]),
+    "MotionBlur 5": MotionBlur(5, intensity=1.0),
+    "MotionBlur shared": MotionBlur(7, kernels="shared"),
+    "CompressedSensing shared": CompressedSensing(4, permutation="shared"),
+    "PhaseRetrieval of [0, 1]": PhaseRetrieval(unit_range=True),
+    "Jpeg 75": Jpeg(75),
+    "NonlinearBlur": NonlinearBlur(small_generator(), size=128),
+    "LegacyAnisotropicBlur in order": LegacyAnisotropicBlur(wrong_order=False),
+    "LegacyInpaint per sample": LegacyInpaint("per_sample"),
+    "Compose": Compose([MotionBlur(5), HighDynamicRange()]),
+    "Compose linear": Compose([GaussianBlur(5, 1.0), SuperResolution(2), Inpaint()]),
+    "DeepInverse": DeepInverse(Physics()),
+    "DeepInverse linear": DeepInverse(LinearPhysics()),
+}
+LINEAR = [name for name, operator in OPERATORS.items() if isinstance(operator, LinearOperator)]
+SPECTRAL = [name for name, operator in OPERATORS.items() if isinstance(operator, SpectralOperator)]
+SHAPE = (3, 16, 32)
+
+
+def bind(operator, shape=SHAPE, n=4, ids=None):
+    return operator.bind(shape, Streams(0, ids or [str(i) for i in range(n)]).at("operator"))
+
+
+def images(n=4, shape=SHAPE, dtype=torch.float64, seed=0):
+    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 2 - 1

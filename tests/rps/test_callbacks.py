@@ -1,0 +1,292 @@
+"""The callbacks in a user's own Trainer, with a module that restores nothing."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from rps.callbacks import CurvePlot, GridWriter, ImageWriter, MetricRecorder, ProgressBar
+from rps.metrics import Statistics, as_saved
+from rps.progress import silent
+from rps.records import RecordWriter, Row, read_records
+from rps.report import pixels
+from tests.rps.predictions import LEVELS, Blocks, clean_images, prediction
+
+ROOT = Path(__file__).parent.parent.parent
+BATCHES = [["a", "b", "c"], ["d", "e"], ["f"]]
+
+
+class Restorer(L.LightningModule):
+    """A batch is a list of ids; "!" among them raises, "?" is a failure. Three network calls per image."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.options = options
+        self.progress = silent
+
+    def network_calls_per_image(self):
+        return 3
+
+    def predict_step(self, batch, batch_idx):
+        if "!" in batch:
+            raise self.options["error"]
+        good = [id_ for id_ in batch if id_ != "?"]
+        for _ in range(3):
+            self.progress("restoring", len(good))
+        options = {name: value for name, value in self.options.items() if name != "error"}
+        return prediction(good, failures={id_: "cannot be read" for id_ in batch if id_ == "?"}, **options)
+
+
+def run(callbacks, batches=BATCHES, root=None, module=None, **options):
+    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    trainer = L.Trainer(
+        callbacks=callbacks, default_root_dir=root, logger=False, enable_checkpointing=False, accelerator="cpu",
+        enable_model_summary=False, enable_progress_bar=bar, inference_mode=False,
+    )  # fmt: skip
+    module = module or Restorer(**options)
+    trainer.predict(module, DataLoader(batches, batch_size=None), return_predictions=False)
+    return module
+
+
+def metrics(folder) -> dict:
+    return json.loads((Path(folder) / "metrics.json").read_text())
+
+
+def test_a_whole_run(tmp_path):
+    """In whatever order the callbacks stand; everything under the trainer's default_root_dir."""
+    run([CurvePlot(), GridWriter(), ImageWriter(), MetricRecorder(features=Blocks())], root=tmp_path)
+    result = metrics(tmp_path)
+    assert [(level["level"], level["n"]) for level in result["levels"]] == [(level, 6) for level in LEVELS]
+    assert {"rmse", "psnr", "ssim", "consistency", "frechet"} <= set(result["levels"][0]["metrics"])
+    assert result["pseudo_inverse"]["n"] == 6
+    assert (tmp_path / "table.md").read_text().replace(" ", "").startswith("|t0|n|failed|RMSE|")
+    assert (tmp_path / "dp_curve.png").stat().st_size > 0
+    assert len(list((tmp_path / "records").iterdir())) == len(list((tmp_path / "features").iterdir())) == 3
+    assert sorted(p.name for p in (tmp_path / "grids").iterdir()) == [f"rank0_batch{i:05d}.png" for i in range(3)]
+    folders = {*map(str, LEVELS), "measurement"}
+    assert {p.name for p in (tmp_path / "images").iterdir()} == folders
+    for folder in folders:
+        assert sorted(p.stem for p in (tmp_path / "images" / folder).iterdir()) == list("abcdef")
+
+
+def test_output_of_a_callback_goes_before_the_trainers_folder(tmp_path):
+    run([MetricRecorder(output=str(tmp_path / "here"))], root=tmp_path / "there")
+    assert metrics(tmp_path / "here")["levels"][0]["n"] == 6
+    assert not (tmp_path / "there").exists()
+
+
+def test_images_are_what_the_metrics_are_of(tmp_path):
+    run([ImageWriter()], [["a", "b"]], tmp_path, channels=3)
+    saved = np.asarray(Image.open(tmp_path / "images" / "50" / "b.png"))
+    assert np.array_equal(saved, pixels(as_saved(0.8 * clean_images(["b"], 3))[0]))
+
+
+def test_an_image_that_is_not_finite_is_not_written(tmp_path):
+    run([ImageWriter(), MetricRecorder()], [["a", "b"]], tmp_path, broken=((50, "b"),))
+    assert [p.name for p in (tmp_path / "images" / "50").iterdir()] == ["a.png"]
+    assert read_records(tmp_path).failures() == {"b": "the image at level 50 has values that are not finite"}
+
+
+def test_no_id_leads_out_of_the_directory(tmp_path):
+    ids = ["../../out", "..", "/etc/passwd", "", "x" * 400, "a/b", "a%2Fb"]
+    run([ImageWriter(), MetricRecorder()], [ids], tmp_path / "run")
+    written = list(tmp_path.rglob("*.png"))
+    assert len(written) == len(ids) * (len(LEVELS) + 1)
+    assert {p.parent.parent for p in written} == {tmp_path / "run" / "images"}
+    assert set(read_records(tmp_path / "run").rows["restored", 0]) == set(ids)
+
+
+def test_batches_in_which_nothing_could_be_read(tmp_path):
+    callbacks = [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter(), CurvePlot()]
+    run(callbacks, [["?"], ["a", "b"]], tmp_path)
+    level = metrics(tmp_path)["levels"][0]
+    assert (level["n"], level["failed"]) == (2, 1)
+    assert [p.name for p in (tmp_path / "grids").iterdir()] == ["rank0_batch00001.png"]
+
+
+def test_restoration_without_references(tmp_path, capsys):
+    run(
+        [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter(), CurvePlot()],
+        root=tmp_path,
+        with_reference=False,
+    )
+    assert set(metrics(tmp_path)["levels"][0]["metrics"]) == {"consistency", "residual_rms"}
+    assert "no distortion-perception curve: a distortion-perception curve needs RMSE" in capsys.readouterr().out
+    assert not (tmp_path / "dp_curve.png").exists()
+
+
+def test_a_curve_without_a_recorder_is_one_sentence(tmp_path, capsys):
+    run([CurvePlot()], root=tmp_path)
+    assert "has no metrics.json, which MetricRecorder writes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [RuntimeError("diverged"), KeyboardInterrupt()])
+def test_an_interrupted_run_keeps_and_merges_what_is_done(tmp_path, error):
+    """Lightning ends a process after Ctrl-C."""
+    with pytest.raises((RuntimeError, SystemExit)):
+        run([MetricRecorder(features=Blocks()), ProgressBar()], [["a", "b"], ["!"]], tmp_path, error=error)
+    assert metrics(tmp_path)["levels"][0]["n"] == 2
+    assert (tmp_path / "table.md").is_file()
+
+
+def test_an_error_before_the_first_batch_leaves_no_trace(tmp_path):
+    with pytest.raises(ValueError, match="bad"):
+        run([MetricRecorder(), CurvePlot()], [["!"]], tmp_path / "run", error=ValueError("bad"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_records_of_an_earlier_run_are_not_mixed_in(tmp_path):
+    RecordWriter(tmp_path).write([Row("old", 0)], "t0")
+    with pytest.raises(FileExistsError, match="holds the records of an earlier run"):
+        run([MetricRecorder()], root=tmp_path)
+
+
+def test_reference_statistics(tmp_path):
+    features = Blocks()(as_saved(clean_images(["x", "y", "z"])))
+    Statistics.from_features(features, "three others").save(tmp_path / "three.safetensors")
+    run([MetricRecorder(features=Blocks(), reference=str(tmp_path / "three.safetensors"))], root=tmp_path / "run")
+    assert metrics(tmp_path / "run")["reference"]["metrics"]["frechet"]["reference"]["images"] == "three others"
+    Statistics.from_features(torch.rand(9, 5)).save(tmp_path / "five.safetensors")
+    with pytest.raises(ValueError, match="has 5 features but quarters makes 4"):
+        run([MetricRecorder(features=Blocks(), reference=str(tmp_path / "five.safetensors"))], root=tmp_path / "other")
+    with pytest.raises(ValueError, match="needs features"):
+        MetricRecorder(reference="some.safetensors")
+
+
+def test_a_feature_network_that_does_not_fit_is_told_before_the_first_batch(tmp_path):
+    from rps.metrics import EmbeddedFeatures
+
+    module = Restorer(channels=3)
+    module.prior = type("Prior", (), {"image_shape": (3, 16, 16)})()
+    with pytest.raises(ValueError, match="takes 1"):
+        run([MetricRecorder(features=EmbeddedFeatures())], [["!"]], tmp_path, module)
+
+
+def test_a_module_that_returns_something_else(tmp_path):
+    class Other(L.LightningModule):
+        def predict_step(self, batch, batch_idx):
+            return torch.zeros(1)
+
+    with pytest.raises(TypeError, match=r"returns an rps\.restoration\.Prediction, got Tensor"):
+        run([MetricRecorder()], root=tmp_path, module=Other())
+
+
+def test_grids_are_as_many_as_asked_for(tmp_path):
+    run([GridWriter(max_samples=1, every_n_batches=2, max_grids=2)], [["a", "b"]] * 7, tmp_path)
+    assert sorted(p.name for p in (tmp_path / "grids").iterdir()) == ["rank0_batch00000.png", "rank0_batch00002.png"]
+    with pytest.raises(ValueError, match="max_samples must be at least 1, got 0"):
+        GridWriter(max_samples=0)
+
+
+# ----------------------------------------------------------------------------------------------------- progress
+
+
+class Data(L.LightningDataModule):
+    """Seven samples at most, of which six come."""
+
+    num_samples = 7
+
+    def predict_dataloader(self):
+        return DataLoader([["a", "b", "c"], ["?", "e"], ["f"]], batch_size=None)
+
+
+def progress(module, **trainer) -> L.LightningModule:
+    L.Trainer(
+        callbacks=[ProgressBar(every=0)], logger=False, enable_checkpointing=False, enable_model_summary=False,
+        accelerator="cpu", inference_mode=False,
+    ).predict(module, return_predictions=False, **trainer)  # fmt: skip
+    return module
+
+
+def test_progress_moves_with_network_calls(capsys):
+    module = progress(Restorer(), datamodule=Data())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("restoring: 0/7 images, 3/21 network calls, 0:00, about 0:0")
+    assert lines[3].startswith("restoring: 3/7 images, 9/21 network calls")
+    assert lines[6].startswith("restoring: 3/7 images, 12/21 network calls")
+    assert lines[7].startswith("restoring: 4/6 images, 12/18 network calls")  # one of them could not be read
+    assert lines[-1] == "5/5 images, 15/15 network calls in 0:00"
+    assert module.progress is silent
+
+
+def test_progress_of_a_stream_has_no_total(capsys):
+    progress(Restorer(), dataloaders=DataLoader(BATCHES, batch_size=None))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "restoring: 0 images, 3 network calls, 0:00"
+
+
+def test_progress_knows_the_length_of_a_data_set(capsys):
+    progress(Restorer(), dataloaders=DataLoader(["a", "b", "c"], batch_size=2))
+    assert "/3 images, 2/9 network calls" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_progress_in_a_terminal_is_a_bar(capsys, monkeypatch):
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "140", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    progress(Restorer(), datamodule=Data())
+    shown = capsys.readouterr().out
+    assert "restoring" in shown and "━" in shown and "15/15 network calls" in shown
+
+
+def test_progress_of_a_module_that_says_nothing(capsys):
+    class Quiet(L.LightningModule):
+        def predict_step(self, batch, batch_idx):
+            return prediction(batch)
+
+    progress(Quiet(), dataloaders=DataLoader(BATCHES, batch_size=None))
+    assert "6/6 images, 0 network calls in" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------------------------------------- processes
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_with_unequal_batches_agree_with_one(tmp_path):
+    """Rank 0 has three batches, rank 1 has one: no process waits for another before the end."""
+    program = textwrap.dedent(
+        """
+        import sys
+        import lightning as L
+        import torch
+        from torch.utils.data import DataLoader, IterableDataset
+        from rps.callbacks import CurvePlot, GridWriter, ImageWriter, MetricRecorder, ProgressBar
+        from tests.rps.predictions import Blocks
+        from tests.rps.test_callbacks import Restorer
+
+        class Unequal(IterableDataset):
+            def __iter__(self):
+                yield from [["a", "b"], ["c"], ["d"]] if torch.distributed.get_rank() == 0 else [["e", "f", "?"]]
+
+        torch.set_num_threads(1)
+        callbacks = [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter(), CurvePlot(), ProgressBar()]
+        trainer = L.Trainer(
+            accelerator="cpu", devices=2, strategy="ddp_fork", callbacks=callbacks, default_root_dir=sys.argv[1],
+            logger=False, enable_checkpointing=False, enable_model_summary=False, use_distributed_sampler=False,
+        )
+        trainer.predict(Restorer(), DataLoader(Unequal(), batch_size=None), return_predictions=False)
+        """
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", program, str(tmp_path / "two")]
+    subprocess.run(command, check=True, env=environment, timeout=110, cwd=ROOT)
+    run([MetricRecorder(features=Blocks())], [["f", "e", "d", "c", "b", "a", "?"]], tmp_path / "one")
+    two, one = metrics(tmp_path / "two"), metrics(tmp_path / "one")
+    assert (two["levels"][0]["n"], two["levels"][0]["failed"]) == (6, 1)
+    for result in (one, two):
+        for level in result["levels"]:
+            level.pop("seconds_per_image")
+    assert one == two
+    assert sorted(p.name for p in (tmp_path / "two" / "grids").iterdir()) == [
+        *(f"rank0_batch{i:05d}.png" for i in range(3)),
+        "rank1_batch00000.png",
+    ]
+    assert sorted(p.stem for p in (tmp_path / "two" / "images" / "0").iterdir()) == list("abcdef")

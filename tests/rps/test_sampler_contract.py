@@ -1,0 +1,170 @@
+"""What every sampler of the package keeps to, whatever it does; a new one is tested by being exported."""
+
+import itertools
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rps import samplers
+from rps.operators import Denoise, Inpaint, Operator, SuperResolution
+from rps.priors.counted import CountedPrior
+from rps.samplers.chains import Chain, run_chains
+from rps.schedule import CLEAN
+from tests.rps.gaussian import SHAPE, correlated_prior
+from tests.rps.solvers import ForwardOnly, TrainablePrior, close, exported, measure
+
+SAMPLERS = exported(samplers, samplers.Sampler)
+T, T_NEXT = torch.tensor([900, 500, 20, 0]), torch.tensor([700, 499, 5, CLEAN])
+
+
+@pytest.fixture(params=SAMPLERS)
+def sampler(request):
+    return SAMPLERS[request.param]
+
+
+def start(n: int = 4) -> torch.Tensor:
+    return torch.randn(n, *SHAPE, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def step(sampler, measurement, x=None, prior=None, rows=None):
+    """One step of four rows that stand at different times, or of some of them."""
+    rows = torch.arange(4) if rows is None else rows
+    prior, x = prior or TrainablePrior(), start() if x is None else x
+    part = measurement.rows(rows)
+    return sampler.step(x[rows].clone(), T[rows], T_NEXT[rows], part, prior, part.streams.at_step(T[rows]))
+
+
+def test_who_there_is():
+    assert {
+        "Daps",
+        "Ddnm",
+        "Ddrm",
+        "DiffPir",
+        "Dmap",
+        "Dmps",
+        "Dps",
+        "ExactPosterior",
+        "PiGdm",
+        "Sitcom",
+        "VsDps",
+    } <= set(SAMPLERS)
+
+
+def test_a_row_is_what_it_is_alone(sampler):
+    """In any batch, in any order, at whatever times the rows beside it stand."""
+    whole = step(sampler, measure())
+    assert whole.shape == (4, *SHAPE) and whole.dtype == torch.float64
+    for rows in ([2], [3], [3, 0, 2, 1], [1, 1]):
+        index = torch.tensor(rows)
+        assert close(step(sampler, measure(), rows=index), whole[index])
+    assert step(sampler, measure(), rows=torch.tensor([], dtype=torch.int64)).shape == (0, *SHAPE)
+
+
+def test_noise_is_a_function_of_the_id(sampler):
+    measurement = measure()
+    whole = step(sampler, measurement)
+    assert torch.equal(step(sampler, measurement), whole)
+    others = replace(measurement, streams=measurement.streams.at("another"))
+    assert (step(sampler, others)[:3] - whole[:3]).flatten(1).norm(dim=1).min() > 1e-3
+
+
+def test_a_row_that_is_not_a_number_leaves_the_others_alone(sampler):
+    measurement = measure()
+    good, y = step(sampler, measurement), measurement.y.clone()
+    y[1] = float("nan")
+    assert close(step(sampler, replace(measurement, y=y))[[0, 2, 3]], good[[0, 2, 3]])
+    x = start()
+    x[0] = float("inf")
+    assert close(step(sampler, measurement, x)[1:], good[1:])
+
+
+def test_no_gradient_stays_behind(sampler):
+    """x' carries no graph, x and the prior's parameters get no gradient, and x is not written to."""
+    prior, x, measurement = TrainablePrior(), start(), measure()
+    for context in (torch.no_grad(), torch.enable_grad()):
+        with context:
+            given = x.clone().requires_grad_()
+            moved = sampler.step(given, T, T_NEXT, measurement, prior, measurement.streams.at_step(T))
+        assert not moved.requires_grad
+        assert given.grad is None and torch.equal(given, x)
+        assert all(p.grad is None for p in prior.parameters())
+    assert torch.equal(measurement.y, measure().y)
+
+
+def test_network_calls_are_as_documented(sampler):
+    """In a step that does not end the chain, and over a chain, by counting."""
+    counted, measurement = CountedPrior(TrainablePrior()), measure(2)
+    index = torch.arange(2)
+    sampler.step(start(2), T[index], T_NEXT[index], measurement, counted, measurement.streams)
+    assert counted.calls == 2 * sampler.calls_per_step
+    for steps in (1, 3):
+        timesteps = [900, 400, 30][:steps]
+        chain = Chain(start(2), timesteps, measurement.streams)
+        before = counted.calls
+        _, calls = run_chains([chain], measurement, sampler, counted)
+        assert calls == [sampler.network_calls(steps)]
+        assert counted.calls - before == 2 * sampler.network_calls(steps)
+
+
+@pytest.mark.parametrize("operator", [Denoise(), SuperResolution(2), Inpaint(0.5)])
+def test_finite_on_extreme_input(sampler, operator):
+    """A measurement of 10^6 without any noise, single precision, down to the clean image."""
+    measurement = measure(operator=operator, noise_std=0.0)
+    measurement = replace(measurement, y=1e6 * torch.sign(measurement.y).float())
+    x = step(sampler, measurement, start().float())
+    assert x.dtype == torch.float32
+    assert torch.isfinite(x).all()
+
+
+def test_nonlinear_operators_work_or_are_refused_in_a_sentence(sampler):
+    class Clipped(Operator):
+        def forward(self, x):
+            return (2 * x).clamp(-1, 1)
+
+    x, refusal = torch.zeros(1), "needs a LinearOperator"
+    try:
+        x = step(sampler, measure(operator=Clipped()))
+    except ValueError as error:
+        refusal = str(error)
+    assert torch.isfinite(x).all() and re.search("needs a (linear operator|LinearOperator)", refusal)
+
+
+@pytest.mark.parametrize("noise_std", [0.0, 0.2])
+def test_an_operator_with_forward_alone_gives_the_same(sampler, noise_std):
+    closed, found = (
+        step(sampler, measure(operator=a, noise_std=noise_std)) for a in (SuperResolution(2), ForwardOnly())
+    )
+    assert close(found, closed, 1e-4)
+
+
+@pytest.mark.parametrize(("name", "setting"), [(name, s) for name in SAMPLERS for s in SAMPLERS[name].row_settings])
+def test_settings_per_row(name, setting):
+    """with_settings(xi=[a, b, ...]) is, row by row, with_settings(xi=a), with_settings(xi=b), ..."""
+    sampler, before = SAMPLERS[name], dict(vars(SAMPLERS[name]))
+    values = torch.tensor([0.2, 0.9, 0.5, 0.7]) * (1e-4 if name == "Daps" else 1.0)
+    together = step(sampler.with_settings(**{setting: values}), measure())
+    alone = []
+    for row in range(4):
+        index = torch.tensor([row])
+        alone.append(step(sampler.with_settings(**{setting: float(values[row])}), measure(), rows=index))
+    assert close(together, torch.cat(alone), 1e-6)
+    assert not close(together, step(sampler.with_settings(**{setting: float(values[0])}), measure()), 1e-6)
+    assert vars(sampler) == before
+
+
+def test_settings_that_are_not_there(sampler):
+    with pytest.raises(ValueError, match="has no setting 'nothing'"):
+        sampler.with_settings(nothing=1.0)
+    with pytest.raises(ValueError, match="takes no default_steps per row; settings per row: "):
+        sampler.with_settings(default_steps=torch.ones(4))
+
+
+def test_its_timesteps_descend_from_where_it_was_told(sampler):
+    schedule = correlated_prior().schedule
+    for t0, steps in itertools.product([0, 1, 2, 300, 1000], [None, 1, 10, 1000]):
+        timesteps = sampler.timesteps(schedule, t0, steps)
+        assert timesteps == sorted(set(timesteps), reverse=True)
+        assert all(0 <= t < max(t0, 1) for t in timesteps)
+        assert (timesteps[:1] == [t0 - 1] or t0 == 1000) if t0 else not timesteps

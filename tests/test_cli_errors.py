@@ -1,0 +1,102 @@
+"""Bad input to the command: one sentence, exit code 2, nothing written. A bug: its traceback, exit code 1."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rps.cli import main
+from tests.cli_fakes import rps
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+BAD = {
+    "misspelled option": (["--model.t00", "[0]"], "model.t00 is not an option of FAKES.FakeModel; did you mean t0?"),
+    "misspelled deep option": (["--model.operator.widht", "3"], "model.operator.widht is not .*; did you mean width?"),
+    "misspelled in a file": (["--config", "nois.yaml"], "model.nois_std is not .*; did you mean noise_std?"),
+    "misspelled section": (["--config", "modle.yaml"], "'modle' is not a section; did you mean model?"),
+    "misspelled init_args": (["--config", "init.yaml"], "data.init_arg.limit is not an option of"),
+    "misspelled flag": (["--trainer.devise", "1"], "--trainer.devise is not .*; did you mean --trainer.devices?"),
+    "misspelled in trainer": (["--config", "devise.yaml"], "trainer.devise is not .*; did you mean --trainer.devices?"),
+    "misspelled output": (["--ouput", "x"], "--ouput is not an option; did you mean --output?"),
+    "stray word": (["stray"], "'stray' is not understood"),
+    "no value": (["--seed"], "--seed needs a value"),
+    "wrong type": (["--model.noise_std", "much"], "model.noise_std must be float, got 'much'"),
+    "wrong list": (["--model.t0", "5"], "model.t0 must be list, got '5'"),
+    "wrong item": (["--model.t0", "[a]"], "model.t0 must be int, got 'a'"),
+    "wrong optional": (["--data.limit", "3.5"], "data.limit must be int or null, got '3.5'"),
+    "wrong seed": (["--seed", "x"], "model.seed must be int, got 'x'"),
+    "wrong choice": (["--trainer.precision", "abc"], "trainer.precision must be .*bf16-mixed.* or null, got 'abc'"),
+    "wrong class": (["--data", "FAKES.Blur"], "data must be a LightningDataModule, but FAKES.Blur is not one"),
+    "no such module": (["--model", "foo.Bar"], "model: cannot use 'foo.Bar': No module named 'foo'"),
+    "no such class": (["--model.operator", "FAKES.Blurr"], "model.operator: cannot use .*did you mean Blur?"),
+    "no such short class": (["--model.operator", "Denoize"], "there is no class 'Denoize'; did you mean Denoise?"),
+    "no such callback": (["--trainer.callbacks+=FAKES.Nope"], "trainer.callbacks: cannot use 'FAKES.Nope'"),
+    "syntax error in a class": (["--model.operator", "my_broken.Op"], "model: invalid syntax .my_broken.py, line 2"),
+    "missing config": (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
+    "invalid YAML": (["--config", "bad.yaml"], "config bad.yaml is not valid YAML at line 2, column 2"),
+    "a list": (["--config", "list.yaml"], "config list.yaml must hold sections model, data, trainer, got list"),
+    "an empty file": (["--config", "empty.yaml"], "config empty.yaml must hold sections"),
+    "a seed in a file": (["--config", "seed.yaml"], "the seed is model.init_args.seed"),
+    "constructor refuses": (["--model.noise_std", "-1"], "noise_std must be >= 0, got -1.0"),
+    "data refuse": (["--data.batch_size", "0"], "batch_size must be at least 1, got 0"),
+    "trainer refuses": (["--trainer.accelerator", "abacus"], "trainer: You selected an invalid accelerator name"),
+    "no such device": (["--trainer.accelerator", "cuda", "--trainer.devices", "99"], "trainer: "),
+    "nothing left": (["--data.skip", "10"], "skip must be less than the 10 samples that there are, got 10"),
+    "predict_step refuses": (["--model.trouble", "raise"], "the data have 3 channels but the prior has 1"),
+    "memory": (["--model.trouble", "memory"], "too little memory.*--data.batch_size"),
+    "model without seed": (["--model", "FAKES.NoSeed", "--seed", "1"], "model.seed is not an option of FAKES.NoSeed"),
+}
+
+FILES = {
+    "nois.yaml": "model: {init_args: {nois_std: 1}}",
+    "modle.yaml": "modle: {init_args: {noise_std: 1}}",
+    "init.yaml": "data: {init_arg: {limit: 1}}",
+    "devise.yaml": "trainer: {devise: 1}",
+    "bad.yaml": "model: [1, 2\nx: : y",
+    "list.yaml": "- 1",
+    "empty.yaml": "",
+    "seed.yaml": "seed: 1",
+    "my_broken.py": "class Op:\n    def",
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence(case, folder, capsys):
+    arguments, told = BAD[case][0], BAD[case][1].replace("FAKES", "tests.cli_fakes").replace("?", "[?]")
+    for name, content in FILES.items():
+        (folder / name).write_text(content)
+    assert rps(*[a.replace("FAKES", "tests.cli_fakes") for a in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("rps: error: ") and len(err.splitlines()) == 1
+    assert re.search(told, err), err
+    assert out == "" and not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["predict", "--output", "run"], "there is no data and no model; give a --config"),
+        (["predict", "--config", "fake.yaml"], "there is no --output; give the folder"),
+        (["predict", "--config", "fake.yaml", "--output", "fake.yaml"], "output fake.yaml is a file"),
+        (["predict", "--config"], "--config needs a value"),
+    ],
+)
+def test_what_is_missing(arguments, told, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"rps: error: {told}")
+
+
+@pytest.mark.parametrize("trouble", ["bug", "library", "bug in constructor"])
+def test_a_bug_keeps_its_traceback(trouble, capsys):
+    assert rps("--model.trouble", trouble) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err and "cli_fakes.py" in err and "looks like a bug" in err
+    assert not Path("run").exists()
+
+
+def test_debug_shows_where(monkeypatch, capsys):
+    monkeypatch.setenv("RPS_DEBUG", "1")
+    assert rps("--model.trouble", "raise") == 2
+    err = capsys.readouterr().err
+    assert "Traceback" in err and "predict_step" in err and "rps: error: the data have 3 channels" in err
