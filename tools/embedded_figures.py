@@ -73,7 +73,7 @@ def main() -> None:
             shutil.copy(folder / "dp_curve.png", DOCS / "figures" / f"embedded_{task}_curve.png")
             shutil.copy(sorted((folder / "grids").glob("*.png"))[0], DOCS / "figures" / f"embedded_{task}_grid.png")
     lines += [
-        "\nStage 1 at equal network calls (t0 = 0 alone), by prior term:\n",
+        "\nStage 1 at 100 network calls (t0 = 0 alone), by prior term:\n",
         "| task | " + " | ".join(TERMS) + " |",
         "|---|---|---|---|",
     ]
@@ -82,7 +82,7 @@ def main() -> None:
         for term in TERMS:
             result = run(
                 arguments.output / f"{task}_{term}", "--config", f"embedded/{task}", "--model.t0", "[0]",
-                "--model.estimator.prior_term", term,
+                "--model.estimator.num_steps", "100", "--model.estimator.prior_term", term,
             )  # fmt: skip
             cells.append(point(result["levels"][0]["metrics"]))
         lines.append(f"| {task} | " + " | ".join(cells) + " |")

@@ -82,7 +82,8 @@ class _Affine(Streams):
         return _Affine(self.table, self.places, (*self.path, *path))
 
     def at_step(self, step: Any) -> _Affine:
-        return _Affine(self.table, self.places, (*self.path, ("step", step)))
+        number = int(torch.as_tensor(step).flatten()[0])  # all rows of a propagated step stand at one time
+        return _Affine(self.table, self.places, (*self.path, ("step", number)))
 
     def __getitem__(self, rows: Any) -> _Affine:
         return _Affine(self.table[rows], self.places, self.path)

@@ -110,7 +110,9 @@ class Staged(Traversal):
             samples = torch.stack([decoded[k] for k in used]) if used else noise.new_empty(0, *noise.shape)
             restoration.images[level] = self.image(level, estimate, samples)
             if len(used) > 1:
-                restoration.spread[level] = samples.std(0)
+                # Written out, because std() warns of an empty batch.
+                deviations = (samples - samples.mean(0)).square().sum(0)
+                restoration.spread[level] = (deviations / (len(used) - 1)).sqrt()
             count = stage1 * stage1_calls + sum(calls[k] for k in used)
             restoration.network_calls[level] = torch.full((len(measurement),), count)
             share = sum(len(plan[k].timesteps) for k in used) / total_steps

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from rps.estimators import MapEstimator
 from rps.measurement import Measurement, degrade
 from rps.operators import LinearOperator, Operator, SuperResolution
 from rps.priors import GaussianMixturePrior
@@ -21,13 +22,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "DmapEstimator": {"num_steps": 4},
     "Daps": {"langevin_steps": 10},
     "Sitcom": {"inner_steps": 4},
-    "MapRps": {"t0": [0, 100, 300], "steps": 10, "samples": 2},
+    "MapRps": {"t0": [0, 100, 300], "estimator": MapEstimator(2), "steps": 10, "samples": 2},
     "Ccdf": {"t0": [0, 100, 300], "steps": 10},
     "VarianceScaling": {"steps": 4},
     "SampleAverage": {"levels": [1, 3], "steps": 4},
     "StepNumber": {"levels": [5, 2]},
     "PosteriorSampling": {"steps": 4},
-    "Interpolation": {"steps": 4},
+    "Interpolation": {"estimator": MapEstimator(2), "steps": 4},
 }
 
 

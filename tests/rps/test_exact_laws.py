@@ -129,8 +129,9 @@ NONE = Gaussian(torch.zeros(DIM, dtype=torch.float64), torch.zeros(DIM, DIM, dty
 
 @pytest.mark.parametrize(("sampler", "task"), [(PiGdm(VARIANCE), "sr2"), (Ddrm(eta=0.0), Inpaint(0.5))])
 def test_samples_have_the_propagated_law_and_the_posterior(sampler, task):
-    """2,000 samples of 100 steps: the law that was propagated, within 4 standard errors; and the exact posterior, if the
-    discretisation is allowed three times what halving the step changes (errors that fall to 2/3 add up to that)."""
+    """2,000 samples of 100 steps: the law that was propagated, within 4 standard errors; and the exact posterior, if
+    the discretisation is allowed three times what halving the step changes (errors that fall to 2/3 add up to that).
+    """
     measurement, exact = measured(WHITE, task)
     coarse, fine = (law(sampler, WHITE, measurement, steps) for steps in (100, 200))
     x = sample(sampler, WHITE, measurement, 100, 2000)
@@ -190,7 +191,7 @@ SAMPLED = {
     "dps": (Dps(), 100, 0.321, 0.484),
     "vsdps, lambda 0": (VsDps(0.0), 100, 0.378, 0.0),
     "dmap": (Dmap(), 50, 0.312, 0.464),
-    "sitcom": (Sitcom(5), 20, 0.24, 0.44),
+    "sitcom": (Sitcom(5), 20, 0.335, 0.435),
 }
 
 

@@ -1,0 +1,190 @@
+"""What each traversal is, and that they agree where they are the same thing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rps.estimators import MapEstimator, PseudoInverse
+from rps.measurement import degrade
+from rps.metrics.gaussian import Gaussian, distortion
+from rps.operators import SuperResolution
+from rps.samplers import Daps, Ddnm, Ddrm, Dps, ExactPosterior, Sitcom, VsDps
+from rps.traversals import (
+    Ccdf,
+    Interpolation,
+    MapRps,
+    PosteriorSampling,
+    SampleAverage,
+    StepNumber,
+    VarianceScaling,
+)
+from tests.rps.gaussian import DIM, PosteriorMean, correlated_prior, draw
+from tests.rps.solvers import close, measure
+
+PRIOR = correlated_prior(2)
+
+
+def run(traversal, n=2):
+    return traversal.run(measure(n), PRIOR)
+
+
+def test_dps_is_one_point_of_every_traversal_from_noise():
+    """VSDPS at lambda 1, one averaged sample, its number of steps, weight one: the same chain with the same noise."""
+    alone = run(PosteriorSampling(Dps(0.5), steps=8))
+    image = alone.images[8]
+    assert alone.knob == "steps" and alone.network_calls[8].tolist() == [8, 8]
+    same = [
+        run(VarianceScaling([0.3, 1.0], 0.5, steps=8)).images[1.0],
+        run(SampleAverage([2, 1], Dps(0.5), steps=8)).images[1],
+        run(StepNumber([3, 8], [2.0, 0.5])).images[8],
+        run(Interpolation([0.4, 1.0], PseudoInverse(), Dps(0.5), steps=8)).images[1.0],
+    ]
+    for other in same:
+        assert close(other, image, 1e-6)
+
+
+def test_map_rps_is_one_point_of_every_traversal_from_an_estimate():
+    estimator, t0 = MapEstimator(num_steps=3), 300
+    result = run(MapRps([0, t0], estimator, Dps(), steps=20))
+    same = [
+        run(SampleAverage([1, 2], Dps(), t0, estimator, steps=20)).images[1],
+        run(StepNumber([10, 20], None, Dps(), t0, estimator)).images[20],
+        run(Interpolation([1.0], estimator, Dps(), t0, steps=20)).images[1.0],
+        run(MapRps([t0], estimator, Dps(), steps=20, samples=1)).images[t0],
+    ]
+    for other in same:
+        assert close(other, result.images[t0])
+    assert close(run(Interpolation([0.0], estimator, steps=4)).images[0.0], result.images[0])
+    half = run(Interpolation([0.25], estimator, Dps(), t0, steps=20)).images[0.25]
+    assert close(half, 0.75 * result.images[0] + 0.25 * result.images[t0])
+
+
+def test_ccdf_is_map_rps_from_the_pseudo_inverse():
+    ccdf, by_hand = Ccdf([0, 200], Dps(), steps=20), MapRps([0, 200], PseudoInverse(0.1), Dps(), steps=20)
+    for level in (0, 200):
+        assert torch.equal(run(ccdf).images[level], run(by_hand).images[level])
+    assert run(ccdf).network_calls[0].tolist() == [0, 0]
+
+
+def test_vsdps_gives_each_level_its_own_step_size():
+    sizes = {1.0: 0.5, 0.5: 1.5, 0.0: 3.0}
+    together = run(VarianceScaling(list(sizes), list(sizes.values()), blend=True, steps=6))
+    for level, size in sizes.items():
+        alone = run(PosteriorSampling(VsDps(level, size, blend=True), steps=6)).images[6]
+        assert close(together.images[level], alone, 1e-6)
+
+
+def test_averages_are_of_independent_chains_and_prefixes_of_each_other():
+    """M = 4 contains M = 2; no chain depends on how many there are; a level's calls are those of its own chains."""
+    result = run(SampleAverage([1, 2, 4], ExactPosterior(), steps=6))
+    two = run(SampleAverage([2], ExactPosterior(), steps=6))
+    assert torch.equal(two.images[2], result.images[2])
+    assert set(result.spread) == {2, 4}
+    second = 2 * result.images[2] - result.images[1]
+    spread = (second - result.images[1]).abs() / 2**0.5
+    torch.testing.assert_close(result.spread[2], spread)
+    counts = run(SampleAverage([1, 3], Dps(), steps=6))
+    assert {m: counts.network_calls[m].tolist() for m in (1, 3)} == {1: [6, 6], 3: [18, 18]}
+    assert counts.total_network_calls.tolist() == [18, 18]
+
+
+def test_averages_approach_the_posterior_mean_and_spread_the_posterior_deviation():
+    """With the exact sampler: MSE to the posterior mean is Tr C / M within 4 standard errors, and the mean of spread^2
+    is the posterior variance of the pixel."""
+    prior, n = correlated_prior(), 400
+    one = degrade(draw(prior, n), SuperResolution(2), 0.3)
+    measurement = replace(one, y=one.y[:1].expand_as(one.y))
+    posterior = prior.posterior(measurement.rows(slice(0, 1)))
+    mean, c = posterior.mean(), posterior.covariance()[0]
+    result = SampleAverage([1, 8], ExactPosterior(), steps=20).run(measurement, prior)
+    for m in (1, 8):
+        error = (result.images[m].flatten(1) - mean).square().sum(1)
+        assert abs(error.mean() - c.trace() / m) < 4 * error.std() / n**0.5
+    variance = result.spread[8].flatten(1).square()
+    assert ((variance.mean(0) - c.diagonal()).abs() < 4.5 * variance.std(0) / n**0.5).all()
+
+
+def test_several_samples_of_map_rps():
+    """Chain 0 is the chain of samples = 1; level 0 has no spread, since nothing is sampled there."""
+    estimator = MapEstimator(num_steps=2)
+    one = run(MapRps([0, 200], estimator, Dps(), steps=20))
+    three = run(MapRps([0, 200], estimator, Dps(), steps=20, samples=3))
+    two = run(MapRps([0, 200], estimator, Dps(), steps=20, samples=2))
+    assert one.spread == {} and list(three.spread) == [200]
+    assert torch.equal(three.images[0], one.images[0])
+    second, first = 2 * two.images[200] - one.images[200], one.images[200]
+    third = 3 * three.images[200] - first - second
+    torch.testing.assert_close(three.spread[200], torch.stack([first, second, third]).std(0))
+    assert (second - first).abs().max() > 1e-2
+    steps = len(PRIOR.schedule.grid(200, 20))
+    assert three.network_calls[200].tolist() == [2 + 3 * steps] * 2
+    assert three.network_calls[0].tolist() == [2, 2]
+
+
+def test_interpolation_of_exact_ends_lies_on_the_optimal_curve():
+    """Given y: MSE = (1 + w^2) Tr C at W2 = (1 - w) sqrt(Tr C), which is D(P), within 4 standard errors."""
+    prior, n = correlated_prior(), 2000
+    one = degrade(draw(prior, n), SuperResolution(2), 0.3)
+    measurement = replace(one, y=one.y[:1].expand_as(one.y))
+    posterior = prior.posterior(measurement.rows(slice(0, 1)))
+    exact = Gaussian(posterior.mean()[0], posterior.covariance()[0])
+    total = float(exact.covariance.trace())
+    generator = torch.Generator().manual_seed(3)
+    normal = torch.randn(n, DIM, generator=generator, dtype=torch.float64)
+    truths = posterior.sample(torch.rand(n, 1, generator=generator), normal)
+    weights = [0.0, 0.3, 0.7, 1.0]
+    result = Interpolation(weights, PosteriorMean(), ExactPosterior(), steps=30).run(measurement, prior)
+    for w in weights:
+        x = result.images[w].flatten(1)
+        error = (x - truths).square().sum(1)
+        bound = distortion(torch.tensor((1 - w) * total**0.5), total, total**0.5)
+        assert abs(error.mean() - bound) < 4 * error.std() / n**0.5, w
+        variance = (x - exact.mean).square().sum(1)
+        assert abs(variance.mean() - w**2 * total) <= 4 * variance.std() / n**0.5 + 1e-9, w
+
+
+def test_weight_one_needs_no_estimate_and_weight_zero_no_sample():
+    result = run(Interpolation([0.0, 0.5, 1.0], MapEstimator(num_steps=3), Dps(), steps=4))
+    assert [int(result.network_calls[w][0]) for w in (0.0, 0.5, 1.0)] == [3, 7, 4]
+    behind = run(Interpolation([1.0], MapEstimator(num_steps=3), Dps(), t0=300, steps=10))
+    assert int(behind.network_calls[1.0][0]) == 6
+
+
+@pytest.mark.parametrize(("sampler", "steps"), [(Ddrm(), 20), (Ddnm(), 100), (Sitcom(2), 20)])
+def test_a_sampler_alone_takes_its_published_number_of_steps(sampler, steps):
+    result = run(PosteriorSampling(sampler))
+    (level,) = result.levels
+    assert level == steps
+    assert int(result.network_calls[level][0]) == sampler.calls_per_step * steps
+
+
+def test_daps_alone_runs_on_its_own_grid():
+    timesteps = Daps().timesteps(PRIOR.schedule, 1000, 200)
+    assert PosteriorSampling(Daps()).network_calls_per_image(PRIOR) == 5 * len(timesteps)
+    (chain,) = PosteriorSampling(Daps()).plan(PRIOR.schedule)
+    assert chain.timesteps == timesteps
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda: VarianceScaling([1.0, 1.0]), "lambda must be a list of different levels"),
+        (lambda: VarianceScaling([2.0], 1.0), r"lambda must be between 0 and 1, got \[2.0\]"),
+        (
+            lambda: VarianceScaling([1.0, 0.5], [1.0]),
+            "step_size must be one number or one per level, got 1 for 2 levels",
+        ),
+        (lambda: SampleAverage([0]), "must be at least 1"),
+        (lambda: SampleAverage([1], t0=300), "t0 = 300 needs an estimator to start from"),
+        (lambda: StepNumber([10], 1.0, Ddnm()), "Ddnm has no setting 'step_size'"),
+        (lambda: StepNumber([10], estimator=MapEstimator(), t0=0), "t0 must be at least 1"),
+        (lambda: Interpolation([1.5]), "a weight must be between 0 and 1"),
+        (lambda: MapRps([100], samples=0), "samples must be at least 1"),
+        (lambda: Ccdf([1], micro_batch=0), "micro_batch must be at least 1"),
+        (lambda: StepNumber([2000]).network_calls_per_image(PRIOR), "steps must be between 1"),
+    ],
+)
+def test_bad_arguments_are_told(build, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        build()
