@@ -104,5 +104,6 @@ class Daps(Sampler):
 def _nearest(schedule: Schedule, levels: Tensor) -> Tensor:
     """The timestep whose sigma/alpha is nearest to each level.  levels: [N] float64 -> int64 [N]."""
     table = (schedule.sigma_table / schedule.alpha_table)[:-1].contiguous()
-    above = torch.searchsorted(table, levels.to(table).contiguous()).clamp(1, len(table) - 1)
+    levels = levels.to(table).contiguous()
+    above = torch.searchsorted(table, levels).clamp(1, len(table) - 1)
     return torch.where(levels - table[above - 1] < table[above] - levels, above - 1, above)

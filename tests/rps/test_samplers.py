@@ -94,15 +94,15 @@ def test_pigdm_guidance_is_the_gradient_of_its_likelihood():
     (alpha_next, sigma_next), s = prior.schedule.at(T_NEXT, X), prior.schedule.reverse_std(T, T_NEXT, X)
     weight = alpha_next * sigma**2 / alpha - (sigma_next**2 - s**2).sqrt() * sigma
     expected = step(unguided, measurement, prior=prior) + weight * score
-    torch.testing.assert_close(step(PiGdm(v), measurement, prior=prior), expected, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(step(PiGdm(v, clip=False), measurement, prior=prior), expected, rtol=1e-7, atol=1e-7)
     expected = step(unguided, measurement, prior=prior) + alpha * r2 * score
-    torch.testing.assert_close(step(PiGdm(v, update="published"), measurement, prior=prior), expected)
+    torch.testing.assert_close(step(PiGdm(v, update="published", clip=False), measurement, prior=prior), expected)
 
 
 def test_dmps_guidance_is_that_of_a_flat_prior():
     """The limit of PiGDM's on N(0, v I) for v -> infinity."""
     prior = GaussianMixturePrior(torch.zeros(1, *SHAPE, dtype=torch.float64), 1e9)
-    found, expected = (step(s, measure(3), prior=prior) for s in (Dmps(), PiGdm(1e9)))
+    found, expected = (step(s, measure(3), prior=prior) for s in (Dmps(), PiGdm(1e9, clip=False)))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -167,8 +167,31 @@ def test_sitcom_fits_the_measurement_and_stops_at_its_noise():
     before = measurement.residual_norm(PRIOR.denoise(X, T).x0)
     after = measurement.residual_norm(step(Sitcom(20, lr=0.1, lam=0.0, tolerance=0.0), measurement, t_next=clean))
     assert (after < before).all()
+    start = PRIOR.denoise(X, T).x0
+    held, free = (step(Sitcom(20, 0.1, lam, 0.0), measurement, t_next=clean) - start for lam in (1e4, 0.0))
+    assert held.norm() < 0.5 * free.norm()
     still = step(Sitcom(20, tolerance=1e6), measurement, t_next=clean)
-    torch.testing.assert_close(still, PRIOR.denoise(X, T).x0)
+    torch.testing.assert_close(still, start)
+
+
+def test_pigdm_does_not_run_away_from_a_network_that_is_wrong_at_high_noise():
+    """With an eps that is off by .1, x0hat is off by 16 at t = 999, and guidance multiplies that by its Jacobian."""
+
+    class Wrong(GaussianMixturePrior):
+        def denoise(self, x, t):
+            return self.from_eps(x, super().denoise(x, t).eps + 0.1 * torch.sin(5 * x), t)
+
+    prior, t = Wrong(torch.zeros(1, *SHAPE, dtype=torch.float64), 0.25), torch.full((3,), 999)
+    clipped, free = (step(PiGdm(clip=c), measure(3), t, t - 33, prior) for c in (True, False))
+    assert clipped.abs().max() < 5
+    assert free.abs().max() > 50
+
+
+def test_pigdm_clips_the_conditional_mean():
+    x0 = step(PiGdm(), measure(3), t_next=torch.full((3,), CLEAN), x=3 * X)
+    free = step(PiGdm(clip=False), measure(3), t_next=torch.full((3,), CLEAN), x=3 * X)
+    torch.testing.assert_close(x0, free.clamp(-1, 1))
+    assert not close(x0, free)
 
 
 def test_daps_has_the_published_grid():
