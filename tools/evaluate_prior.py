@@ -46,13 +46,14 @@ def sample(pipeline: Any, n: int, steps: int = 100, seed: int = 0) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
+@torch.no_grad()
 def sqrt_distance(samples: Tensor) -> float:
     """sqrt of the Frechet distance of samples [n,1,32,32] in [0,1] to the exported reference statistics."""
-    import train_classifier as c
+    from rps.metrics import EmbeddedFeatures, Statistics, frechet_distance
 
-    pixels = (samples[:, 0] * 255).round().byte().numpy()
-    features = c.features_and_logits(c.load(c.OUTPUT), pixels)[0]
-    return c.frechet_distance(c.statistics(features), c.load_reference(c.OUTPUT)) ** 0.5
+    network, pixels = EmbeddedFeatures(), (samples * 255).round() / 255
+    statistics = Statistics.from_features(network(pixels))
+    return frechet_distance(statistics, Statistics.load(network.reference)) ** 0.5
 
 
 def main(arguments: list[str] | None = None) -> None:

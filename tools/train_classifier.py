@@ -1,8 +1,10 @@
 """Train the embedded feature network: a narrow timm ResNet on padded Fashion-MNIST, and its reference statistics.
 
-    python tools/train_classifier.py          # trains, exports, prints accuracy and Frechet distances
+    python tools/train_classifier.py                  # trains, exports, prints the accuracy
+    python tools/train_classifier.py --no-training    # only the reference statistics and the accuracy
 
-Its pooled features, forward_head(forward_features(x), pre_logits=True), give the embedded Frechet distance.
+The averages of the feature maps of its stage STAGE give the embedded Frechet distance; tools/compare_features.py says
+why this stage.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from torch.utils.data import DataLoader, TensorDataset
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fashion_mnist
 
-Statistics = tuple[np.ndarray, np.ndarray, int]  # mean [D], unbiased covariance [D,D], number of rows
+from rps.metrics import Statistics, TimmFeatures
+
 OUTPUT = Path(__file__).resolve().parent.parent / "rps/assets/embedded/classifier"
 MODEL: dict[
     str, Any
-] = {  # 64 features, so that a covariance of 64 images means something; stride 8 instead of 32 suits small images
+] = {  # few features, so that a covariance of 64 images means something; stride 8 instead of 32 suits small images
     "model_name": "resnet10t",
     "in_chans": 1,
     "num_classes": 10,
@@ -35,6 +37,7 @@ MODEL: dict[
     "stem_width": 16,
     "output_stride": 8,
 }
+STAGE = 1  # timm's layer1: 32 feature maps
 MEAN, STD = 0.219, 0.332  # of the padded training images in [0,1]
 REFERENCE = slice(1000, 10000)  # test images 1000..9999: disjoint from the 1,000 that are shipped
 
@@ -68,89 +71,38 @@ class ClassifierTraining(lightning.LightningModule):
         return loss
 
 
-@torch.no_grad()
-def features_and_logits(network: Any, images: np.ndarray, batch_size: int = 500) -> tuple[Tensor, Tensor]:
-    """images: uint8 [N,32,32] -> pooled features [N,D], logits [N,10]."""
-    maps = (network.forward_features(x) for x in normalise(images).split(batch_size))
-    features = torch.cat([network.forward_head(m, pre_logits=True) for m in maps])
-    return features, network.get_classifier()(features)
-
-
-def statistics(features: Tensor) -> Statistics:
-    f = features.double().numpy()
-    return f.mean(0), np.cov(f, rowvar=False), len(f)
-
-
-def frechet_distance(a: Statistics, b: Statistics) -> float:
-    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) of two Statistics (arXiv 1706.08500, equation 6)."""
-    eigenvalues = np.linalg.eigvals(a[1] @ b[1]).real.clip(0)
-    return float(((a[0] - b[0]) ** 2).sum() + np.trace(a[1]) + np.trace(b[1]) - 2 * np.sqrt(eigenvalues).sum())
-
-
-def export(network: nn.Module, reference: Statistics, folder: Path) -> None:
-    """config.json, model.safetensors (fp16) and reference.safetensors (mean, cov: float64; n: int64)."""
+def export(network: nn.Module, folder: Path) -> None:
+    """config.json and model.safetensors (fp16)."""
     from safetensors.torch import save_file
 
-    mean, cov, n = reference
     config = {
         "model": MODEL,
         "input_size": [1, fashion_mnist.SIZE, fashion_mnist.SIZE],
         "normalisation": {"input_range": [0.0, 1.0], "mean": [MEAN], "std": [STD]},
-        "feature_dimension": len(mean),
-        "features": "forward_head(forward_features(x), pre_logits=True)",
+        "stage": STAGE,
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     save_file({k: v.contiguous() for k, v in state.items()}, folder / "model.safetensors")
-    tensors = {"mean": torch.from_numpy(mean), "cov": torch.from_numpy(cov), "n": torch.tensor(n)}
-    images = f"Fashion-MNIST test images {REFERENCE.start}..{REFERENCE.stop - 1}, padded to 32x32"
-    save_file(tensors, folder / "reference.safetensors", {"images": images})
 
 
-def load(folder: Path) -> nn.Module:
-    """The exported network, in float32 and evaluation mode."""
-    import timm
-    from safetensors.torch import load_file
-
-    network = timm.create_model(**json.loads((folder / "config.json").read_text())["model"])
-    network.load_state_dict(load_file(folder / "model.safetensors"))
-    return network.float().eval()
-
-
-def load_reference(folder: Path) -> Statistics:
-    """The exported statistics of the reference images."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(folder / "reference.safetensors")
-    return tensors["mean"].numpy(), tensors["cov"].numpy(), int(tensors["n"])
+@torch.no_grad()
+def accuracy(folder: Path, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Fraction of images that the exported network names rightly, and its binomial standard error."""
+    network = TimmFeatures(str(folder)).network
+    logits = torch.cat([network(x) for x in normalise(images).split(500)])
+    correct = float((logits.argmax(1).numpy() == labels).mean())
+    return correct, (correct * (1 - correct) / len(labels)) ** 0.5
 
 
-def corruptions(images: np.ndarray, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
-    """Clean images, and blurred and noisy ones, to see what the distance tells apart.  uint8 [N,32,32] each."""
-    from scipy.ndimage import gaussian_filter
-
-    yield "clean", images
-    for std in (0.5, 1.0, 2.0):
-        yield f"blur, std {std} pixels", gaussian_filter(images, (0, std, std))
-    for std in (0.05, 0.1, 0.2):
-        noise = np.random.default_rng(seed).normal(0, 255 * std, images.shape)
-        yield f"noise, std {std} in [0,1]", (images + noise).round().clip(0, 255).astype(np.uint8)
-
-
-def report(network: nn.Module, reference: Statistics, images: np.ndarray, labels: np.ndarray) -> None:
-    """Test accuracy; sqrt of the Frechet distance to the reference of test images 0..63, of each 64 of the first 960
-    (mean and standard deviation over these 15 groups) and of 0..999."""
-    correct = (features_and_logits(network, images)[1].argmax(1).numpy() == labels).mean()
-    print(
-        f"accuracy on {len(labels)} test images: {correct:.4f} +- {(correct * (1 - correct) / len(labels)) ** 0.5:.4f}"
-    )
-    print(f"{'sqrt Frechet distance of':24s}   0..63   each 64         0..999")
-    for name, x in corruptions(images[:1000]):
-        features = features_and_logits(network, x)[0]
-        parts = [features] + [features[i : i + 64] for i in range(0, 960, 64)]
-        whole, *groups = (frechet_distance(statistics(f), reference) ** 0.5 for f in parts)
-        print(f"{name:24s}  {groups[0]:6.3f}  {np.mean(groups):6.3f} +- {np.std(groups, ddof=1):.3f}  {whole:6.3f}")
+@torch.no_grad()
+def reference(folder: Path, images: np.ndarray) -> Statistics:
+    """Statistics of the exported network's features of the test images in REFERENCE."""
+    network = TimmFeatures(str(folder))
+    batches = torch.from_numpy(images[REFERENCE])[:, None].float().div(255).split(500)
+    name = f"Fashion-MNIST test images {REFERENCE.start}..{REFERENCE.stop - 1}, padded to 32x32"
+    return Statistics.from_features(torch.cat([network(x) for x in batches]), name)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -159,10 +111,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--report-only", action="store_true", help="do not train: report on the network in --output")
+    parser.add_argument("--no-training", action="store_true", help="do not train: take the network in --output")
     a = parser.parse_args(arguments)
     test_images, test_labels = fashion_mnist.load("test", a.data)
-    if not a.report_only:
+    if not a.no_training:
         lightning.seed_everything(a.seed)
         images, labels = fashion_mnist.load("train", a.data)
         loader = DataLoader(
@@ -171,9 +123,10 @@ def main(arguments: list[str] | None = None) -> None:
         module = ClassifierTraining()
         settings: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
         lightning.Trainer(accelerator="cpu", max_epochs=a.epochs, **settings).fit(module, loader)
-        module.network.half().float().eval()  # the weights as they are stored
-        export(module.network, statistics(features_and_logits(module.network, test_images[REFERENCE])[0]), a.output)
-    report(load(a.output), load_reference(a.output), test_images, test_labels)
+        export(module.network, a.output)
+    reference(a.output, test_images).save(a.output / "reference.safetensors")
+    correct, error = accuracy(a.output, test_images, test_labels)
+    print(f"accuracy on {len(test_labels)} test images: {correct:.4f} +- {error:.4f}")
     print(f"classifier: {a.output}")
 
 

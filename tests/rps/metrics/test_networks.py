@@ -81,7 +81,7 @@ def test_embedded_features_tell_blurred_garments_from_sharp_ones():
     clean = torch.from_numpy(pixels)[:, None].float() / 255
     blurred = nn.functional.interpolate(nn.functional.avg_pool2d(clean, 4), scale_factor=4)
     network, reference = EmbeddedFeatures(), Statistics.load(EmbeddedFeatures.reference)
-    assert network.dim == len(reference.mean) == 64
+    assert network.dim == len(reference.mean) == 32
     near, far = (frechet_distance(Statistics.from_features(network(x)), reference) for x in (clean, blurred))
     assert near < 0.2 * far
 
@@ -98,6 +98,22 @@ def test_timm_features_are_those_before_the_classifier(monkeypatch):
     mean, std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     torch.testing.assert_close(network(x), model((x - mean) / std))
     assert network(torch.rand(2, 1, 40, 40)).shape == (2, network.dim) == (2, 512)
+
+
+def test_timm_features_of_an_early_stage(monkeypatch):
+    """The average over pixels of the first feature maps; a stage that the model has not is named."""
+    import timm
+
+    model = timm.create_model("resnet10t", num_classes=0).eval()
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: model)
+    network = TimmFeatures("resnet10t", stage=1)
+    size = timm.data.resolve_model_data_config(model)["input_size"]
+    x = torch.rand(2, *size)
+    maps = model.layer1(model.maxpool(model.act1(model.bn1(model.conv1((x - network.mean) / network.std)))))
+    torch.testing.assert_close(network(x), maps.mean((2, 3)))
+    assert network.name == "resnet10t, stage 1"
+    with pytest.raises(ValueError, match="has stages 0 to 4, got stage=5"):
+        TimmFeatures("resnet10t", stage=5)
 
 
 @pytest.mark.parametrize(
