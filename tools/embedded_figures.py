@@ -33,19 +33,19 @@ def run(output: Path, *arguments: str) -> dict:
 def point(metrics: dict) -> str:
     """RMSE (standard error) / sqrt(FD) (standard error)."""
     rmse, frechet = metrics["rmse"], metrics["frechet"]
-    return f"{rmse['mean']:.4f} ({rmse['se']:.4f}) / {frechet['sqrt']:.2f} ({frechet['se_sqrt']:.2f})"
+    return f"{rmse['mean']:.4f} ({rmse['se']:.4f}) / {frechet['sqrt']:.3f} ({frechet['se_sqrt']:.3f})"
 
 
 def difference(level: dict) -> str:
     """Paired difference with the first level, in standard errors of that difference."""
     rmse, frechet = (level["difference_to_first"][name] for name in ("rmse", "sqrt_frechet"))
-    return f"{rmse['mean']:+.4f} ({rmse['se']:.4f}), {frechet['value']:+.2f} ({frechet['se']:.2f})"
+    return f"{rmse['mean']:+.4f} ({rmse['se']:.4f}), {frechet['value']:+.3f} ({frechet['se']:.3f})"
 
 
 def curve_table(task: str, result: dict) -> list[str]:
     lines = [
         f"\n**{task}**: A^+ y {point(result['pseudo_inverse']['metrics'])}; clean images "
-        f"sqrt FD {result['reference']['metrics']['frechet']['sqrt']:.2f}.\n",
+        f"sqrt FD {result['reference']['metrics']['frechet']['sqrt']:.3f}.\n",
         "| t0 | RMSE / sqrt FD | minus t0 = 0, paired: RMSE, sqrt FD | PSNR | SSIM | consistency | calls | seconds |",
         "|---|---|---|---|---|---|---|---|",
     ]
