@@ -1,7 +1,9 @@
 """LightningDataModules: where images come from."""
 
+from datamodules.analytic import Analytic
 from datamodules.base import Batch, SampleDataModule
 from datamodules.embedded import Embedded
+from datamodules.huggingface import HuggingFace
 from datamodules.image_folder import ImageFolder
 
-__all__ = ["Batch", "Embedded", "ImageFolder", "SampleDataModule"]
+__all__ = ["Analytic", "Batch", "Embedded", "HuggingFace", "ImageFolder", "SampleDataModule"]

@@ -5,28 +5,45 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from itertools import islice
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import lightning as L
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-Sample = tuple[str, Callable[[], Tensor]]
-"""A name, and what reads the picture: -> [C, H, W] in [-1, 1]. Whatever that raises is a failure of this sample."""
+Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], str]
+"""A name, and what reads the picture: -> [C, H, W] in [-1, 1]. Whatever that raises is a failure of this sample.
+
+A caption may follow: all samples of a stream have one, or none has.
+"""
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A stream that also comes in parts, any of which can be read without the others: files, as a rule."""
+
+    num_shards: int
+
+    def shard(self, index: int) -> Iterator[Sample]: ...
+
+    def __iter__(self) -> Iterator[Sample]: ...
 
 
 class Batch(TypedDict, total=False):
     """What a predict dataloader yields, and `predict_step` takes.
 
     id: N names. image: clean pictures [N, C, H, W] in [-1, 1]; or measurement: pictures that are already degraded, in
-    the same units. failed: (id, reason) of samples that could not be read. N may be 0, when nothing could.
+    the same units. caption: N texts, where the data have captions. failed: (id, reason) of samples that could not be
+    read. N may be 0, when nothing could.
     """
 
     id: list[str]
     image: Tensor
     measurement: Tensor
+    caption: list[str]
     failed: list[tuple[str, str]]
 
 
@@ -38,20 +55,33 @@ class SampleBatches(IterableDataset[Batch]):
     samples than processes, and the batches are the same with any number of workers. Pictures of different shapes never
     share a batch.
 
+    A stream of at least as many shards as there are readers (the workers of all processes) is split by shards instead,
+    shard s to reader s mod (number of readers): nobody reads what is another's.
+
     Args:
         samples: the same samples in the same order in every process; iterated once per epoch and worker.
         batch_size: samples of one batch, those included that cannot be read.
         key: "image" or "measurement".
         process: (rank, number of processes); None asks torch.distributed.
+        skip_ids: of samples that an earlier run has done, the same in every process; they are neither read nor counted
+            among the positions.
+
+    Errors: ValueError when a reader meets an id twice.
     """
 
     def __init__(
-        self, samples: Iterable[Sample], batch_size: int, key: str = "image", process: tuple[int, int] | None = None
+        self,
+        samples: Iterable[Sample],
+        batch_size: int,
+        key: str = "image",
+        process: tuple[int, int] | None = None,
+        skip_ids: AbstractSet[str] = frozenset(),
     ) -> None:
         self.samples = samples
         self.batch_size = batch_size
         self.key = key
         self.process = process
+        self.skip_ids = skip_ids
 
     def __getstate__(self) -> dict[str, object]:
         # A worker that is spawned has no process group to ask.
@@ -61,7 +91,13 @@ class SampleBatches(IterableDataset[Batch]):
         rank, world = self.process or _distributed()
         worker = get_worker_info()
         index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        mine = islice(self.samples, rank, None, world)
+        samples, reader, readers = self.samples, rank * workers + index, world * workers
+        if isinstance(samples, Sharded) and samples.num_shards >= readers:
+            shards = range(reader, samples.num_shards, readers)
+            mine = self._wanted(_different(itertools.chain.from_iterable(map(samples.shard, shards))))
+            index, workers = 0, 1  # every batch of these is this worker's
+        else:
+            mine = islice(self._wanted(_different(samples)), rank, None, world)
         for number in itertools.count():
             block = list(islice(mine, self.batch_size))
             if not block:
@@ -69,21 +105,28 @@ class SampleBatches(IterableDataset[Batch]):
             if number % workers == index:
                 yield from self._read(block)
 
+    def _wanted(self, samples: Iterator[Sample]) -> Iterator[Sample]:
+        # Before they are dealt out, so that the processes of a run that goes on have equally much to do.
+        return (sample for sample in samples if sample[0] not in self.skip_ids)
+
     def _read(self, block: list[Sample]) -> Iterator[Batch]:
         """One batch, or more where shapes differ; the first of them holds the failures."""
-        alike: dict[tuple[int, ...], list[tuple[str, Tensor]]] = {}
+        alike: dict[tuple[int, ...], list[tuple[str, Tensor, list[str]]]] = {}
         failed: list[tuple[str, str]] = []
-        for name, read in block:
+        for name, read, *caption in block:
             try:
                 picture = read()
             except Exception as error:  # decoders raise nearly every kind; one picture must not end the run
                 failed.append((name, _reason(error)))
             else:
-                alike.setdefault(tuple(picture.shape), []).append((name, picture))
+                alike.setdefault(tuple(picture.shape), []).append((name, picture, caption))
         for pictures in alike.values() or [[]]:
-            names = [name for name, _ in pictures]
-            stacked = torch.stack([picture for _, picture in pictures]) if pictures else torch.zeros(0, 1, 1, 1)
-            yield {"id": names, self.key: stacked, "failed": failed}  # type: ignore[misc]
+            names = [name for name, _, _ in pictures]
+            stacked = torch.stack([picture for _, picture, _ in pictures]) if pictures else torch.zeros(0, 1, 1, 1)
+            batch: Batch = {"id": names, self.key: stacked, "failed": failed}  # type: ignore[misc]
+            if len(block[0]) == 3:
+                batch["caption"] = [text for _, _, caption in pictures for text in caption]
+            yield batch
             failed = []
 
 
@@ -95,9 +138,14 @@ class SampleDataModule(L.LightningDataModule):
         num_workers: processes that read ahead; 0 reads in the main one.
         limit: at most so many samples over all processes; None is all.
         skip: leave out so many samples first.
+
+    Attributes:
+        skip_ids: of samples that need not be read, because a run that goes on has done them; set before the predict
+            loop, the same in every process.
     """
 
     key = "image"
+    skip_ids: AbstractSet[str] = frozenset()
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0, limit: int | None = None, skip: int = 0) -> None:
         super().__init__()
@@ -142,12 +190,25 @@ class SampleDataModule(L.LightningDataModule):
         window = self._window()
         samples = _Window(self.samples(), window) if window != slice(0, None) else self.samples()
         return DataLoader(
-            SampleBatches(samples, self.batch_size, self.key, process),
+            SampleBatches(samples, self.batch_size, self.key, process, self.skip_ids),
             batch_size=None,  # the dataset makes the batches
             collate_fn=_as_it_is,
             num_workers=self.num_workers,
             worker_init_fn=_leave_interrupts_to_the_main_process,
         )
+
+    def prior_shape(self, wanted: str) -> tuple[int, int, int]:
+        """[C, H, W] of the images that the prior of the trainer's module makes.
+
+        wanted: which arguments were left for the prior to say, for the error when there is none.
+        """
+        module: Any = self.trainer.lightning_module if self.trainer else None
+        shape: tuple[int, int, int] | None = getattr(getattr(module, "prior", None), "image_shape", None)
+        if shape is None:
+            raise ValueError(
+                f"{type(self).__name__} needs {wanted} when there is no trainer whose module has a prior to ask"
+            )
+        return shape
 
     def _window(self) -> slice:
         return slice(self.skip, None if self.limit is None else self.skip + self.limit)
@@ -162,6 +223,18 @@ class _Window:
 
     def __iter__(self) -> Iterator[Sample]:
         return islice(iter(self.samples), self.window.start, self.window.stop)
+
+
+def _different(samples: Iterable[Sample]) -> Iterator[Sample]:
+    seen: set[str] = set()
+    for sample in samples:
+        if sample[0] in seen:
+            raise ValueError(
+                f"two samples have the id {sample[0]!r}, and outputs are named by ids; take ids that differ (a column, "
+                "say, or the index)"
+            )
+        seen.add(sample[0])
+        yield sample
 
 
 def _as_it_is(batch: Any) -> Any:

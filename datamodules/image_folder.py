@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from datamodules.base import Sample, SampleDataModule
 from datamodules.ids import ids_of
@@ -69,8 +68,9 @@ class ImageFolder(SampleDataModule):
             raise ValueError(
                 f"folder {self.folder!r} holds no image files ({', '.join(SUFFIXES)}); give a folder with pictures"
             )
-        size = None if self.degraded else (self.size, self.size) if self.size else self._prior_shape()[1:]
-        channels = self.channels or self._prior_shape()[0]
+        wanted = "channels" if self.degraded else "size and channels"
+        size = None if self.degraded else (self.size, self.size) if self.size else self.prior_shape(wanted)[1:]
+        channels = self.channels or self.prior_shape(wanted)[0]
         if channels not in (1, 3):
             raise ValueError(
                 f"pictures have 1 or 3 channels, but the prior makes images of {channels}; choose another prior"
@@ -86,18 +86,6 @@ class ImageFolder(SampleDataModule):
 
     def total(self) -> int:
         return len(self._samples)
-
-    def _prior_shape(self) -> tuple[int, int, int]:
-        """[C, H, W] of the images that the prior of the trainer's module makes."""
-        module: Any = self.trainer.lightning_module if self.trainer else None
-        shape = getattr(getattr(module, "prior", None), "image_shape", None)
-        if shape is None:
-            wanted = "channels" if self.degraded else "size and channels"
-            raise ValueError(
-                f"ImageFolder needs {wanted} when there is no trainer whose module has a prior to ask; "
-                f"got size={self.size}, channels={self.channels}"
-            )
-        return shape
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -16,7 +16,9 @@ SUFFIXES = (
 )  # fmt: skip
 
 
-def read_picture(source: Path | IO[bytes], channels: int, size: tuple[int, int] | None = None) -> Tensor:
+def read_picture(
+    source: Path | IO[bytes], channels: int, size: tuple[int, int] | None = None, enlarge: bool = False
+) -> Tensor:
     """The picture, upright, as [C, H, W] in [-1, 1]; with a size (height, width), centre-cropped and resized to it.
 
     Grey, RGB, palette, CMYK, 16-bit grey and transparent pictures (shown on white) are understood; of an animation, the
@@ -24,7 +26,7 @@ def read_picture(source: Path | IO[bytes], channels: int, size: tuple[int, int] 
     filter, which is antialiased and, for 8-bit pictures, integer arithmetic: the same bits on every machine.
 
     channels: 1 (grey; colours by ITU-R 601 luma) or 3 (RGB; grey is repeated).
-    Errors: ValueError when the picture is smaller than size (it is never enlarged), or not a picture.
+    Errors: ValueError when the picture is smaller than size (unless it may be enlarged), or not a picture.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -36,7 +38,7 @@ def read_picture(source: Path | IO[bytes], channels: int, size: tuple[int, int] 
         except UnidentifiedImageError:
             raise ValueError("cannot be read: not a picture, or in a format that Pillow does not know") from None
     if size is not None:
-        picture = _crop_and_resize(picture, *size)
+        picture = _crop_and_resize(picture, *size, enlarge)
     pixels = np.asarray(picture, dtype=np.float32)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
@@ -60,11 +62,11 @@ def _colours(picture: Any, channels: int) -> Any:
     return picture.convert("L" if channels == 1 else "RGB")
 
 
-def _crop_and_resize(picture: Any, height: int, width: int) -> Any:
+def _crop_and_resize(picture: Any, height: int, width: int, enlarge: bool) -> Any:
     from PIL import Image
 
     w, h = picture.size
-    if h < height or w < width:
+    if not enlarge and (h < height or w < width):
         raise ValueError(
             f"the picture is {w} x {h}, smaller than the {width} x {height} that it must give; "
             "pictures are never enlarged: give a larger one"

@@ -3,6 +3,7 @@
 from modules.base import SolverModule
 from modules.ccdf import Ccdf
 from modules.interpolation import Interpolation
+from modules.lmap_rps import LmapRps
 from modules.map_rps import MapRps
 from modules.sample_average import SampleAverage
 from modules.step_number import PosteriorSampling, StepNumber
@@ -11,6 +12,7 @@ from modules.variance_scaling import VarianceScaling
 __all__ = [
     "Ccdf",
     "Interpolation",
+    "LmapRps",
     "MapRps",
     "PosteriorSampling",
     "SampleAverage",

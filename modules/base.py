@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
+from modules.isolation import Isolation, joined, rows
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
 from rps.priors.base import Prior
 from rps.progress import Progress, silent
-from rps.restoration import Prediction
+from rps.restoration import Level, Prediction, Restoration
 from rps.traversals.base import Traversal
 
 
@@ -21,13 +24,18 @@ class SolverModule(L.LightningModule):
     """Degrade a batch (or take the given measurement), restore it at every level, return a Prediction.
 
     A batch is a dict: "id" N names; "image" clean [N, C, H, W] in [-1, 1], or "measurement" pictures that are already
-    degraded; "failed" (id, reason) of samples that could not be read. Subclasses build the traversal from their own
-    typed arguments, which are the user's form.
+    degraded; "caption" N texts, where there are any; "failed" (id, reason) of samples that could not be read.
+    Subclasses build the traversal from their own typed arguments, which are the user's form.
+
+    A sample that fails is a failure of the Prediction, with its reason, and the others of its batch go on; see
+    modules/isolation.py.
 
     Use Trainer(inference_mode=False): samplers such as DPS differentiate through the network.
     """
 
     progress: Progress
+    skip_ids: Set[str] = frozenset()
+    """Samples that a run which goes on has done; those of them that come nevertheless are passed over."""
 
     def __init__(
         self, prior: Prior, operator: Operator, noise_std: float | Noise, traversal: Traversal, seed: int = 0
@@ -39,6 +47,7 @@ class SolverModule(L.LightningModule):
         self.traversal = traversal
         self.seed = seed
         self.progress = silent
+        self.isolation = Isolation()
         # Wrong levels and grids are told before any data are read.
         self.traversal.network_calls_per_image(prior)
 
@@ -54,7 +63,8 @@ class SolverModule(L.LightningModule):
         if "measurement" in batch:
             pictures = batch["measurement"]
             self._check_channels(pictures)
-            return measured(pictures, self.operator, self.noise, self.prior.image_shape, ids, self.seed)
+            measurement = measured(pictures, self.operator, self.noise, self.prior.image_shape, ids, self.seed)
+            return replace(measurement, captions=self._captions(batch))
         images = batch["image"]
         self._check_channels(images)
         if len(images) and tuple(images.shape[1:]) != tuple(self.prior.image_shape):
@@ -62,7 +72,8 @@ class SolverModule(L.LightningModule):
                 f"the data are {_size(images)} but the prior makes {_size(torch.empty(0, *self.prior.image_shape))} "
                 "images; set the size of the data to that of the prior"
             )
-        return degrade(images, self.operator, self.noise, ids, self.seed)
+        measurement = degrade(images, self.operator, self.noise, ids, self.seed)
+        return replace(measurement, captions=self._captions(batch))
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         if torch.is_inference_mode_enabled():
@@ -70,15 +81,46 @@ class SolverModule(L.LightningModule):
                 f"{type(self).__name__} needs gradients, which inference mode forbids; "
                 "use Trainer(inference_mode=False)"
             )
-        failures = dict(batch.get("failed", ()))
+        failures = {id_: why for id_, why in batch.get("failed", ()) if id_ not in self.skip_ids}
+        left = [i for i, id_ in enumerate(batch["id"]) if id_ not in self.skip_ids]
+        if len(left) < len(batch["id"]):
+            batch = rows(batch, left)
+        self.isolation.proven = self.isolation.proven or bool(self.skip_ids)
+        parts, failed = self.isolation.run(batch, self._restore)
+        prediction = joined(parts, batch, self.measure, self._nothing())
+        return replace(prediction, failures={**failures, **prediction.failures, **failed})
+
+    def on_predict_start(self) -> None:
+        """What does not fit together is told before any data are read."""
+        zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
+        degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
+        self.isolation = Isolation()
+
+    def _restore(self, batch: dict[str, Any]) -> Prediction:
         try:
             measurement = self.measure(batch)
         except PictureMismatch as reason:  # pictures of one batch have one size: those of others may well fit
-            failures |= dict.fromkeys(batch["id"], str(reason))
-            batch = {"id": []}
-            measurement = self.measure(batch)
+            none = self.measure({"id": []})
+            return Prediction([], None, none, self._nothing(), dict.fromkeys(batch["id"], str(reason)))
         restoration = self.traversal.run(measurement, self.prior, self.progress)
-        return Prediction(list(batch["id"]), batch.get("image"), measurement, restoration, failures)
+        return Prediction(list(batch["id"]), batch.get("image"), measurement, restoration)
+
+    def _nothing(self) -> Restoration:
+        """The restoration of no images."""
+        levels = self.traversal.levels
+        images = torch.zeros(0, *self.prior.image_shape, device=self.device)
+        calls = torch.zeros(0, dtype=torch.int64)
+        per_level: list[dict[Level, Any]] = [dict.fromkeys(levels, value) for value in (images, calls, 0.0)]
+        return Restoration(self.traversal.knob, levels, per_level[0], per_level[1], calls, per_level[2])
+
+    def _captions(self, batch: dict[str, Any]) -> list[str] | None:
+        captions = batch.get("caption")
+        if captions is None and self.prior.needs_captions:
+            raise ValueError(
+                "the prior's prompt has {caption} in it, but the data come without captions; name their column "
+                "(--data.caption_column) or give a text for all images (--model.prior.prompt)"
+            )
+        return captions
 
     def _check_channels(self, pictures: Tensor) -> None:
         channels = self.prior.image_shape[0]

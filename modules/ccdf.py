@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modules.base import SolverModule
+from rps.noise import Noise
 from rps.operators import Operator
 from rps.priors import Prior
 from rps.samplers import Dps, Sampler
@@ -15,7 +16,8 @@ class Ccdf(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units.
+        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+            rps.noise.Poisson.
         t0: the levels, as counts of timesteps.
         sampler: of the steps.
         steps: a sub-grid of so many of the prior's timesteps; null is all of them.
@@ -29,7 +31,7 @@ class Ccdf(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float,
+        noise_std: float | Noise,
         t0: list[int] = [100, 300],  # noqa: B006 - read, never changed
         sampler: Sampler = Dps(),  # noqa: B008 - without state; its source is what --print_config shows
         steps: int | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modules.base import SolverModule
 from rps.estimators import Estimator, MapEstimator
+from rps.noise import Noise
 from rps.operators import Operator
 from rps.priors import Prior
 from rps.samplers import Dps, Sampler
@@ -16,7 +17,8 @@ class Interpolation(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units.
+        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+            rps.noise.Poisson.
         levels: weights w of the sample: 0 is the estimate, 1 the sample.
         estimator: of the posterior mean.
         sampler: of the sample.
@@ -30,7 +32,7 @@ class Interpolation(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float,
+        noise_std: float | Noise,
         levels: list[float] = [0.0, 0.25, 0.5, 0.75, 1.0],  # noqa: B006 - read, never changed
         estimator: Estimator = MapEstimator(),  # noqa: B008 - without state; its source is what --print_config shows
         sampler: Sampler = Dps(),  # noqa: B008

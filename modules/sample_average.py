@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modules.base import SolverModule
 from rps.estimators import Estimator
+from rps.noise import Noise
 from rps.operators import Operator
 from rps.priors import Prior
 from rps.samplers import Dps, Sampler
@@ -16,7 +17,8 @@ class SampleAverage(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units.
+        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+            rps.noise.Poisson.
         levels: values of M; the largest of them is the number of chains that are run.
         sampler: of the steps.
         t0: where the chains start, as a count of timesteps; null starts them from pure noise.
@@ -30,7 +32,7 @@ class SampleAverage(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float,
+        noise_std: float | Noise,
         levels: list[int] = [1, 2, 4, 8, 16, 32],  # noqa: B006 - read, never changed
         sampler: Sampler = Dps(),  # noqa: B008 - without state; its source is what --print_config shows
         t0: int | None = None,

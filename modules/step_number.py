@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modules.base import SolverModule
 from rps.estimators import Estimator
+from rps.noise import Noise
 from rps.operators import Operator
 from rps.priors import Prior
 from rps.samplers import Dps, Sampler
@@ -17,7 +18,8 @@ class StepNumber(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units.
+        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+            rps.noise.Poisson.
         levels: numbers of steps on the whole grid of the prior's timesteps.
         step_size: xi of the sampler for each level; null leaves it as the sampler has it. Published for DPS at 900,
             800, ..., 100 steps: denoise 2 2 3 3 5 6 9 13 19, inpainting 2 3 4 4 6 7 11 19 20,
@@ -33,7 +35,7 @@ class StepNumber(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float,
+        noise_std: float | Noise,
         levels: list[int] = [900, 700, 500, 300, 100],  # noqa: B006 - read, never changed
         step_size: list[float] | None = None,
         sampler: Sampler = Dps(),  # noqa: B008 - without state; its source is what --print_config shows
@@ -52,7 +54,8 @@ class PosteriorSampling(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units.
+        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+            rps.noise.Poisson.
         sampler: of the steps.
         steps: of the prior's timesteps; null is the sampler's published number.
         micro_batch: at most so many images in one network call; null is all at once.
@@ -63,7 +66,7 @@ class PosteriorSampling(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float,
+        noise_std: float | Noise,
         sampler: Sampler = Dps(),  # noqa: B008 - without state; its source is what --print_config shows
         steps: int | None = None,
         micro_batch: int | None = None,

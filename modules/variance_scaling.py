@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modules.base import SolverModule
+from rps.noise import Noise
 from rps.operators import Operator
 from rps.priors import Prior
 from rps.traversals import VarianceScaling as VarianceScalingTraversal
@@ -14,7 +15,8 @@ class VarianceScaling(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units.
+        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+            rps.noise.Poisson.
         levels: values of lambda in [0, 1]: 1 is DPS, 0 tends to the posterior mean.
         step_size: xi for each level; published for levels 1, .8, .5, .3, 0: denoise
             1 8 4 8 6, inpainting 1 1.15 6 8 9, sr4 1 3 8 10 9, deblur 2 6 12 14 17.
@@ -29,7 +31,7 @@ class VarianceScaling(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float,
+        noise_std: float | Noise,
         levels: list[float] = [1.0, 0.8, 0.5, 0.3, 0.0],  # noqa: B006 - read, never changed
         step_size: list[float] = [1.0, 3.0, 8.0, 10.0, 9.0],  # noqa: B006
         clip: bool = True,

@@ -12,10 +12,17 @@ if TYPE_CHECKING:
     from rps.estimators import MapEstimator, PseudoInverse
     from rps.measurement import Measurement, degrade, measured
     from rps.operators import AnisotropicBlur, BoxInpaint, Denoise, Inpaint, SuperResolution, check_operator
-    from rps.priors import DiffusersPrior, EmbeddedPrior, GaussianMixturePrior
+    from rps.priors import (
+        DiffusersPrior,
+        EmbeddedPrior,
+        EmpiricalPrior,
+        GaussianMixturePrior,
+        LowRankMixturePrior,
+        check_prior,
+    )
     from rps.randomness import Streams
     from rps.restoration import Prediction, Restoration
-    from rps.samplers import Dps
+    from rps.samplers import Dps, check_sampler
     from rps.traversals import MapRps
 
 __version__ = "0.1.0"
@@ -24,10 +31,17 @@ _ROOMS = {
     "estimators": ["MapEstimator", "PseudoInverse"],
     "measurement": ["Measurement", "degrade", "measured"],
     "operators": ["AnisotropicBlur", "BoxInpaint", "Denoise", "Inpaint", "SuperResolution", "check_operator"],
-    "priors": ["DiffusersPrior", "EmbeddedPrior", "GaussianMixturePrior"],
+    "priors": [
+        "DiffusersPrior",
+        "EmbeddedPrior",
+        "EmpiricalPrior",
+        "GaussianMixturePrior",
+        "LowRankMixturePrior",
+        "check_prior",
+    ],
     "randomness": ["Streams"],
     "restoration": ["Prediction", "Restoration"],
-    "samplers": ["Dps"],
+    "samplers": ["Dps", "check_sampler"],
     "traversals": ["MapRps"],
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
@@ -36,8 +50,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "MapEstimator", "PseudoInverse",
     "Measurement", "degrade", "measured",
     "AnisotropicBlur", "BoxInpaint", "Denoise", "Inpaint", "SuperResolution", "check_operator",
-    "DiffusersPrior", "EmbeddedPrior", "GaussianMixturePrior",
-    "Streams", "Prediction", "Restoration", "Dps", "MapRps",
+    "DiffusersPrior", "EmbeddedPrior", "EmpiricalPrior", "GaussianMixturePrior", "LowRankMixturePrior", "check_prior",
+    "Streams", "Prediction", "Restoration", "Dps", "check_sampler", "MapRps",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rps.noise import Gaussian, Noise
-from rps.operators.base import Operator
+from rps.operators.base import NoPseudoInverse, Operator
 from rps.randomness import Streams
 
 
@@ -24,6 +24,7 @@ class Measurement:
     y: [N, ...]. operator: bound to these N images. noise_std: in [-1, 1] image units. image_shape: [C, H, W] of x.
     streams: the random numbers of these samples, from which solvers draw theirs. noise: the law of y given A(x), which
     is Gaussian(noise_std) unless it is given; of any other, noise_std is that of a Gaussian to use in its place.
+    captions: N texts that say what the images show, for priors that listen to them.
     """
 
     y: Tensor
@@ -32,6 +33,7 @@ class Measurement:
     image_shape: tuple[int, int, int]
     streams: Streams
     noise: Noise = None  # type: ignore[assignment]
+    captions: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         self.noise = self.noise or Gaussian(self.noise_std)
@@ -41,7 +43,12 @@ class Measurement:
 
     def rows(self, index: Tensor | slice) -> Measurement:
         """The measurement of some rows of the batch (a row may be taken more than once)."""
-        return replace(self, y=self.y[index], operator=self.operator.rows(index), streams=self.streams[index])
+        captions = self.captions
+        if captions is not None:
+            captions = [captions[i] for i in torch.arange(len(self), device=self.y.device)[index].tolist()]
+        return replace(
+            self, y=self.y[index], operator=self.operator.rows(index), streams=self.streams[index], captions=captions
+        )
 
     def residual(self, x: Tensor) -> Tensor:
         """y - A(x).  x: [N, C, H, W] -> [N, ...]."""
@@ -58,7 +65,7 @@ class Measurement:
         """
         try:
             x = self.operator.pinv(self.y, rcond)
-        except (ValueError, NotImplementedError):
+        except NoPseudoInverse:
             return None
         return x if tuple(x.shape[1:]) == tuple(self.image_shape) else None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
@@ -37,6 +38,28 @@ class Restoration:
     total_network_calls: Tensor
     seconds: dict[Level, float]
     spread: dict[Level, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Restoration]) -> Restoration:
+        """The images of all parts, of the same levels, in one; seconds are their mean over the images."""
+        first, counts = parts[0], [len(part.total_network_calls) for part in parts]
+
+        def joined(dicts: Sequence[dict[Level, Tensor]]) -> dict[Level, Tensor]:
+            return {level: torch.cat([values[level] for values in dicts]) for level in dicts[0]}
+
+        def mean(level: Level) -> float:
+            shares = (part.seconds[level] * n for part, n in zip(parts, counts, strict=True))
+            return sum(shares) / max(sum(counts), 1)
+
+        return cls(
+            first.knob,
+            first.levels,
+            joined([part.images for part in parts]),
+            joined([part.network_calls for part in parts]),
+            torch.cat([part.total_network_calls for part in parts]),
+            {level: mean(level) for level in first.seconds},
+            joined([part.spread for part in parts]),
+        )
 
 
 @dataclass

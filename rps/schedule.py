@@ -83,6 +83,14 @@ class Schedule(nn.Module):
             self.sigma_table[t].to(like.dtype).view(shape),
         )
 
+    def norm(self, t: Tensor, like: Tensor) -> Tensor:
+        """sqrt(alpha_t^2 + sigma_t^2) of each row, shaped to multiply `like`; 1 where variance preserving.
+
+        x_t / norm is the variance-preserving form of x_t, which has the units of published step sizes.
+        """
+        alpha, sigma = self.at(t, like.double())
+        return (alpha**2 + sigma**2).sqrt().to(like.dtype)
+
     def add_noise(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t = alpha_t x_0 + sigma_t eps.  x0, eps: [N, ...], t: [N]."""
         alpha, sigma = self.at(t, x0)

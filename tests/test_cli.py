@@ -33,7 +33,7 @@ def test_help_is_quick(arguments):
     done = command(*arguments)
     assert time.monotonic() - start < 2
     assert done.returncode == 0
-    assert ("rps predict --config" in done.stdout) != (f"rps {__version__}\n" == done.stdout)
+    assert ("rps merge DIR" in done.stdout) != (f"rps {__version__}\n" == done.stdout)
 
 
 def test_unknown_command(capsys):
@@ -107,7 +107,7 @@ def test_packaged_configs_by_name(capsys):
     assert main(["predict", "--config", "dmo", "--output", "run"]) == 2
     assert "there is no such file, and no packaged config of that name; did you mean demo?" in capsys.readouterr().err
     assert main(["predict", "--config", "qqq", "--output", "run"]) == 2
-    assert "the packaged ones are demo, embedded/" in capsys.readouterr().err
+    assert re.search("the packaged ones are .*demo, .*embedded/sr4", capsys.readouterr().err)
 
 
 def test_failed_samples_are_told_after_all_is_written(capsys):
@@ -145,16 +145,19 @@ def test_data_folder_switches_to_image_folder(capsys):
     assert not Path("run4").exists()
 
 
-def test_an_existing_run_is_refused_or_replaced(capsys):
+def test_a_run_of_another_config_is_refused_or_replaced(capsys):
     assert rps("--data.limit", "4") == 0
     Path("run/notes.txt").write_text("my notes")
     before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")}
     capsys.readouterr()
-    assert rps("--data.limit", "2") == 2
-    assert "output run is not empty; give another --output, or --overwrite" in capsys.readouterr().err
+    assert rps("--data.limit", "2", "--model.t0", "[0,7]") == 2
+    told = capsys.readouterr().err
+    assert "output run holds a run of another config" in told and "--overwrite" in told
+    assert "data.limit was 4 and is now 2" in told and "model.t0 was [0, 100] and is now [0, 7]" in told
     assert rps("--model.t0", "oops", "--overwrite") == 2
     assert rps("--data.skip", "10", "--overwrite") == 2
-    assert before == {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")}
+    after = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.name != ".lock"}
+    assert {path: time for path, time in before.items() if path.name != ".lock"} == after
     time.sleep(2.1)
     assert rps("--data.limit", "2", "--overwrite") == 0
     assert len(records()) == 2 and Path("run/notes.txt").read_text() == "my notes"
@@ -162,12 +165,27 @@ def test_an_existing_run_is_refused_or_replaced(capsys):
     assert "overwrite" not in resolved()
 
 
+def test_the_same_config_goes_on_however_it_is_run(capsys):
+    """Batch size, workers, devices, bars may change; config.yaml keeps the first and notes the second."""
+    assert rps() == 0
+    first = resolved()
+    capsys.readouterr()
+    again = ["--data.batch_size", "1", "--data.num_workers", "1", "--trainer.devices", "1", "--trainer.strategy", "ddp"]
+    assert rps(*again, "--trainer.enable_progress_bar", "false") == 0
+    assert (
+        capsys.readouterr().err == "rps: going on with run, where 0 samples are done\n"
+    )  # Recorder is no MetricRecorder
+    assert resolved() == first
+    header = Path("run/config.yaml").read_text().split("\nmodel:")[0]
+    assert re.search(r"# gone on with: 20.*: rps predict .* --data.batch_size 1 ", header)
+
+
 def test_overwrite_never_removes_what_is_not_a_run(capsys):
     Path("mine/images").mkdir(parents=True)
     Path("mine/images/holiday.png").write_text("precious")
     Path("mine/config.yaml").write_text("of another program: true")
     assert rps("--overwrite", output="mine") == 2
-    assert "output mine was not written by rps" in capsys.readouterr().err
+    assert "output mine is not empty and was not written by rps" in capsys.readouterr().err
     assert Path("mine/images/holiday.png").is_file()
 
 
@@ -202,7 +220,8 @@ def test_interrupt_keeps_what_was_done(name, code, workers, capsys):
     start = time.monotonic()
     assert rps("--model.trouble", name, "--data.num_workers", workers) == code
     assert time.monotonic() - start < 15
-    assert capsys.readouterr() == ("", "rps: interrupted; 2 finished samples are kept in run\n")
+    told = "rps: interrupted; 2 finished samples are kept in run; the same command goes on from there\n"
+    assert capsys.readouterr() == ("", told)
     assert rps(output="after") == 0, "the process is as it was"
 
 

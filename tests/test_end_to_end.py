@@ -105,10 +105,10 @@ def test_seed_changes_the_result(run, tmp_path):
     )
 
 
-def test_existing_output_is_not_touched(run, capsys):
+def test_a_changed_config_is_refused_and_nothing_is_touched(run, capsys):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
-    predict("--output", str(run), expect=2)
-    assert "--overwrite" in capsys.readouterr().err
+    predict("--model.estimator.lr", "0.2", "--output", str(run), expect=2)
+    assert "model.estimator.lr was 0.1 and is now 0.2" in capsys.readouterr().err
     assert before == {p: p.stat().st_mtime_ns for p in run.rglob("*")}
 
 

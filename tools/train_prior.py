@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fashion_mnist
+from training import BudgetedTraining, averaged, fit
 
 HELD_OUT = 1000  # the last images of the training set, never trained on
 
@@ -64,18 +62,8 @@ def stratified_timesteps(n: int, total: int = 1000) -> Tensor:
     return (u * total).long().clamp(max=total - 1)
 
 
-def ema_update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """average <- d average + (1 - d) current, d = min(.999, (1 + updates) / (10 + updates)).
-    The smaller d of the first updates lets a short run forget its start."""
-    return average.lerp(current, 1 - min(0.999, float((1 + updates) / (10 + updates))))
-
-
-class PriorTraining(lightning.LightningModule):
-    """min E |eps_theta(alpha_t x0 + sigma_t eps, t) - eps|^2.  AdamW, warm-up, then a cosine to 0 over a budget.
-
-    The cosine follows whichever budget is nearer its end.  A resumed run with another budget goes on from the rate it
-    had and reaches 0 at the end of the new budget.
-    """
+class PriorTraining(BudgetedTraining):
+    """min E |eps_theta(alpha_t x0 + sigma_t eps, t) - eps|^2; x0 is flipped in half of the draws."""
 
     def __init__(
         self,
@@ -84,106 +72,45 @@ class PriorTraining(lightning.LightningModule):
         warmup: int = 200,
         max_steps: int = 10000,
         max_minutes: float = math.inf,
+        restart: float | None = None,
     ) -> None:
-        super().__init__()
-        self.unet = build_unet(channels)
-        self.channels, self.lr, self.warmup = tuple(channels), lr, warmup
-        self.budget: dict[str, float] = {"steps": max_steps, "minutes": max_minutes}
-        self.anchor: dict[str, float] = {"steps": 0, "minutes": 0.0, "factor": 1.0}
+        super().__init__(channels, lr, warmup, max_steps, max_minutes, restart)
+        self.unet, scheduler = self.build(channels)
         self.abar: Tensor
-        self.register_buffer("abar", build_scheduler().alphas_cumprod, persistent=False)
-        self.started = time.monotonic()
+        self.register_buffer("abar", scheduler.alphas_cumprod, persistent=False)
 
-    def minutes(self) -> float:
-        """Training minutes so far, those before a resume included."""
-        return (time.monotonic() - self.started) / 60
+    @staticmethod
+    def build(channels: Sequence[int]) -> tuple[Any, Any]:
+        """(network, scheduler)."""
+        return build_unet(channels), build_scheduler()
 
-    def progress(self) -> float:
-        """0 at the anchor, 1 at the end of the nearer budget."""
-        now = {"steps": self.global_step, "minutes": self.minutes()}
-        parts = ((now[k] - self.anchor[k]) / max(self.budget[k] - self.anchor[k], 1e-9) for k in now)
-        return min(1.0, max(parts))
-
-    def cosine(self) -> float:
-        return self.anchor["factor"] * (1 + math.cos(math.pi * self.progress())) / 2
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.unet.parameters(), lr=self.lr)
-
-    def on_train_batch_start(self, batch: list[Tensor], batch_idx: int) -> None:
-        self.rate = self.lr * self.cosine() * min(1.0, (self.global_step + 1) / self.warmup)
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.rate
+    def draw(self, batch: list[Tensor]) -> Tensor:
+        """x0 of a step."""
+        (x0,) = batch
+        return torch.where(torch.rand(len(x0), 1, 1, 1, device=x0.device) < 0.5, x0.flip(-1), x0)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        (x0,) = batch
-        flip = torch.rand(len(x0), 1, 1, 1, device=x0.device) < 0.5
-        x0 = torch.where(flip, x0.flip(-1), x0)
+        x0 = self.draw(batch)
         t = stratified_timesteps(len(x0)).to(x0.device)
         abar = self.abar[t].view(-1, 1, 1, 1)
         eps = torch.randn_like(x0)
         prediction = self.unet(abar.sqrt() * x0 + (1 - abar).sqrt() * eps, t).sample
-        loss = torch.nn.functional.mse_loss(prediction.float(), eps)
-        self.log("loss", loss, prog_bar=True)
-        self.log("lr", self.rate)
-        self.log("minutes", self.minutes())
-        return loss
-
-    def on_train_batch_end(self, outputs: Any, batch: list[Tensor], batch_idx: int) -> None:
-        if self.progress() >= 1:
-            self.trainer.should_stop = True
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["prior"] = {"channels": list(self.channels), "budget": self.budget, "anchor": self.anchor,
-                               "minutes": self.minutes(), "factor": self.cosine()}  # fmt: skip
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        saved, step = checkpoint["prior"], checkpoint["global_step"]
-        if tuple(saved["channels"]) != self.channels:
-            raise ValueError(f"the checkpoint has channels {saved['channels']}, this run {list(self.channels)}")
-        self.started = time.monotonic() - 60 * saved["minutes"]
-        torch.manual_seed(torch.initial_seed() + step)  # fresh draws after a resume
-        if saved["budget"] == self.budget:
-            self.anchor = saved["anchor"]
-        else:
-            self.anchor = {"steps": step, "minutes": saved["minutes"], "factor": saved["factor"]}
+        return self.report(torch.nn.functional.mse_loss(prediction.float(), eps))
 
 
-def train(
-    images: np.ndarray,
-    folder: Path,
-    module: PriorTraining,
-    batch_size: int = 32,
-    every: int = 250,
-    precision: Any = "32-true",
-    progress: bool = True,
-) -> None:
-    """images: uint8 [N,32,32].  Trains to the module's budget, going on from folder/last.ckpt if there is one."""
-    loader = DataLoader(TensorDataset(to_float(images)), batch_size, shuffle=True, drop_last=True)
-    checkpoint = ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False)
-    callbacks = [WeightAveraging(avg_fn=ema_update), checkpoint] + [TQDMProgressBar(10)] * progress
-    trainer = lightning.Trainer(
-        accelerator="cpu", precision=precision, max_steps=int(module.budget["steps"]), max_epochs=-1,
-        gradient_clip_val=1.0, callbacks=callbacks, logger=CSVLogger(folder, name="log"), log_every_n_steps=10,
-        enable_progress_bar=progress, enable_model_summary=False,
-    )  # fmt: skip
-    last = folder / "last.ckpt"
-    trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
-    trainer.save_checkpoint(last)
-    print(f"{trainer.global_step} steps, {module.minutes():.1f} minutes: {last}")
+def train(images: np.ndarray, folder: Path, module: PriorTraining, batch_size: int = 32, **options: Any) -> None:
+    """images: uint8 [N,32,32].  options: of training.fit."""
+    fit(module, TensorDataset(to_float(images)), folder, batch_size, **options)
 
 
 def export(checkpoint: Path, output: Path) -> None:
     """The averaged weights of a checkpoint -> a diffusers DDPMPipeline folder, fp16 safetensors."""
     from diffusers import DDPMPipeline
 
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"no checkpoint at {checkpoint}: run `train` first or pass --checkpoint FILE")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    unet = build_unet(state["prior"]["channels"])
-    prefix = "unet."
-    unet.load_state_dict({k[len(prefix) :]: v for k, v in state["state_dict"].items() if k.startswith(prefix)})
-    pipeline: Any = DDPMPipeline(unet.half(), build_scheduler())
+    state, weights = averaged(checkpoint, "unet")
+    unet, scheduler = PriorTraining.build(state["prior"]["channels"])
+    unet.load_state_dict(weights)
+    pipeline: Any = DDPMPipeline(unet.half(), scheduler)
     pipeline.save_pretrained(output, safe_serialization=True)
     print(f"step {state['global_step']}, {sum(p.numel() for p in unet.parameters())} parameters: {output}")
 
@@ -196,6 +123,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     t.add_argument("--folder", type=Path, default=Path("runs/train_prior"), help="checkpoint and log")
     t.add_argument("--max-steps", type=int, default=10000, help="those before a resume included")
     t.add_argument("--max-minutes", type=float, default=math.inf, help="those before a resume included")
+    t.add_argument("--restart", type=float, help="fraction of the rate at which a resumed run with more time begins")
     t.add_argument("--batch-size", type=int, default=32)
     t.add_argument("--channels", type=int, nargs="+", default=[32, 64, 96])
     t.add_argument("--precision", default="32-true", help="bf16-mixed pays only on hardware with bf16 arithmetic")
@@ -212,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
         return export(a.checkpoint, a.output)
     images = fashion_mnist.load("train", a.data)[0][:-HELD_OUT]
     lightning.seed_everything(a.seed)
-    module = PriorTraining(a.channels, max_steps=a.max_steps, max_minutes=a.max_minutes)
+    module = PriorTraining(a.channels, max_steps=a.max_steps, max_minutes=a.max_minutes, restart=a.restart)
     return train(images, a.folder, module, a.batch_size, precision=a.precision)
 
 

@@ -3,7 +3,8 @@
 from rps.callbacks.base import RunCallback
 from rps.callbacks.curve_plot import CurvePlot
 from rps.callbacks.metric_recorder import MetricRecorder
+from rps.callbacks.oracle_recorder import OracleRecorder
 from rps.callbacks.pictures import GridWriter, ImageWriter
 from rps.callbacks.progress_bar import ProgressBar
 
-__all__ = ["CurvePlot", "GridWriter", "ImageWriter", "MetricRecorder", "ProgressBar", "RunCallback"]
+__all__ = ["CurvePlot", "GridWriter", "ImageWriter", "MetricRecorder", "OracleRecorder", "ProgressBar", "RunCallback"]

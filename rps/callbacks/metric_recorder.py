@@ -11,7 +11,9 @@ import torch
 from rps.callbacks.base import RunCallback, as_prediction
 from rps.metrics.features import EmbeddedFeatures, FeatureNetwork
 from rps.metrics.frechet import Statistics
+from rps.metrics.hashes import network_hash
 from rps.metrics.lpips import Lpips
+from rps.records.done import done_ids
 from rps.records.evaluate import evaluate
 from rps.records.reader import has_records
 from rps.records.rows import RecordWriter
@@ -26,6 +28,11 @@ class MetricRecorder(RunCallback):
     on_predict_epoch_end, so that any callback finds them in its on_predict_end). A run that is interrupted, or fails,
     leaves what it has written, merged if possible.
 
+    Where there are records, the run goes on: samples that have one at every level are named to the datamodule
+    (`skip_ids`, which ours honour before they read a picture) and to the module (`skip_ids`, for data of others), and
+    are not done again, by any number of processes. A record promises that the rest is there: this callback puts itself
+    behind all others. That the settings are those of the earlier records is yours to see to; `rps predict` does.
+
     Args:
         output: the run directory; the trainer's default_root_dir when None.
         lpips: the backbone of LPIPS, "vgg" or "alex"; None leaves LPIPS out.
@@ -33,6 +40,7 @@ class MetricRecorder(RunCallback):
         features: the feature network of the Frechet distance, e.g. rps.metrics.EmbeddedFeatures; None has no distance.
         reference: what the Frechet distance is taken to: a file written by rps.metrics.Statistics.save, or "embedded"
             for the one that belongs to EmbeddedFeatures; None is the run's own clean images.
+        retry_failed: samples of which an earlier run recorded a failure are tried again.
     """
 
     def __init__(
@@ -42,6 +50,7 @@ class MetricRecorder(RunCallback):
         lpips_weights: str | None = None,
         features: FeatureNetwork | None = None,
         reference: str | None = None,
+        retry_failed: bool = False,
     ) -> None:
         super().__init__(output)
         if reference is not None and features is None:
@@ -49,29 +58,41 @@ class MetricRecorder(RunCallback):
         self.lpips, self.lpips_weights = lpips, lpips_weights
         self.features = features
         self.reference = reference
+        self.retry_failed = retry_failed
         self.perceptual: Lpips | None = None
         self.statistics: Statistics | None = None
+        self.hashes: dict[str, str] = {}
         self.merged = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Everything that can go wrong before the first network call does so here, on every process alike."""
         if stage != "predict":
             return
-        run = self.run_directory(trainer)
-        if has_records(run):
-            raise FileExistsError(f"{run} holds the records of an earlier run; choose another directory, or remove it")
         self.merged = False
         self.perceptual = Lpips(self.lpips, self.lpips_weights) if self.lpips else None
-        if self.reference is not None and self.features is not None:
-            path = EmbeddedFeatures.reference if self.reference == "embedded" else self.reference
-            self.statistics = Statistics.load(path)
-            if len(self.statistics.mean) != self.features.dim:
-                raise ValueError(
-                    f"{path} has {len(self.statistics.mean)} features but {self.features.name} makes "
-                    f"{self.features.dim}; the reference must come from the same feature network"
-                )
+        self.statistics = None if self.reference is None else load_reference(self.reference)
+        if self.statistics and self.features and len(self.statistics.mean) != self.features.dim:
+            raise ValueError(
+                f"{self.reference} has {len(self.statistics.mean)} features but {self.features.name} makes "
+                f"{self.features.dim}; the reference must come from the same feature network"
+            )
+        trainer.callbacks = [c for c in trainer.callbacks if c is not self] + [self]  # type: ignore[attr-defined]
+        self._skip_done(trainer, pl_module)
+
+    def _skip_done(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The same for all processes, before the first of them writes a record."""
+        done: set[str] = set()
+        if trainer.is_global_zero:
+            levels = getattr(getattr(pl_module, "traversal", None), "levels", None)
+            done = done_ids(self.run_directory(trainer), levels, with_failed=not self.retry_failed)
+        done = trainer.strategy.broadcast(done)
+        for place in (trainer.datamodule, pl_module):  # type: ignore[attr-defined]
+            if done and place is not None:
+                place.skip_ids = done
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        networks = {"lpips": self.perceptual, "features": self.features}
+        self.hashes = {name: network_hash(network) for name, network in networks.items() if network is not None}
         for network in (self.perceptual, self.features):
             if network is not None:
                 network.to(pl_module.device)
@@ -93,7 +114,7 @@ class MetricRecorder(RunCallback):
         found = evaluate(prediction, self.perceptual, self.features)
         network = None if self.features is None else self.features.name
         writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
-        writer.write(found.rows, prediction.restoration.knob, found.vectors, network)
+        writer.write(found.rows, prediction.restoration.knob, found.vectors, network, self.hashes)
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier("rps: all records are written")
@@ -107,11 +128,22 @@ class MetricRecorder(RunCallback):
         try:
             self._merge(trainer)
         except Exception as error:  # the exception that ended the run is the one to hear about
+            if isinstance(error, OSError) and isinstance(exception, OSError):  # the disk is full: told already
+                return
             print(f"the records of the interrupted run could not be merged: {error}", file=sys.stderr)
 
     def _merge(self, trainer: L.Trainer) -> None:
         run = self.run_directory(trainer)
         if has_records(run):
-            info = {"lpips": f"arXiv 1801.03924, version 0.1, {self.lpips}"} if self.lpips else {}
-            merge(run, self.statistics, info)
+            merge(run, self.statistics, lpips_definition(self.lpips))
             self.merged = True
+
+
+def load_reference(reference: str) -> Statistics:
+    """Of a Frechet distance: "embedded", or a file."""
+    return Statistics.load(EmbeddedFeatures.reference if reference == "embedded" else reference)
+
+
+def lpips_definition(backbone: str | None) -> dict[str, str]:
+    """What metrics.json says of it."""
+    return {"lpips": f"arXiv 1801.03924, version 0.1, {backbone}"} if backbone else {}

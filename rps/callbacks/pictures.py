@@ -49,6 +49,8 @@ class ImageWriter(RunCallback):
 class GridWriter(RunCallback):
     """RUN/grids: one picture per batch; rows are samples, columns the reference, the measurement and the levels.
 
+    A run that goes on keeps the grids that are there, and counts on behind them.
+
     Args:
         output: the run directory; the trainer's default_root_dir when None.
         max_samples: rows of a grid.
@@ -66,10 +68,12 @@ class GridWriter(RunCallback):
         self.max_samples = max_samples
         self.every_n_batches = every_n_batches
         self.max_grids = max_grids
-        self.count = 0
+        self.count = self.first = 0
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.count = 0
+        mine = (self.run_directory(trainer) / "grids").glob(f"rank{trainer.global_rank}_*batch*.png")
+        numbers = [int(path.stem.rpartition("batch")[2]) for path in mine]
+        self.count, self.first = len(numbers), max(numbers, default=-1) + 1
 
     def on_predict_batch_end(
         self,
@@ -85,6 +89,6 @@ class GridWriter(RunCallback):
         sheet = prediction_grid(as_prediction(outputs), self.max_samples)
         if sheet is not None:
             loader = f"_loader{dataloader_idx}" if dataloader_idx else ""
-            name = f"rank{trainer.global_rank}{loader}_batch{batch_idx:05d}.png"
+            name = f"rank{trainer.global_rank}{loader}_batch{self.first + batch_idx:05d}.png"
             save_png(sheet, self.run_directory(trainer) / "grids" / name)
             self.count += 1

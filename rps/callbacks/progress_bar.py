@@ -150,10 +150,11 @@ class ProgressBar(LightningProgressBar):
 
 def _samples(trainer: L.Trainer) -> int | None:
     """Samples of this process, as far as anyone can tell before they are read."""
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
     for name in ("num_samples", "limit"):
-        n = getattr(trainer.datamodule, name, None)  # type: ignore[attr-defined]
+        n = getattr(datamodule, name, None)
         if isinstance(n, int):
-            return math.ceil(n / trainer.world_size)
+            return math.ceil(max(n - len(getattr(datamodule, "skip_ids", ())), 0) / trainer.world_size)
     loaders = trainer.predict_dataloaders
     total = 0
     loader: Any

@@ -9,6 +9,7 @@ from rps import __version__
 
 HELP = """\
 usage: rps predict --config NAME_OR_FILE --output DIR [options]
+       rps merge DIR
        rps --version | --help
 
 Restores images with a diffusion prior, along the distortion-perception curve.
@@ -16,12 +17,15 @@ Restores images with a diffusion prior, along the distortion-perception curve.
   rps predict --config demo --output runs/demo
   rps predict --config demo --config embedded/inpaint --output runs/inpaint --data.limit 8 --seed 1
   rps predict --config demo --data.folder my_photos --output runs/photos
+  rps merge runs/demo            metrics.json, table and curve of the records so far, also while the run is under way
 
 options:
   --config FILE     a YAML file, or the name of a packaged one (demo, embedded/sr4, ...); several are merged in the
                     order given, the last one wins, and values given as flags win over all of them
-  --output DIR      where the run is written (trainer.default_root_dir)
-  --overwrite       remove an earlier run from DIR first; without it, a DIR that is not empty is refused
+  --output DIR      where the run is written (trainer.default_root_dir); a run of the same config that is there goes on
+                    where it stopped, on any number of processes
+  --overwrite       remove an earlier run from DIR first
+  --retry_failed    of a run that goes on: do samples again that failed
   --seed N          of every random number (model.seed); default 0
   --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements
   --print_config    print every value that can be set, and stop
@@ -47,10 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "--version":
         print(f"rps {__version__}")
         return 0
-    if command != "predict":
+    if command not in ("predict", "merge"):
         print(f"rps: error: {command!r} is not a command; try rps predict, or rps --help", file=sys.stderr)
         return 2
     try:
+        if command == "merge":
+            from rps.cli.merge import merge
+
+            return merge(arguments[1:])
         from rps.cli.predict import predict
 
         return predict(arguments[1:])

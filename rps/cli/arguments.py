@@ -17,20 +17,24 @@ SECTIONS = ("model", "data", "trainer")
 class Arguments:
     """The command line of `rps predict`, sorted.
 
-    configs: files that exist. own_pictures: --data.folder was given and has replaced the configured data.
-    rest: everything that LightningCLI understands.
+    configs: files that exist. classes: section -> its class, where a file with values for it comes before the one that
+    names it. own_pictures: --data.folder was given and has replaced the configured data. rest: everything that
+    LightningCLI understands.
     """
 
     configs: list[Path] = field(default_factory=list)
+    classes: dict[str, str] = field(default_factory=dict)
     output: str | None = None
     seed: str | None = None
     overwrite: bool = False
+    retry_failed: bool = False
     own_pictures: bool = False
     rest: list[str] = field(default_factory=list)
 
     def for_lightning(self) -> list[str]:
         """Files first, so that a value given as a flag wins wherever it stands; --seed and --output are short names."""
-        argv = [part for path in self.configs for part in ("--config", str(path))]
+        argv = [part for section, name in self.classes.items() for part in (f"--{section}", name)]
+        argv += [part for path in self.configs for part in ("--config", str(path))]
         if self.own_pictures:
             argv += ["--data", "datamodules.ImageFolder"]
         argv += self.rest
@@ -48,8 +52,8 @@ def read(argv: Sequence[str]) -> Arguments:
     waiting = list(argv)
     while waiting:
         option, equals, value = waiting.pop(0).partition("=")
-        if option == "--overwrite" and not equals:
-            arguments.overwrite = True
+        if option in ("--overwrite", "--retry_failed") and not equals:
+            setattr(arguments, option[2:], True)
         elif option in ("-c", "--config", "--output", "--seed"):
             if not equals:
                 if not waiting or waiting[0].startswith("--"):
@@ -63,6 +67,7 @@ def read(argv: Sequence[str]) -> Arguments:
             arguments.rest.append(option + equals + value)
     arguments.configs = [find_config(name) for name in names]
     contents = [load_config(path) for path in arguments.configs]
+    arguments.classes = _late_classes(contents)
     arguments.own_pictures = _wants_own_pictures(arguments.rest, contents)
     return arguments
 
@@ -110,6 +115,16 @@ def load_config(path: Path) -> dict[str, Any]:
             )
             raise InputError(f"config {path}: {key!r} is not a section; {hint}")
     return content
+
+
+def _late_classes(contents: list[dict[str, Any]]) -> dict[str, str]:
+    """So that files merge in any order: a task's operator may come before the method, which names the class."""
+    late = {}
+    for section in ("model", "data"):
+        named = [_class_path(content[section]) for content in contents if section in content]
+        if named and not named[0] and any(named):
+            late[section] = next(name for name in named if name)
+    return late
 
 
 def _wants_own_pictures(rest: list[str], contents: list[dict[str, Any]]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import inspect
 import linecache
 import re
@@ -54,6 +55,9 @@ def sentence(error: BaseException) -> str:
     """What is wrong, in one line."""
     if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for a word
         return "the device has too little memory for these batches; lower --data.batch_size or --model.micro_batch"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" at {error.filename}" if error.filename else ""
+        return f"the disk is full{place}; what was written before is whole: make room, and the same command goes on"
     if isinstance(error, ModuleNotFoundError) and not _raised_on_purpose(error):
         return f"the package {error.name!r} is needed for this and is not installed; pip install it"
     return one_line(error) or type(error).__name__

@@ -16,6 +16,7 @@ from typing import Any
 
 from rps.cli import arguments, output, processes
 from rps.cli.errors import InputError, is_bad_input, one_line, parser_sentence, root_of, sentence
+from rps.cli.keeper import make_keeper
 
 CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ProgressBar")
 TRAINER_DEFAULTS = {
@@ -31,7 +32,10 @@ def predict(argv: Sequence[str]) -> int:
     """Runs `rps predict`.  argv: the arguments after it.  -> the exit code; see rps.cli.HELP."""
     run = Run(argv)
     with processes.tidy():
-        return _end(run)
+        try:
+            return _end(run)
+        finally:
+            run.release()
 
 
 def _end(run: Run) -> int:
@@ -55,8 +59,13 @@ class Run:
         self.argv = list(argv)
         self.trainer: Any = None
         self.directory: Path | None = None
+        self.config = ""  # all of it, as YAML
+        self.overwrite = False
+        self.inputs: list[str] = []  # paths that the run reads
+        self.lock: Any = None
         self.created = False
         self.begun = False  # is the run directory ours?
+        self.resumed = False  # does it go on with what is there?
         self.started = False  # has the first batch started?
         self.failures: dict[str, str] = {}
 
@@ -65,7 +74,10 @@ class Run:
         _silence_lightning()
         cli = _make_cli(self, given)
         self.trainer = cli.trainer
-        self.trainer.callbacks.insert(0, _make_keeper(self, cli))
+        for callback in self.trainer.callbacks:
+            if given.retry_failed and hasattr(callback, "retry_failed"):
+                callback.retry_failed = True
+        self.trainer.callbacks.insert(0, make_keeper(self))
         begin = time.time()
         with processes.more_of_the_same(self.argv):
             cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
@@ -75,21 +87,44 @@ class Run:
             _tell_limit(cli.datamodule)
         return self.done(begin)
 
-    def free_directory(self, given: arguments.Arguments, config: Any) -> None:
+    def check_directory(self, given: arguments.Arguments, config: Any, dumped: str) -> None:
         """Between parsing and building: an output that cannot be used is told before anything heavy is built."""
         where = config.trainer.default_root_dir
         if not where:
             raise InputError("there is no --output; give the folder to write to, e.g. --output runs/demo")
-        self.directory = Path(str(where))
+        self.directory, self.config, self.overwrite = Path(str(where)), dumped, given.overwrite
+        self.inputs = _paths(config.data) + _paths(config.model)
         if processes.rank() == 0:
-            output.refuse_unless_free(self.directory, given.overwrite, _paths(config.data) + _paths(config.model))
+            output.check(self.directory, self.config, self.overwrite, self.inputs)
 
-    def begin(self, config: str) -> None:
+    def begin(self) -> None:
         """The run directory, once the data are known to be there; what an earlier run left is removed this late."""
+        from rps.records.lock import RunLock
+
         assert self.directory is not None
         self.created = not self.directory.exists()
-        output.begin(self.directory, config, self.argv)
+        self.lock = RunLock(self.directory)
+        self.lock.begin()
+        # Once more, for what another run has written since.
+        self.resumed = output.check(self.directory, self.config, self.overwrite, self.inputs)
+        if self.resumed:
+            output.go_on(self.directory, self.argv)
+        else:
+            output.begin(self.directory, self.config, self.argv)
         self.begun = True
+        self.lock.join()
+
+    def join(self) -> None:
+        """Processes other than the first, once it has begun."""
+        from rps.records.lock import RunLock
+
+        assert self.directory is not None
+        self.lock = RunLock(self.directory)
+        self.lock.join()
+
+    def going_on(self, done: int) -> None:
+        """done: how many samples need not be done again."""
+        _say(f"going on with {self.directory}, where {done} sample{'s are' if done != 1 else ' is'} done")
 
     def done(self, since: float) -> int:
         assert self.directory is not None
@@ -97,14 +132,19 @@ class Run:
         if table.is_file():
             print("\n" + table.read_text(encoding="utf-8").strip())
         print("\nWritten:")
-        for line in output.written(self.directory, since):
+        for line in output.written(self.directory, 0 if self.resumed else since):
             print("  " + line)
         levels = output.metrics(self.directory).get("levels", [])
         failed = max([level.get("failed", 0) for level in levels] + [len(self.failures)])
         if not failed:
             return 0
         reasons = output.reasons(self.directory) or self.failures
-        _say(f"{failed} sample{'s' * (failed > 1)} failed; the others are done")
+        none = bool(levels) and not any(level.get("n") for level in levels)
+        _say(
+            f"all {failed} samples failed"
+            if none
+            else f"{failed} sample{'s' * (failed > 1)} failed; the others are done"
+        )
         for name, reason in list(reasons.items())[:20]:
             _say(f"failed: {name}: {one_line(reason)}")
         if len(reasons) > 20:
@@ -115,14 +155,21 @@ class Run:
         """Tells one error once, whatever the number of processes."""
         error = root_of(error)
         bad_input = is_bad_input(error, self.started)
+        lost = processes.lost_others(error)
         if processes.rank() > 0:
             processes.let_the_first_speak(seconds=5)
         else:
             code = processes.ended_by_another(self.trainer, error)
             processes.end_others(self.trainer)
-            self._abandon()
-            if code is not None:
-                return code if code > 0 else 1
+            if code is not None and code > 0:  # it has said why
+                self._abandon()
+                return code
+            lost = lost or code is not None
+            kept = self._kept()
+            if lost:
+                _say(f"{processes.how_it_ended(code)}; {kept}")
+        if lost:
+            return 1
         if not bad_input or os.environ.get("RPS_DEBUG"):
             traceback.print_exception(error)
         if not bad_input:
@@ -136,16 +183,25 @@ class Run:
         if processes.rank() > 0:
             processes.let_the_first_speak(seconds=60)
             return code
-        if not self.begun or self._abandon():
-            _say("interrupted before anything was done; nothing was kept")
-            return code
-        levels = output.metrics(self.directory).get("levels", []) if self.directory else []
+        lost = isinstance(interrupt, processes.LostProcess)
+        _say(f"{interrupt if lost else 'interrupted'}; {self._kept()}")
+        return 1 if lost else code
+
+    def _kept(self) -> str:
+        """What an early end leaves, in words; the run directory is removed when there is nothing in it."""
+        # Where Lightning forks its processes, the directory is theirs, and this one has not begun it.
+        if self._abandon() or self.directory is None or not (self.directory / "records").is_dir():
+            return "nothing was done yet, and nothing was kept"
+        levels = output.metrics(self.directory).get("levels", [])
         count = f"{levels[0]['n']} finished samples are" if levels else "what was finished is"
-        _say(f"interrupted; {count} kept in {self.directory}")
-        return code
+        return f"{count} kept in {self.directory}; the same command goes on from there"
 
     def _abandon(self) -> bool:
         return self.begun and self.directory is not None and output.abandon(self.directory, self.created)
+
+    def release(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
 
 
 def _make_cli(run: Run, given: arguments.Arguments) -> Any:
@@ -170,14 +226,14 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
             try:
                 self.config = parser.parse_args(args)
             except ArgumentError as error:
-                options = [*parser._option_string_actions, "--output", "--overwrite", "--seed"]
+                options = [*parser._option_string_actions, "--output", "--overwrite", "--retry_failed", "--seed"]
                 raise InputError(parser_sentence(error, options)) from error
 
         def _set_seed(self) -> None:
             pass
 
         def before_instantiate_classes(self) -> None:
-            run.free_directory(given, self.config)
+            run.check_directory(given, self.config, self.parser.dump(self.config, skip_unset=False))
 
         def instantiate_trainer(self, **kwargs: Any) -> Trainer:
             # The bars are those among the callbacks. Lightning would add one of its own, or refuse ours if told not to.
@@ -207,33 +263,6 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
         args=given.for_lightning(),
         run=False,
     )
-
-
-def _make_keeper(run: Run, cli: Any) -> Any:
-    """The callback that begins the run directory, notes what failed, and makes SIGTERM an interrupt."""
-    import signal
-    import threading
-
-    from lightning import Callback
-
-    class Keeper(Callback):
-        def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-            if trainer.is_global_zero:
-                run.begin(cli.parser.dump(cli.config, skip_unset=False))
-            trainer.strategy.barrier("the run directory is there")
-
-        def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
-            # Lightning only takes a note of SIGTERM, which its predict loop never reads.
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, processes.terminate)
-
-        def on_predict_batch_start(self, *args: Any) -> None:
-            run.started = True
-
-        def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any) -> None:
-            run.failures.update(getattr(outputs, "failures", {}))
-
-    return Keeper()
 
 
 def _silence_lightning() -> None:

@@ -18,8 +18,16 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: handled like Ctrl-C, so that what was done is kept."""
 
 
+class LostProcess(KeyboardInterrupt):
+    """Another process of the run has ended before its work was done; the text says how."""
+
+
+_lost: list[str] = []
+"""What `_observe`, a thread, leaves for `terminate`, which runs in the main thread."""
+
+
 def terminate(signum: int, frame: object) -> NoReturn:
-    raise Terminated
+    raise LostProcess(_lost.pop()) if _lost else Terminated
 
 
 def rank() -> int:
@@ -63,7 +71,10 @@ def more_of_the_same(argv: Sequence[str]) -> Iterator[None]:
     """
     from lightning.pytorch.strategies.launchers import subprocess_script
 
-    call = f"from rps.cli import main; sys.exit(main({['predict', *argv]!r}))"
+    call = (
+        "from rps.cli import main, processes; "
+        f"processes.end_with({os.getpid()}); sys.exit(main({['predict', *argv]!r}))"
+    )
     program = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {call}"]
     over = threading.Event()
     replaced = {
@@ -88,20 +99,54 @@ def _process_group() -> Any:
     return distributed if distributed and distributed.is_available() and distributed.is_initialized() else None
 
 
+def end_with(parent: int) -> None:
+    """Ends this process when the one that started it is gone, even by kill -9: another run may then take its place."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    _started_by.append(parent)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+_started_by: list[int] = []
+"""The first process of the run, where that has started this one."""
+
+
 def _observe(children: Sequence[Any], over: threading.Event) -> None:
-    """Kills this process when a child has failed and this one waits for it, as some collectives do for ever.
+    """Interrupts this process when a child has failed, and kills it where it cannot hear, as in some collectives.
 
     Lightning's own observer kills at once, even a process that has noticed and is about to say what was wrong.
     """
 
     def watch() -> None:
         while not over.wait(0.5):
-            if any(child.poll() for child in children) and not over.wait(10):
-                for child in children:
-                    child.kill()
-                os.kill(os.getpid(), signal.SIGKILL)
+            failed = [child for child in children if child.poll()]
+            if failed and not over.wait(10):
+                _lost.append(how_it_ended(failed[0].returncode))
+                os.kill(os.getpid(), signal.SIGTERM)
+                while _lost and not over.wait(30):
+                    for child in children:
+                        child.kill()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def how_it_ended(code: int | None) -> str:
+    """code: the exit code of another process, or None when it is not known."""
+    if code is None:
+        return "other processes of the run are gone"
+    return f"another process of the run {f'was killed (signal {-code})' if code < 0 else f'ended with code {code}'}"
+
+
+def lost_others(error: BaseException) -> bool:
+    """Is it that of a collective operation?  Then another process has most likely gone."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(name.startswith("torch.distributed") for name in frames)
 
 
 def ended_by_another(trainer: Any, error: BaseException) -> int | None:
@@ -109,9 +154,7 @@ def ended_by_another(trainer: Any, error: BaseException) -> int | None:
 
     error: of this process. When a collective failed, another process has most likely gone, and is waited for.
     """
-    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    lost = any(name.startswith("torch.distributed") for name in frames)
-    deadline = time.monotonic() + (30 if lost else 0)
+    deadline = time.monotonic() + (30 if lost_others(error) else 0)
     while True:
         for child in _children(trainer):
             if child.poll():
@@ -129,12 +172,12 @@ def end_others(trainer: Any) -> None:
 
 
 def let_the_first_speak(seconds: float) -> None:
-    """Called where a process other than the first has ended early: the first will end it, or is gone.
+    """Called where a process that the first has started has ended early: the first will end it, or is gone.
 
-    A process that exits at once with an error makes Lightning kill the first one, which may still be writing.
+    One that exits at once with an error makes the first one end too, which may still be writing.
     """
-    parent, deadline = os.getppid(), time.monotonic() + seconds
-    while time.monotonic() < deadline and os.getppid() == parent:
+    deadline = time.monotonic() + seconds
+    while _started_by and time.monotonic() < deadline and os.getppid() == _started_by[0]:
         time.sleep(0.05)
 
 

@@ -3,6 +3,7 @@
 from rps.estimators.base import Estimator
 from rps.estimators.chain import ChainEstimator, DmapEstimator, RmpEstimator
 from rps.estimators.map import MapEstimator
+from rps.estimators.posterior_mean import PosteriorMean
 from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.estimators.red_diff import RedDiff
 
@@ -11,6 +12,7 @@ __all__ = [
     "DmapEstimator",
     "Estimator",
     "MapEstimator",
+    "PosteriorMean",
     "PseudoInverse",
     "RedDiff",
     "RmpEstimator",

@@ -14,13 +14,15 @@ from rps.priors.base import Prior
 from rps.samplers.guidance import data_gradient
 
 PriorTerm = Literal["published", "centred", "control_variate"]
+DataTerm = Literal["squared", "stable"]
 
 
 class MapEstimator(Estimator):
-    """x_MAP = argmin_x ||y - A(x)||^2 + w <g, x>, where g is an unbiased draw of the prior's gradient at time t1.
+    """x_MAP = argmin_x ||y - A(D(x))||^2 + w <g, x>, where g is an unbiased draw of the prior's gradient at time t1.
 
-    Each iteration draws e ~ N(0, I), forms x_t1 = alpha x + sigma e and takes one AdamW step with a cosine learning
-    rate. One network call per draw, never differentiated. The prior terms have one expectation:
+    D is the decoder of a latent model, LMAP, and the identity for a pixel model. Each iteration draws e ~ N(0, I),
+    forms x_t1 = alpha x + sigma e and takes one AdamW step with a cosine learning rate. One network call per draw,
+    never differentiated. The prior terms have one expectation:
         published:        g = eps_theta(x_t1, t1)
         centred:          g = eps_theta(x_t1, t1) - e    less variance where the prior is narrower than the noise
         control_variate:  g = eps_theta(x_t1, t1) - c e  c regressed, per image, on the draws before this one
@@ -36,7 +38,11 @@ class MapEstimator(Estimator):
         draws: independent draws that are averaged in each iteration.
         eta_min: learning rate at the end.
         weight_decay: of AdamW.
-        rcond: of the pseudo-inverse at which the iteration starts.
+        rcond: of the pseudo-inverse at which the iteration starts, x = E(A^+ y).
+        data_term: "squared", or "stable", the norm itself, published for nonlinear operators and compressed sensing
+            with Stable Diffusion. A derived w is then divided by 2 noise_std sqrt(m), m the number of measurements, so
+            that both forms agree where y is fitted to its noise.
+        clip_image: clip D(x) to [-1, 1] in the data term.
     """
 
     def __init__(
@@ -51,37 +57,44 @@ class MapEstimator(Estimator):
         eta_min: float = 1e-5,
         weight_decay: float = 0.01,
         rcond: float = 0.1,
+        data_term: DataTerm = "squared",
+        clip_image: bool = False,
     ) -> None:
         if num_steps < 0 or draws < 1:
             raise ValueError(f"num_steps must be >= 0 and draws >= 1, got {num_steps} and {draws}")
         if prior_term not in ("published", "centred", "control_variate"):
             raise ValueError(f"prior_term must be published, centred or control_variate, got {prior_term!r}")
+        if data_term not in ("squared", "stable"):
+            raise ValueError(f"data_term must be squared or stable, got {data_term!r}")
         self.num_steps, self.lr, self.t1, self.w, self.w_factor = num_steps, lr, t1, w, w_factor
         self.prior_term, self.draws, self.eta_min, self.weight_decay = prior_term, draws, eta_min, weight_decay
+        self.squared, self.clip_image = data_term == "squared", clip_image
         self.start = PseudoInverse(rcond)
 
     @property
     def network_calls(self) -> int:
         return self.num_steps * self.draws
 
-    def weight(self, noise_std: float, prior: Prior) -> float:
-        """w as given, or w_factor * 2 noise_std^2 alpha_t1 / sigma_t1."""
+    def weight(self, noise_std: float, prior: Prior, measurements: int = 1) -> float:
+        """w as given, or w_factor * 2 noise_std^2 alpha_t1 / sigma_t1.  measurements: m, for the stable form."""
         if self.w is not None:
             return self.w
         schedule = prior.schedule
-        return self.w_factor * 2 * noise_std**2 * schedule.alpha(self.t1) / schedule.sigma(self.t1)
+        scale = 2 * noise_std**2 if self.squared else noise_std / max(measurements, 1) ** 0.5
+        return self.w_factor * scale * schedule.alpha(self.t1) / schedule.sigma(self.t1)
 
     def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
         """Returns x_MAP, not clipped.  -> [N, *sample_shape]."""
         if not 0 <= self.t1 < len(prior.schedule):
             raise ValueError(f"t1 must be a timestep in 0 .. {len(prior.schedule) - 1}, got {self.t1}")
         x = self.start.estimate(measurement, prior).clone()
-        weight = self.weight(measurement.noise_std, prior)
+        weight = self.weight(measurement.noise_std, prior, measurement.y[:1].numel())
         gradient = PriorGradient(self.prior_term, self.t1, self.draws, measurement, prior)
         optimizer = torch.optim.AdamW([x], lr=self.lr, weight_decay=self.weight_decay)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.num_steps, 1), self.eta_min)
         for step in range(self.num_steps):
-            x.grad = data_gradient(x, measurement, prior).add_(gradient(x, step), alpha=weight)
+            data = data_gradient(x, measurement, prior, self.squared, self.clip_image)
+            x.grad = data.add_(gradient(x, step), alpha=weight)
             optimizer.step()
             cosine.step()
         return x.detach()

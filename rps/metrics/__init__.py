@@ -6,13 +6,17 @@ Per-image metrics see images in [0, 1] as they are saved (`as_saved`).
 from rps.metrics.dp import Difference, Images, Point, difference, dp_curve
 from rps.metrics.features import EmbeddedFeatures, FeatureNetwork, TimmFeatures
 from rps.metrics.frechet import Statistics, frechet_distance
-from rps.metrics.images import as_saved, consistency, psnr, residual_rms, rmse, ssim
+from rps.metrics.hashes import network_hash
+from rps.metrics.images import as_saved, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
 from rps.metrics.inception import InceptionFeatures
-from rps.metrics.intervals import Estimate, FrechetDraws, frechet_draws, means
+from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, means
+from rps.metrics.kernel import kernel_distance, kernel_draws
 from rps.metrics.lpips import Lpips
+from rps.metrics.manifold import PrecisionRecall, precision_recall
 
 __all__ = [
     "Difference",
+    "Draws",
     "EmbeddedFeatures",
     "Estimate",
     "FeatureNetwork",
@@ -21,6 +25,7 @@ __all__ = [
     "InceptionFeatures",
     "Lpips",
     "Point",
+    "PrecisionRecall",
     "Statistics",
     "TimmFeatures",
     "as_saved",
@@ -29,7 +34,12 @@ __all__ = [
     "dp_curve",
     "frechet_distance",
     "frechet_draws",
+    "kernel_distance",
+    "kernel_draws",
     "means",
+    "ms_ssim",
+    "network_hash",
+    "precision_recall",
     "psnr",
     "residual_rms",
     "rmse",

@@ -14,7 +14,12 @@ import torch
 from torch import Tensor
 
 from rps.metrics.frechet import Statistics
-from rps.metrics.intervals import Estimate, FrechetDraws, frechet_draws, means
+from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, means
+from rps.metrics.kernel import kernel_draws
+from rps.metrics.manifold import NEIGHBOURS, PrecisionRecall, precision_recall
+
+LARGEST = 5000
+"""Images of a set whose pairs are looked at: kernel distance, precision and recall need all of them at once."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +59,39 @@ class Images:
             return None
         return frechet_draws(self.features, self.reference)
 
+    @cached_property
+    def kernel(self) -> Draws | None:
+        """The kernel distance to the features of the reference, if they are there and not too many."""
+        if self._pairs is None:
+            return None
+        return kernel_draws(*self._pairs, paired=isinstance(self.reference, Tensor))
+
+    @cached_property
+    def manifold(self) -> PrecisionRecall | None:
+        """Precision and recall, under the same condition."""
+        return None if self._pairs is None else precision_recall(*self._pairs)
+
+    @property
+    def _pairs(self) -> tuple[Tensor, Tensor] | None:
+        reference = self.reference.features if isinstance(self.reference, Statistics) else self.reference
+        if self.features is None or reference is None:
+            return None
+        sizes = len(self.features), len(reference)
+        return (self.features, reference) if min(sizes) > NEIGHBOURS and max(sizes) <= LARGEST else None
+
 
 @dataclass(frozen=True)
 class Difference:
     """One set of images minus another, paired on the ids that both have.
 
-    n: of these ids. means: of every metric that both have. sqrt_frechet: of the root of the distance, or None.
+    n: of these ids. means: of every metric that both have. sqrt_frechet: of the root of the distance, or None. kernel:
+    of the kernel distance, or None.
     """
 
     n: int
     means: Mapping[str, Estimate]
     sqrt_frechet: Estimate | None
+    kernel: Estimate | None = None
 
 
 def difference(images: Images, first: Images) -> Difference:
@@ -73,8 +100,10 @@ def difference(images: Images, first: Images) -> Difference:
     common = [id_ for id_ in images.ids if id_ in known]
     here, there = images.only(common), first.only(common)
     values = {name: value - there.values[name] for name, value in here.values.items() if name in there.values}
-    a, b = here.frechet, there.frechet
-    return Difference(len(common), _means(values), None if a is None or b is None else a.root.minus(b.root).estimate())
+    a, b, kernel, other = here.frechet, there.frechet, here.kernel, there.kernel
+    root = None if a is None or b is None else a.root.minus(b.root).estimate()
+    distance = None if kernel is None or other is None else kernel.minus(other).estimate()
+    return Difference(len(common), _means(values), root, distance)
 
 
 @dataclass(frozen=True)

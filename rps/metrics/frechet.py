@@ -14,22 +14,24 @@ from torch import Tensor
 class Statistics:
     """Mean m and covariance C of n feature vectors.
 
-    mean: float64 [D]. cov: float64 [D, D], unbiased. images: says what was looked at, for reports.
+    mean: float64 [D]. cov: float64 [D, D], unbiased. images: says what was looked at, for reports. features: the
+    vectors [n, D] themselves where they are kept: kernel distance, precision and recall need them.
     """
 
     mean: Tensor
     cov: Tensor
     n: int
     images: str = ""
+    features: Tensor | None = None
 
     @classmethod
-    def from_features(cls, features: Tensor, images: str = "") -> Statistics:
-        """features: [n, D], n >= 2."""
+    def from_features(cls, features: Tensor, images: str = "", keep: bool = False) -> Statistics:
+        """features: [n, D], n >= 2. keep: the vectors too."""
         if features.ndim != 2 or len(features) < 2:
             raise ValueError(f"statistics need features [n, D] with n >= 2, got shape {tuple(features.shape)}")
         x = features.detach().cpu().double()
         mean = x.mean(0)
-        return cls(mean, (x - mean).mT @ (x - mean) / (len(x) - 1), len(x), images)
+        return cls(mean, (x - mean).mT @ (x - mean) / (len(x) - 1), len(x), images, x.float() if keep else None)
 
     @classmethod
     def load(cls, path: str | Path) -> Statistics:
@@ -41,17 +43,21 @@ class Statistics:
         try:
             with safe_open(path, framework="pt") as file:
                 values = {name: file.get_tensor(name) for name in ("mean", "cov", "n")}
+                features = file.get_tensor("features") if "features" in file.keys() else None  # noqa: SIM118
                 images = (file.metadata() or {}).get("images", "")
         except SafetensorError as error:
             raise ValueError(
                 f"{path} is no file of reference statistics (safetensors with mean, cov and n): {error}"
             ) from error
-        return cls(values["mean"].double(), values["cov"].double(), int(values["n"]), images or str(path))
+        mean, cov, n = values["mean"].double(), values["cov"].double(), int(values["n"])
+        return cls(mean, cov, n, images or str(path), features)
 
     def save(self, path: str | Path) -> None:
         from safetensors.torch import save_file
 
         tensors = {"mean": self.mean.contiguous(), "cov": self.cov.contiguous(), "n": torch.tensor(self.n)}
+        if self.features is not None:
+            tensors["features"] = self.features.contiguous()
         save_file(tensors, path, {"images": self.images})
 
     @cached_property

@@ -10,10 +10,13 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from rps.measurement import Measurement
 
 SSIM_WINDOW, SSIM_STD = 11, 1.5
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+MS_SSIM_SIZE = SSIM_WINDOW * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
 
 
 def as_saved(x: Tensor) -> Tensor:
@@ -55,17 +58,30 @@ def ssim(x: Tensor, reference: Tensor) -> Tensor:
     x, reference = _pair(x, reference)
     if min(x.shape[2:]) < SSIM_WINDOW:
         return x.new_full((len(x),), math.nan)
-    vertical, horizontal = (_windows(size).to(x) for size in x.shape[2:])
+    luminance, contrast = _terms(x, reference)
+    return (luminance * contrast).flatten(1).mean(1)
 
-    def smooth(image: Tensor) -> Tensor:
-        return vertical @ image @ horizontal.mT
 
-    c1, c2 = 0.01**2, 0.03**2
-    mean, other = smooth(x), smooth(reference)
-    variances = smooth(x.square() + reference.square()) - mean.square() - other.square()
-    covariance = smooth(x * reference) - mean * other
-    luminance = (2 * mean * other + c1) / (mean.square() + other.square() + c1)
-    return (luminance * (2 * covariance + c2) / (variances + c2)).flatten(1).mean(1)
+def ms_ssim(x: Tensor, reference: Tensor) -> Tensor:
+    """prod_j c_j^(w_j) over five scales, c_j the mean of SSIM's second factor, at the last scale of both, per image.
+
+    Wang, Simoncelli and Bovik (Asilomar 2003): windows as in `ssim`, scales by 2 x 2 means, w = .0448, .2856, .3001,
+    .2363, .1333; negative means count as 0. Only places inside the image, at every scale: torchmetrics reflects the
+    image at its border at the last one, which changes the result by some 1e-5.
+
+    x, reference: [N, C, H, W] in [0, 1] -> float64 [N]; NaN where the image is smaller than MS_SSIM_SIZE, whose fifth
+    scale is one window.
+    """
+    x, reference = _pair(x, reference)
+    if min(x.shape[2:]) < MS_SSIM_SIZE:
+        return x.new_full((len(x),), math.nan)
+    result = x.new_ones(len(x))
+    for j, weight in enumerate(MS_SSIM_WEIGHTS):
+        luminance, contrast = _terms(x, reference)
+        mean = (contrast * luminance if j == len(MS_SSIM_WEIGHTS) - 1 else contrast).flatten(1).mean(1)
+        result = result * mean.clamp(min=0) ** weight
+        x, reference = avg_pool2d(x, 2), avg_pool2d(reference, 2)
+    return result
 
 
 def residual_rms(measurement: Measurement, x: Tensor) -> Tensor:
@@ -94,6 +110,21 @@ def _pair(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     if x.device.type == "mps":  # which has no double precision
         x, reference = x.cpu(), reference.cpu()
     return x.double(), reference.double()
+
+
+def _terms(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM's luminance and contrast-structure factors at every place inside the images."""
+    vertical, horizontal = (_windows(size).to(x) for size in x.shape[2:])
+
+    def smooth(image: Tensor) -> Tensor:
+        return vertical @ image @ horizontal.mT
+
+    c1, c2 = 0.01**2, 0.03**2
+    mean, other = smooth(x), smooth(reference)
+    variances = smooth(x.square() + reference.square()) - mean.square() - other.square()
+    covariance = smooth(x * reference) - mean * other
+    luminance = (2 * mean * other + c1) / (mean.square() + other.square() + c1)
+    return luminance, (2 * covariance + c2) / (variances + c2)
 
 
 def _windows(size: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rps.metrics.features import FeatureNetwork, with_channels
+from rps.metrics.hashes import check_file
 
 SIZE = 299
 
@@ -24,15 +25,18 @@ class InceptionFeatures(FeatureNetwork):
         weights: a TorchScript file of the network (input (x - 128) / 128 at 299 x 299, output [N, 2048]), which needs
             nothing else; or torch-fidelity's state dict. None lets torch-fidelity fetch it at first use. The last two
             need torch-fidelity: pip install 'map-rps[fid]'.
+        sha256: of that file; None checks the digits in its name, if there are any.
     """
 
     name = "FID Inception"
     dim = 2048
 
-    def __init__(self, weights: str | None = None) -> None:
+    def __init__(self, weights: str | None = None, sha256: str | None = None) -> None:
         super().__init__()
         if weights is not None and not Path(weights).is_file():
             raise FileNotFoundError(f"there is no file {weights} with the weights of FID's Inception")
+        if weights is not None:
+            check_file(weights, sha256)
         script = None if weights is None else _script(weights)
         self.network: Any = script if script is not None else _torch_fidelity(weights)
         self.requires_grad_(False).eval()

@@ -64,8 +64,8 @@ def means(values: Tensor, resamples: int = RESAMPLES, seed: int = SEED) -> list[
 
 
 @dataclass(frozen=True)
-class FrechetDraws:
-    """A Frechet distance and its values on resamples.  value; draws: [B], with weights 1 + STEP (c - 1)."""
+class Draws:
+    """A figure and its values on resamples.  value; draws: [B], with weights 1 + STEP (c - 1)."""
 
     value: float
     draws: Tensor
@@ -73,14 +73,19 @@ class FrechetDraws:
     def estimate(self) -> Estimate:
         return estimate(self.value, self.value + (self.draws - self.value) / STEP)
 
+    def minus(self, other: Draws) -> Draws:
+        """Of the difference, paired if both are of the same samples in the same order."""
+        return Draws(self.value - other.value, self.draws - other.draws)
+
+
+@dataclass(frozen=True)
+class FrechetDraws(Draws):
+    """A Frechet distance."""
+
     @property
     def root(self) -> FrechetDraws:
         """Of its square root, which is what the distortion-perception plane shows."""
         return FrechetDraws(math.sqrt(self.value), self.draws.clamp(min=0).sqrt())
-
-    def minus(self, other: FrechetDraws) -> FrechetDraws:
-        """Of the difference, paired if both are of the same samples in the same order."""
-        return FrechetDraws(self.value - other.value, self.draws - other.draws)
 
 
 def frechet_draws(

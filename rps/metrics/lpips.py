@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rps.chunks import chunks
+from rps.metrics.hashes import check_file
 
 Net = Literal["vgg", "alex"]
 
@@ -24,15 +25,18 @@ class Lpips(nn.Module):
         net: "vgg" or "alex"; values of different nets are not comparable.
         weights: a file with torchvision's state dict of vgg16 or alexnet, .pth or .safetensors; None fetches it.
         batch_size: pairs of images in one pass.
+        sha256: of that file; None checks the digits in its name, if there are any.
     """
 
-    def __init__(self, net: Net = "vgg", weights: str | Path | None = None, batch_size: int = 16) -> None:
+    def __init__(
+        self, net: Net = "vgg", weights: str | Path | None = None, batch_size: int = 16, sha256: str | None = None
+    ) -> None:
         super().__init__()
         if net not in ("vgg", "alex"):
             raise ValueError(f"LPIPS is computed on vgg or alex, got {net!r}")
         import lpips
 
-        state = _fetched(net) if weights is None else _read(Path(weights))
+        state = _fetched(net) if weights is None else _read(Path(weights), sha256)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the package calls torchvision in a deprecated way
             self.distance = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
@@ -83,9 +87,10 @@ def _fetched(net: Net) -> dict[str, Tensor]:
         ) from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path} with the weights of LPIPS's backbone")
+    check_file(path, sha256)
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 

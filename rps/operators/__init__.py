@@ -1,6 +1,6 @@
 """What instruments do: y = A(x). Images are [N, C, H, W] in [-1, 1]."""
 
-from rps.operators.base import Gain, LinearOperator, Operator, SpectralOperator, conjugate_gradient
+from rps.operators.base import Gain, LinearOperator, NoPseudoInverse, Operator, SpectralOperator, conjugate_gradient
 from rps.operators.bicubic import BicubicSuperResolution
 from rps.operators.blur import AnisotropicBlur, GaussianBlur, SeparableBlur, UniformBlur
 from rps.operators.blur_generator import BlurGenerator
@@ -42,6 +42,7 @@ __all__ = [
     "LinearOperator",
     "Mask",
     "MotionBlur",
+    "NoPseudoInverse",
     "NonlinearBlur",
     "Operator",
     "PhaseRetrieval",

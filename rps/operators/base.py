@@ -20,6 +20,10 @@ constant of each row, e.g. lambda s: s / (r2 * s**2 + noise_std**2) with r2 of s
 """
 
 
+class NoPseudoInverse(ValueError):
+    """An operator leads from its measurement to no image."""
+
+
 class Operator(nn.Module):
     """A(x), differentiable, acting on each image of the batch by itself.
 
@@ -80,7 +84,7 @@ class Operator(nn.Module):
         """A rough image from the measurement, where stage 1 starts: y itself, if it is an image and A is nonlinear."""
         if y.ndim == 4:
             return y
-        raise ValueError(
+        raise NoPseudoInverse(
             f"{type(self).__name__} has no pinv(y) and its measurement of shape {tuple(y.shape[1:])} is not an image; "
             "define pinv(self, y, rcond) to return a starting image"
         )

@@ -62,14 +62,14 @@ def check_operator(operator: Operator, shape: tuple[int, int, int] = (3, 32, 32)
     return faults
 
 
-def _gap(a: Tensor, b: Tensor) -> float:
+def gap_of(a: Tensor, b: Tensor) -> float:
     """||a - b|| / ||b||; infinite when their shapes differ or a value is not finite."""
     if a.shape != b.shape or not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
         return float("inf")
     return float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-20))
 
 
-def _shapes(tensor: Tensor) -> str:
+def sizes(tensor: Tensor) -> str:
     return " x ".join(str(n) for n in tensor.shape)
 
 
@@ -79,12 +79,12 @@ def _forward(bound: Operator, x: Tensor) -> Iterator[str]:
     if not torch.equal(x, given):
         yield "forward changes x in place: work on a copy"
     elif y.shape[:1] != x.shape[:1]:
-        yield f"forward of {len(x)} images returns {_shapes(y)}: the first dimension must be the batch"
+        yield f"forward of {len(x)} images returns {sizes(y)}: the first dimension must be the batch"
     elif y.dtype != x.dtype:
         yield f"forward of {x.dtype} images returns {y.dtype}: keep the images' dtype"
     elif not torch.isfinite(y).all():
         yield f"forward returns values that are not finite for images in [-1, 1] ({x.dtype})"
-    elif _gap(bound(x), y) > TOLERANCE:
+    elif gap_of(bound(x), y) > TOLERANCE:
         yield "forward is not deterministic: draw random parameters in bind, from its streams, and not in forward"
 
 
@@ -93,23 +93,23 @@ def _rows(operator: Operator, bound: Operator, x: Tensor, seed: int) -> Iterator
     y, shape = bound(x), (x.shape[1], x.shape[2], x.shape[3])
     other = x.clone()
     other[1] = -x[1].flip(0, 1, 2)
-    if _gap(bound(other)[[0, 2, 3]], y[[0, 2, 3]]) > TOLERANCE:
+    if gap_of(bound(other)[[0, 2, 3]], y[[0, 2, 3]]) > TOLERANCE:
         yield "forward mixes the images of a batch: the result of one image changes with another image beside it"
         return
     index = torch.tensor([2, 0, 2])
-    if _gap(bound.rows(index)(x[index]), y[index]) > TOLERANCE:
+    if gap_of(bound.rows(index)(x[index]), y[index]) > TOLERANCE:
         yield (
             "rows(index) is not the operator of these rows: name the attributes whose first dimension is the batch "
             "in per_sample"
         )
         return
-    if _gap(operator.bind(shape, Streams(seed, IDS).at("operator"))(x), y) > TOLERANCE:
+    if gap_of(operator.bind(shape, Streams(seed, IDS).at("operator"))(x), y) > TOLERANCE:
         yield "bind gives another operator for the same ids: draw random parameters from streams alone"
         return
     alone = operator.bind(shape, Streams(seed, [IDS[2], IDS[0]]).at("operator"))
-    if _gap(alone(x[[2, 0]]), y[[2, 0]]) > TOLERANCE:
+    if gap_of(alone(x[[2, 0]]), y[[2, 0]]) > TOLERANCE:
         yield "the operator of an id depends on the ids that are bound beside it: draw each row from its own stream"
-    elif _gap(bound(x), y) > TOLERANCE:
+    elif gap_of(bound(x), y) > TOLERANCE:
         yield "a second bind changes what the first returned: return self.bound(...) and leave self as it was"
 
 
@@ -129,7 +129,7 @@ def _gradient(bound: Operator, x: Tensor, streams: Streams) -> Iterator[str]:
 
 def _linearity(bound: LinearOperator, x: Tensor) -> Iterator[str]:
     a, b = x, x.flip(2, 3)
-    gap = _gap(bound(2 * a - 3 * b), 2 * bound(a) - 3 * bound(b))
+    gap = gap_of(bound(2 * a - 3 * b), 2 * bound(a) - 3 * bound(b))
     if gap > TOLERANCE:
         yield (
             f"forward is not linear: A(2a - 3b) differs from 2 A(a) - 3 A(b) by {gap:.1e}, relative; remove the "
@@ -140,7 +140,7 @@ def _linearity(bound: LinearOperator, x: Tensor) -> Iterator[str]:
 def _adjoint(bound: LinearOperator, x: Tensor, v: Tensor) -> Iterator[str]:
     y, back = bound(x), bound.adjoint(v)
     if back.shape != x.shape:
-        yield f"adjoint(y) has shape {_shapes(back)}, not that of the images, {_shapes(x)}"
+        yield f"adjoint(y) has shape {sizes(back)}, not that of the images, {sizes(x)}"
         return
     difference = ((y * v).flatten(1).sum(1) - (x * back).flatten(1).sum(1)).abs()
     scale = y.flatten(1).norm(dim=1) * v.flatten(1).norm(dim=1)
@@ -155,14 +155,14 @@ def _pseudo_inverse(bound: LinearOperator, x: Tensor, v: Tensor) -> Iterator[str
     y = bound(x)
     image = bound.pinv(y)
     if image.shape != x.shape:
-        yield f"pinv(y) has shape {_shapes(image)}, not that of the images, {_shapes(x)}"
+        yield f"pinv(y) has shape {sizes(image)}, not that of the images, {sizes(x)}"
         return
-    gap = _gap(bound(image), y)
+    gap = gap_of(bound(image), y)
     if gap > tolerance:
         why = "; conjugate gradients do not converge, define pinv(self, y, rcond)" if iterative else ""
         yield f"pinv is not a pseudo-inverse: A A^+ A differs from A by {gap:.1e}, relative{why}"
         return
-    gap = 0.0 if iterative else max(_gap(bound.pinv(bound(p)), p) for p in (image, bound.pinv(v)))
+    gap = 0.0 if iterative else max(gap_of(bound.pinv(bound(p)), p) for p in (image, bound.pinv(v)))
     if gap > tolerance:
         yield f"pinv is not a pseudo-inverse: A^+ A A^+ differs from A^+ by {gap:.1e}, relative"
 
@@ -189,6 +189,6 @@ def _spectral(bound: LinearOperator, v: Tensor) -> Iterator[str]:
         ),
     }
     for sentence, (found, expected) in facts.items():
-        if _gap(found, expected) > TOLERANCE:
+        if gap_of(found, expected) > TOLERANCE:
             yield f"spectral(y, f) with {sentence}"
             return

@@ -1,7 +1,38 @@
 """What images look like: one call gives the denoised image."""
 
+from rps.priors.analytic import AnalyticPrior
 from rps.priors.base import Denoised, Prior
+from rps.priors.check import check_prior
 from rps.priors.diffusers_prior import DiffusersPrior, EmbeddedPrior
+from rps.priors.empirical import EmpiricalPrior, WeightedImages
+from rps.priors.fit import fit_mixture
 from rps.priors.gaussian_mixture import GaussianMixture, GaussianMixturePrior
+from rps.priors.guided_diffusion import GuidedDiffusionPrior
+from rps.priors.latent_prior import EmbeddedLatentPrior, LatentPrior
+from rps.priors.low_rank_mixture import LowRankMixture
+from rps.priors.low_rank_posterior import LowRankPosterior
+from rps.priors.low_rank_prior import LowRankMixturePrior
+from rps.priors.mixture import Mixture
+from rps.priors.stable_diffusion import StableDiffusionPrior
 
-__all__ = ["Denoised", "DiffusersPrior", "EmbeddedPrior", "GaussianMixture", "GaussianMixturePrior", "Prior"]
+__all__ = [
+    "AnalyticPrior",
+    "Denoised",
+    "DiffusersPrior",
+    "EmbeddedLatentPrior",
+    "EmbeddedPrior",
+    "EmpiricalPrior",
+    "GaussianMixture",
+    "GaussianMixturePrior",
+    "GuidedDiffusionPrior",
+    "LatentPrior",
+    "LowRankMixture",
+    "LowRankMixturePrior",
+    "LowRankPosterior",
+    "Mixture",
+    "Prior",
+    "StableDiffusionPrior",
+    "WeightedImages",
+    "check_prior",
+    "fit_mixture",
+]

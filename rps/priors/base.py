@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
 from rps.schedule import Schedule
+
+if TYPE_CHECKING:
+    from rps.measurement import Measurement
 
 
 class Denoised(NamedTuple):
@@ -28,10 +31,14 @@ class Prior(nn.Module):
 
     The diffusion runs in a sample space of shape `sample_shape`; for pixel models this is the image itself, for latent
     models `encode` and `decode` lead there and back.
+
+    latent: whether samples are something else than images. needs_captions: whether a batch must come with captions.
     """
 
     schedule: Schedule
     sample_shape: tuple[int, int, int]
+    latent: bool = False
+    needs_captions: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -41,6 +48,10 @@ class Prior(nn.Module):
     def denoise(self, x: Tensor, t: Tensor) -> Denoised:
         """E[x_0 | x_t] for each row.  x: [N, *sample_shape], t: [N] integers in 0 .. T-1."""
         raise NotImplementedError(f"{type(self).__name__} must define denoise(x, t)")
+
+    def given(self, measurement: Measurement) -> Prior:
+        """This prior as it is for the samples of a measurement, row by row: their captions, their random numbers."""
+        return self
 
     def encode(self, image: Tensor) -> Tensor:
         """Image [N, C, H, W] in [-1, 1] -> sample [N, *sample_shape]."""

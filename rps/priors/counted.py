@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from rps.measurement import Measurement
 from rps.priors.base import Denoised, Prior
 from rps.progress import Progress, silent
 
@@ -11,26 +12,41 @@ from rps.progress import Progress, silent
 class CountedPrior(Prior):
     """The same prior, which counts the images that pass through its network and tells a listener.
 
-    calls: images denoised so far. phase: the name under which progress is reported.
+    calls: images denoised so far, also by what `given` made of it. phase: the name under which progress is reported.
     """
 
-    def __init__(self, prior: Prior, progress: Progress = silent) -> None:
+    def __init__(self, prior: Prior, progress: Progress = silent, source: CountedPrior | None = None) -> None:
         super().__init__()
         self.prior = prior
         self.schedule = prior.schedule
         self.sample_shape = prior.sample_shape
-        self.calls = 0
+        self.latent, self.needs_captions = prior.latent, prior.needs_captions
         self.phase = ""
+        self._calls = 0
         self._progress = progress
+        self._source = () if source is None else (source,)  # in a tuple, so that it is no part of this module
+
+    @property
+    def calls(self) -> int:
+        return self._source[0].calls if self._source else self._calls
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.prior.image_shape
 
+    def count(self, images: int) -> None:
+        if self._source:
+            return self._source[0].count(images)
+        self._calls += images
+        return self._progress(self.phase, images)
+
+    def given(self, measurement: Measurement) -> CountedPrior:
+        bound = self.prior.given(measurement)
+        return self if bound is self.prior else CountedPrior(bound, source=self)
+
     def denoise(self, x: Tensor, t: Tensor) -> Denoised:
         denoised = self.prior.denoise(x, t)
-        self.calls += len(x)
-        self._progress(self.phase, len(x))
+        self.count(len(x))
         return denoised
 
     def encode(self, image: Tensor) -> Tensor:

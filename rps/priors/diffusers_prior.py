@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,72 +13,96 @@ import torch
 from torch import Tensor, nn
 
 from rps.priors.base import Denoised, Prior
-from rps.schedule import Schedule
+from rps.priors.parametrisation import Parametrisation
 
 EMBEDDED = Path(__file__).parent.parent / "assets" / "embedded" / "prior"
 
 
 class DiffusersPrior(Prior):
-    """A UNet2DModel with any scheduler that has alphas_cumprod.
+    """A UNet2DModel, asked and understood as its scheduler says (`Parametrisation.of_scheduler`).
 
-    The network may predict eps, v or the clean sample (the scheduler's `prediction_type`), and, with twice as many
-    output as input channels, the variance of the reverse step as well (arXiv 2102.09672).
+    Schedulers with alphas_cumprod (DDPM and its relatives; the network predicts eps, v or the clean sample), EDM,
+    consistency models and flow matching. With twice as many output as input channels the network predicts the variance
+    of the reverse step as well (arXiv 2102.09672).
 
     Args:
         unet: a diffusers UNet2DModel, or anything called as unet(x, t).sample with in_channels, out_channels
             and sample_size in its config.
-        scheduler: a diffusers scheduler; its betas and its prediction_type are used, its stepping rule is not.
+        scheduler: a diffusers scheduler; its noise levels and its prediction_type are used, its stepping rule is not.
+        class_label: the class of all images, for a network that is conditioned on one of its num_class_embeds.
     """
 
-    def __init__(self, unet: nn.Module, scheduler: Any) -> None:
+    schedule: Parametrisation
+
+    def __init__(self, unet: nn.Module, scheduler: Any, class_label: int | None = None) -> None:
         super().__init__()
         config: Any = unet.config
         if not isinstance(config.sample_size, int):
             raise ValueError(f"the UNet's config must give one sample_size, got {config.sample_size}")
-        self.prediction_type = scheduler.config.get("prediction_type", "epsilon")
-        if self.prediction_type not in ("epsilon", "v_prediction", "sample"):
+        classes = config.get("num_class_embeds") or 0
+        if classes and (class_label is None or not 0 <= class_label < classes):
             raise ValueError(
-                f"the scheduler's prediction_type must be epsilon, v_prediction or sample, got {self.prediction_type!r}"
+                f"this network knows {classes} classes; class_label must be 0 .. {classes - 1}, got {class_label}"
             )
+        if class_label is not None and not classes:
+            raise ValueError(f"this network knows no classes; leave out class_label, got {class_label}")
+        self.class_label = class_label
         channels, out_channels = config.in_channels, config.out_channels
         if out_channels not in (channels, 2 * channels):
             raise ValueError(
                 f"a UNet of {channels} input channels needs {channels} or {2 * channels} outputs, got {out_channels}"
             )
-        self.schedule = Schedule.from_scheduler(scheduler)
+        self.schedule = Parametrisation.of_scheduler(scheduler)
         self.sample_shape = (channels, config.sample_size, config.sample_size)
         self.unet = unet.eval().requires_grad_(False)
 
     @classmethod
     def from_pretrained(
-        cls, path: str, revision: str | None = None, dtype: str = "float32", local_files_only: bool = False
+        cls,
+        path: str,
+        revision: str | None = None,
+        dtype: str = "float32",
+        local_files_only: bool = False,
+        class_label: int | None = None,
     ) -> DiffusersPrior:
         """The model in a folder or under a hub id (e.g. google/ddpm-celebahq-256).
 
         Args:
-            path: a folder as DDPMPipeline.save_pretrained writes it (unet/ and scheduler/), or with config.json and
+            path: a folder as a pipeline's save_pretrained writes it (unet/ and scheduler/), or with config.json and
                 scheduler_config.json side by side; or the id of such a repository on the Hugging Face hub.
             revision: branch, tag or commit of a hub repository.
             dtype: of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
             local_files_only: never ask the hub.
+            class_label: the class of all images, for class-conditional models.
         """
-        from diffusers import DDPMScheduler, UNet2DModel
+        from diffusers import UNet2DModel
 
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-        unet = _load(UNet2DModel, path, "unet", torch_dtype=_dtype(dtype), low_cpu_mem_usage=False, **options)
-        scheduler = _load(DDPMScheduler, path, "scheduler", **options)
-        return cls(unet, scheduler)
+        unet = _load_network(UNet2DModel, path, "unet", dtype, **options)
+        return cls(unet, _load(_Scheduler, path, "scheduler", **options), class_label)
 
     def denoise(self, x: Tensor, t: Tensor) -> Denoised:
-        """E[x_0 | x_t] by Tweedie's formula from the network's prediction.  x: [N, C, H, W], t: [N]."""
+        """E[x_0 | x_t] from the network's prediction.  x: [N, C, H, W], t: [N]."""
+        return self._understood(x, t, self.predict)
+
+    def predict(self, x: Tensor, time: Tensor) -> Tensor:
+        """The network's output, in its own precision.  x: [N, C, H, W], time: [N]."""
+        labels = {} if self.class_label is None else {"class_labels": self._labels(time, self.class_label)}
+        return self.unet(x, time, **labels).sample
+
+    def _labels(self, time: Tensor, label: int) -> Tensor:
+        return torch.full_like(time, label, dtype=torch.int64)
+
+    def _understood(self, x: Tensor, t: Tensor, predict: Callable[[Tensor, Tensor], Tensor]) -> Denoised:
+        """What predict(scaled x, time) says of x_t."""
         unet: Any = self.unet
-        output = unet(x.to(unet.dtype), t).sample.to(x.dtype)
+        scaled, time = self.schedule.question(x, t)
+        output = predict(scaled.to(unet.dtype), time).to(x.dtype)
         channels = self.sample_shape[0]
         prediction, fraction = output[:, :channels], None
         if output.shape[1] == 2 * channels:
             fraction = ((output[:, channels:] + 1) / 2).detach()
-        parametrisation = {"epsilon": self.from_eps, "v_prediction": self.from_v, "sample": self.from_x0}
-        return parametrisation[self.prediction_type](x, prediction, t)._replace(variance_fraction=fraction)
+        return self.schedule.answer(x, prediction, t)._replace(variance_fraction=fraction)
 
 
 class EmbeddedPrior(DiffusersPrior):
@@ -94,6 +122,24 @@ class EmbeddedPrior(DiffusersPrior):
         super().__init__(unet, _load(DDPMScheduler, str(EMBEDDED), "scheduler", local_files_only=True))
 
 
+class _Scheduler:
+    """Loads a scheduler as the class that its config names."""
+
+    config_name = "scheduler_config.json"
+
+    @staticmethod
+    def from_pretrained(place: str, **options: Any) -> Any:
+        import diffusers
+
+        config = diffusers.DDPMScheduler.load_config(place, **options)
+        name = config.get("_class_name", "DDPMScheduler")
+        kind: Any = getattr(diffusers, str(name), None)
+        known = isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)
+        if not known:
+            raise ValueError(f"its scheduler config names {name!r}, which is not a scheduler of diffusers")
+        return kind.from_config(config)
+
+
 def _dtype(name: str) -> torch.dtype:
     dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
     if name not in dtypes:
@@ -111,6 +157,8 @@ def _load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
                 f"{path} has no {subfolder}/{kind.config_name}; give a model folder in diffusers format"
             )
         places: list[tuple[str, str | None]] = [(str(found[0]), None)]
+    elif folder.is_file():
+        raise FileNotFoundError(f"prior {path!r} is a file; a .pt file goes to rps.priors.GuidedDiffusionPrior")
     elif path.startswith((".", "/", "~")) or path.count("/") != 1:
         raise FileNotFoundError(f"prior {path!r} is neither a folder nor a hub id of the form owner/name")
     else:
@@ -118,8 +166,42 @@ def _load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
     reason: Exception | None = None
     for place, sub in places:
         try:
-            return kind.from_pretrained(place, **({"subfolder": sub} if sub else {}), **options)
+            with _silent_diffusers():
+                return kind.from_pretrained(place, **({"subfolder": sub} if sub else {}), **options)
         except Exception as error:  # diffusers raises many kinds; every one of them means that the model is unusable
             reason = reason or error
     first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+    if _is_unpickling(reason):
+        first_line = "its weights are no file of tensors alone; what else a pickle holds could run code and is refused"
     raise ValueError(f"cannot load {kind.__name__} from {path!r}: {first_line}") from reason
+
+
+def _load_network(kind: Any, path: str, subfolder: str, dtype: str, **options: Any) -> Any:
+    """`_load` of a network, all of whose tensors must be there."""
+    weights: dict[str, Any] = {"torch_dtype": _dtype(dtype), "low_cpu_mem_usage": False}
+    network, loaded = _load(kind, path, subfolder, output_loading_info=True, **weights, **options)
+    if loaded["missing_keys"]:  # diffusers goes on with random numbers
+        missing = sorted(loaded["missing_keys"])
+        raise ValueError(
+            f"{path!r} lacks {len(missing)} of the network's tensors, e.g. {missing[0]}; download it again"
+        )
+    return network
+
+
+@contextmanager
+def _silent_diffusers() -> Iterator[None]:
+    """Without its log: what it remarks on is an error here, and is told once."""
+    logger = logging.getLogger("diffusers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _is_unpickling(error: BaseException | None) -> bool:
+    """Is an UnpicklingError, or came of one."""
+    return error is not None and (
+        isinstance(error, pickle.UnpicklingError) or _is_unpickling(error.__cause__ or error.__context__)
+    )

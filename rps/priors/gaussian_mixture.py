@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.operators.base import LinearOperator
-from rps.priors.base import Denoised, Prior
+from rps.priors.analytic import AnalyticPrior, dense
+from rps.priors.mixture import Mixture, selected
 from rps.schedule import Schedule
 
 
 @dataclass(frozen=True)
-class GaussianMixture:
+class GaussianMixture(Mixture):
     """p(x) = sum_k pi_k N(x; m_k, S_k), one mixture per row; rows (N) of size 1 stand for all.
 
     log_weights: [N, K], not necessarily normalised. means: [N, K, D].
@@ -33,23 +34,31 @@ class GaussianMixture:
         return cls(log_weights, means, vectors, values.clamp(min=0))
 
     @property
-    def weights(self) -> Tensor:
-        """pi_k, normalised.  -> [N, K]."""
-        return torch.softmax(self.log_weights, dim=1)
+    def noises(self) -> int:
+        return self.means.shape[2]
 
     def covariances(self) -> Tensor:
         """S_k.  -> [N, K, D, D]."""
         return self.vectors @ (self.values.unsqueeze(-1) * self.vectors.mT)
 
-    def mean(self) -> Tensor:
-        """E[x].  -> [N, D]."""
-        return (self.weights.unsqueeze(-1) * self.means).sum(1)
-
     def covariance(self) -> Tensor:
-        """Cov[x] = sum_k pi_k (S_k + m_k m_k^T) - m m^T.  -> [N, D, D]."""
-        centred = self.means - self.mean().unsqueeze(1)
-        within = self.covariances() + centred.unsqueeze(-1) * centred.unsqueeze(-2)
-        return (self.weights[..., None, None] * within).sum(1)
+        return (self.weights[..., None, None] * self.covariances()).sum(1) + self.between()
+
+    def trace(self) -> Tensor:
+        return (self.weights * self.values.sum(-1)).sum(1) + self.spread()
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log sum_k pi_k N(x; m_k, S_k), for S_k without a zero eigenvalue."""
+        many = x if x.ndim == 3 else x.unsqueeze(1)
+        delta = many.unsqueeze(2) - self.means.unsqueeze(1)
+        coordinates = (self.vectors.mT.unsqueeze(1) @ delta.unsqueeze(-1)).squeeze(-1)
+        values = self.values.unsqueeze(1)
+        each = -0.5 * (coordinates**2 / values + values.log() + math.log(2 * math.pi)).sum(-1)
+        return torch.logsumexp(torch.log_softmax(self.log_weights, 1).unsqueeze(1) + each, dim=2).view(x.shape[:-1])
+
+    def rows(self, index: Tensor | slice) -> GaussianMixture:
+        fields = (self.log_weights, self.means, self.vectors, self.values)
+        return GaussianMixture(*(selected(v, index) for v in fields))
 
     def to(self, like: Tensor) -> GaussianMixture:
         return GaussianMixture(*(v.to(like) for v in (self.log_weights, self.means, self.vectors, self.values)))
@@ -86,10 +95,7 @@ class GaussianMixture:
         )
 
     def sample(self, uniform: Tensor, normal: Tensor) -> Tensor:
-        """One draw per row: the component by inverse transform.  uniform: [N, 1], normal: [N, D] -> [N, D]."""
-        rows = torch.arange(len(normal), device=normal.device)
-        cumulative = torch.cumsum(self.weights, dim=1).expand(len(normal), -1)
-        component = (uniform > cumulative).sum(1).clamp(max=cumulative.shape[1] - 1)
+        rows, component = torch.arange(len(normal), device=normal.device), self.components(uniform)
 
         def pick(v: Tensor) -> Tensor:
             return v.expand(len(normal), *v.shape[1:])[rows, component]
@@ -98,7 +104,7 @@ class GaussianMixture:
         return pick(self.means) + (pick(self.vectors) @ scaled.unsqueeze(-1)).squeeze(-1)
 
 
-class GaussianMixturePrior(Prior):
+class GaussianMixturePrior(AnalyticPrior):
     """x_0 ~ sum_k pi_k N(m_k, S_k): E[x_0 | x_t] in closed form, so that solvers can be judged without a network.
 
     Args:
@@ -129,17 +135,13 @@ class GaussianMixturePrior(Prior):
         self.schedule = schedule or Schedule.linear()
         self.mixture = GaussianMixture.from_covariances(weights.log()[None], means.flatten(1)[None], covariances[None])
 
-    def denoise(self, x: Tensor, t: Tensor) -> Denoised:
-        alpha, sigma = self.schedule.at(t, x.flatten(1))
-        posterior = self.mixture.to(x).given_noisy(x.flatten(1), alpha, sigma)
-        return self.from_x0(x, posterior.mean().view_as(x), t)
+    def working(self, tensor: Tensor) -> Tensor:
+        return tensor  # of any precision, as the covariances that were given
+
+    def law(self, like: Tensor) -> GaussianMixture:
+        return self.mixture.to(like)
 
     def posterior(self, measurement: Measurement) -> GaussianMixture:
         """p(x | y) of a linear operator, one mixture per row (in the dtype of y)."""
-        operator = measurement.operator
-        if not isinstance(operator, LinearOperator):
-            raise ValueError(f"the exact posterior needs a LinearOperator, got {type(operator).__name__}")
         y = measurement.y.flatten(1)
-        rows = range(len(measurement)) if operator.per_sample else range(1)
-        matrix = torch.stack([operator.rows(slice(i, i + 1)).matrix(y.dtype) for i in rows]).to(y)
-        return self.mixture.to(y).given_linear(y, matrix, measurement.noise_std)
+        return self.law(y).given_linear(y, dense(measurement, y), measurement.noise_std)

@@ -1,7 +1,9 @@
 """The run directory: rows and features in small files, merged at the end into metrics.json."""
 
+from rps.records.done import done_ids, sweep
 from rps.records.evaluate import Evaluation, evaluate
 from rps.records.files import file_name, level_name, write_json, write_text, written
+from rps.records.lock import RunLock, RunLocked
 from rps.records.reader import Records, has_records, read_records
 from rps.records.rows import RecordWriter, Row, Vectors
 from rps.records.summary import summary
@@ -11,13 +13,17 @@ __all__ = [
     "RecordWriter",
     "Records",
     "Row",
+    "RunLock",
+    "RunLocked",
     "Vectors",
+    "done_ids",
     "evaluate",
     "file_name",
     "has_records",
     "level_name",
     "read_records",
     "summary",
+    "sweep",
     "write_json",
     "write_text",
     "written",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rps.chunks import chunks
 from rps.metrics.features import FeatureNetwork
-from rps.metrics.images import as_saved, consistency, psnr, residual_rms, rmse, ssim
+from rps.metrics.images import as_saved, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
 from rps.metrics.lpips import Lpips
 from rps.records.files import level_name
 from rps.records.rows import Cost, Kind, Row, Vectors
@@ -28,12 +28,16 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    prediction: Prediction, perceptual: Lpips | None = None, features: FeatureNetwork | None = None
+    prediction: Prediction,
+    perceptual: Lpips | None = None,
+    features: FeatureNetwork | None = None,
+    also: Mapping[tuple[Kind, Level | None], Tensor] | None = None,
 ) -> Evaluation:
     """One row per sample and level, one per sample of A^+ y, and the features of all of these and of the clean images.
 
-    Distortion (rmse, psnr, ssim, lpips) where there is a reference; consistency and residual_rms always, the former
-    unless noise_std is 0. A sample whose image at a level is not finite, or which has no image at all, is a failed row.
+    Distortion (rmse, psnr, ssim, ms_ssim, lpips) where there is a reference; consistency and residual_rms always, the
+    former unless noise_std is 0; spread where the image is the mean of several chains. A sample whose image at a level
+    is not finite, or which has no image at all, is a failed row.
     """
     judge = _Judge(prediction, perceptual, features)
     restoration = prediction.restoration
@@ -43,12 +47,14 @@ def evaluate(
             Cost(calls, total, restoration.seconds[level])
             for calls, total in zip(restoration.network_calls[level].tolist(), totals, strict=True)
         ]
-        judge.add(restoration.images[level], "restored", level, costs)
+        judge.add(restoration.images[level], "restored", level, costs, restoration.spread.get(level))
         for id_, reason in prediction.failures.items():
             judge.result.rows.append(Row(id_, level, status="failed", reason=reason))
     baseline = prediction.measurement.pseudo_inverse() if prediction.ids else None
     if baseline is not None:
         judge.add(baseline, "pseudo_inverse", None, [Cost()] * len(prediction.ids))
+    for (kind, at), images in (also or {}).items():
+        judge.add(images, kind, at, [Cost()] * len(prediction.ids))
     if prediction.reference is not None and features is not None:
         judge.add_features(as_saved(prediction.reference), "reference", None, prediction.ids)
     return judge.result
@@ -63,13 +69,17 @@ class _Judge:
         self.perceptual, self.features = perceptual, features
         self.result = Evaluation()
 
-    def add(self, x: Tensor, kind: Kind, level: Level | None, costs: Sequence[Cost]) -> None:
+    def add(
+        self, x: Tensor, kind: Kind, level: Level | None, costs: Sequence[Cost], spread: Tensor | None = None
+    ) -> None:
         if not self.ids:
             return
         saved = as_saved(x)
-        metrics = self._metrics(x, saved)
+        metrics = dict(self._metrics(x, saved))
+        if spread is not None:
+            metrics["spread"] = (spread.square().flatten(1).mean(1).sqrt() / 2).tolist()
         finite = x.isfinite().flatten(1).all(1).tolist()
-        where = "the pseudo-inverse image" if level is None else f"the image at level {level_name(level)}"
+        where = f"the {kind} image" if level is None else f"the image at level {level_name(level)}"
         for i, (id_, cost) in enumerate(zip(self.ids, costs, strict=True)):
             if finite[i]:
                 known = {name: value[i] for name, value in metrics.items() if not math.isnan(value[i])}
@@ -92,7 +102,7 @@ class _Judge:
         if ratio is not None:
             values["consistency"] = ratio
         if self.reference is not None:
-            values |= {metric.__name__: metric(saved, self.reference) for metric in (rmse, psnr, ssim)}
+            values |= {metric.__name__: metric(saved, self.reference) for metric in (rmse, psnr, ssim, ms_ssim)}
             if self.perceptual is not None:
                 values["lpips"] = self.perceptual(saved, self.reference)
         return {name: value.tolist() for name, value in values.items()}

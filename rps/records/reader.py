@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Records:
 
     knob: the name of the traversal's knob. rows, features: by kind and level, then by id, ids in sorted order.
     network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts.
+    hashes: SHA-256 of the networks that metrics were computed with.
     """
 
     knob: str
@@ -31,6 +32,7 @@ class Records:
     features: dict[Key, dict[str, Tensor]]
     network: str | None
     duplicates: int
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def levels(self) -> list[Level]:
@@ -47,16 +49,18 @@ def read_records(run: str | Path) -> Records:
     """Merge RUN/records/*.parquet and RUN/features/*.parquet, in the order in which they were written."""
     rows: dict[Key, dict[str, Row]] = {}
     knobs: set[str] = set()
+    hashes: dict[str, str] = {}
     count = 0
-    for table, meta in _tables(Path(run) / "records"):
+    for table, meta in read_columns(Path(run) / "records"):
         knobs.add(meta["knob"])
+        hashes |= meta.get("hashes", {})
         for record in table.to_pylist():
             row = _row(record)
             rows.setdefault((row.kind, row.level), {})[row.id] = row
             count += 1
     features: dict[Key, dict[str, Tensor]] = {}
     networks: set[str | None] = set()
-    for table, meta in _tables(Path(run) / "features"):
+    for table, meta in read_columns(Path(run) / "features"):
         networks.add(meta["network"])
         values = torch.tensor(table["vector"].combine_chunks().flatten().to_numpy()).view(len(table), -1)
         labels = zip(table["kind"].to_pylist(), table["level"].to_pylist(), table["id"].to_pylist(), strict=True)
@@ -73,6 +77,7 @@ def read_records(run: str | Path) -> Records:
         features={key: dict(sorted(of_key.items())) for key, of_key in features.items()},
         network=next(iter(networks), None),
         duplicates=count - sum(len(of_key) for of_key in rows.values()),
+        hashes=hashes,
     )
 
 
@@ -85,13 +90,17 @@ def _files(folder: Path) -> Iterator[Path]:
     yield from sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
-def _tables(folder: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def read_columns(folder: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """(pyarrow table, what its file says of itself) of every file in the order of writing; None is all columns.
+
+    Errors: ValueError for a file that this program did not write.
+    """
     import pyarrow
     import pyarrow.parquet
 
     for path in _files(folder):
         try:
-            table = pyarrow.parquet.read_table(path)
+            table = pyarrow.parquet.ParquetFile(path).read(columns)
             meta = json.loads(table.schema.metadata[META])
         except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(

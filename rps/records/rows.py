@@ -16,10 +16,11 @@ from torch import Tensor
 from rps.records.files import written
 from rps.restoration import Level
 
-Kind = Literal["restored", "pseudo_inverse", "reference"]
-"""An image at a level of the traversal; A^+ y, the baseline; the clean image. Only the first has a level."""
+Kind = Literal["restored", "pseudo_inverse", "reference", "posterior_mean", "posterior_sample", "optimal"]
+"""An image at a level of the traversal; A^+ y, the baseline; the clean image. Where the posterior is known: E[x | y], a
+draw of p(x | y), and an image on the optimal curve. Only the first and the last have a level."""
 
-METRICS = ("rmse", "psnr", "ssim", "lpips", "consistency", "residual_rms")
+METRICS = ("rmse", "psnr", "ssim", "ms_ssim", "lpips", "consistency", "residual_rms")
 """Columns that every file of rows has, null where they do not apply; a file may have more."""
 
 TEXTS = ("id", "kind", "status", "reason")
@@ -81,14 +82,22 @@ class RecordWriter:
         self.rank = rank
 
     def write(
-        self, rows: Sequence[Row], knob: str, vectors: Sequence[Vectors] = (), network: str | None = None
+        self,
+        rows: Sequence[Row],
+        knob: str,
+        vectors: Sequence[Vectors] = (),
+        network: str | None = None,
+        hashes: Mapping[str, str] | None = None,
     ) -> None:
-        """knob: whose values the levels are. network: the name of the feature network that made the vectors."""
+        """knob: whose values the levels are. network: the name of the feature network that made the vectors.
+
+        hashes: of the networks that metrics were computed with, by what they are for.
+        """
         name = f"{time.time_ns():020d}-{self.rank:05d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
         if any(len(v.ids) for v in vectors):
             self._save("features", name, _feature_columns(vectors), {"network": network})
         if rows:
-            self._save("records", name, _row_columns(rows), {"knob": knob})
+            self._save("records", name, _row_columns(rows), {"knob": knob, "hashes": dict(hashes or {})})
 
     def _save(self, folder: str, name: str, columns: dict[str, Any], meta: dict[str, Any]) -> None:
         import pyarrow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,21 +16,30 @@ from rps.metrics.dp import Images, difference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import RESAMPLES, SEED, Estimate
 from rps.records.reader import Key, Records
-from rps.records.rows import METRICS, Row
+from rps.records.rows import METRICS, Kind, Row
 
 OWN_REFERENCE = "the clean images of this run"
 PACKAGES = ("map-rps", "torch", "torchvision", "lightning", "diffusers", "torchmetrics", "lpips", "timm", "numpy")
+
+EXACT: tuple[Kind, ...] = ("posterior_mean", "posterior_sample", "optimal")
+"""Kinds of images that are there where the posterior is known."""
 
 DEFINITIONS = {
     "images": "[0, 1], clipped and rounded to 8 bits: the PNG files; means are over images that did not fail",
     "rmse": "sqrt(mean((x - reference)^2)) per image, mean over images",
     "psnr": "-10 log10(mean((x - reference)^2)) dB per image, data range 1, mean over images",
     "ssim": "Wang et al. 2004: 11 x 11 Gaussian window of std 1.5, data range 1, inside the image, mean over channels",
+    "ms_ssim": "Wang, Simoncelli and Bovik 2003: five scales, windows as ssim; images of at least 176 pixels a side",
     "lpips": "arXiv 1801.03924, version 0.1",
     "consistency": "||y - A(x)|| / (noise_std sqrt(m)) of the unclipped image, m measurements; 1 for the true image",
     "residual_rms": "||y - A(x)|| / sqrt(m) of the unclipped image, in [-1, 1] units",
+    "spread": "sqrt(mean over pixels of the variance of the chains that were averaged), per image, in [0, 1] units",
     "frechet": "|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features, unbiased covariances; biased upwards, the "
     "more so the smaller n",
+    "kernel": "unbiased squared MMD of the features over all pairs, k(a, b) = (a b / D + 1)^3 (arXiv 1801.01401; KID "
+    "when they are Inception's); ci95 as of the Frechet distance",
+    "precision": "share of images within the manifold of the reference's features, 3 neighbours (arXiv 1904.06991)",
+    "recall": "share of reference images within the manifold of the images' features, likewise; se given the manifold",
     "network_calls_per_image": "images through the prior's network to reach this level when it is run alone",
     "total_network_calls_per_image": "images through the prior's network in the one pass over all levels",
     "seconds_per_image": "wall-clock time of the batch over its images, shared out among levels by their calls",
@@ -65,11 +75,21 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
         result["levels"].append(entry)
     if baseline := sets.get(("pseudo_inverse", None)):
         result["pseudo_inverse"] = {"n": len(baseline.ids), "metrics": _metrics(baseline, records, reference)}
+    exact = {
+        kind: [
+            {"level": at, "n": len(sets[kind, at].ids), "metrics": _metrics(sets[kind, at], records, reference)}
+            for _, at in sorted((key for key in sets if key[0] == kind), key=lambda key: key[1] or 0)
+        ]
+        for kind in EXACT
+    }
+    if any(exact.values()):
+        result["exact"] = exact
     if clean := _reference(records, reference):
         result["reference"] = clean
     result["total_network_calls_per_image"] = _mean(_totals(records))
     result["duplicates"] = records.duplicates
     result["definitions"] = {**DEFINITIONS, **(info or {})}
+    result["networks"] = {name: {"sha256": digest} for name, digest in records.hashes.items()}
     result["versions"] = _versions()
     return result
 
@@ -107,6 +127,12 @@ def _metrics(images: Images, records: Records, reference: Statistics | None) -> 
             if reference
             else {"images": OWN_REFERENCE, "n": len(images.ids)},
         }
+    if images.kernel is not None and images.manifold is not None:
+        distance, found = images.kernel.estimate(), images.manifold
+        sizes = {"n": found.n, "reference_n": found.m}
+        result["kernel"] = {"value": distance.value, "se": distance.se, "ci95": [distance.low, distance.high], **sizes}
+        result["precision"] = {**_interval(found.precision), **sizes, "neighbours": found.neighbours}
+        result["recall"] = {**_interval(found.recall), **sizes, "neighbours": found.neighbours}
     return result
 
 
@@ -115,7 +141,22 @@ def _difference(images: Images, first: Images) -> dict[str, Any]:
     result: dict[str, Any] = {"n": paired.n, **{name: _interval(value) for name, value in paired.means.items()}}
     if (root := paired.sqrt_frechet) is not None:
         result["sqrt_frechet"] = {"value": root.value, "se": root.se, "ci95": [root.low, root.high]}
+    if (kernel := paired.kernel) is not None:
+        result["kernel"] = {"value": kernel.value, "se": kernel.se, "ci95": [kernel.low, kernel.high]}
     return result
+
+
+def level_difference(records: Records, other: Records, key: Key, reference: Statistics | None = None) -> dict[str, Any]:
+    """One run minus another at a level, paired on the good samples of both.
+
+    Figures of networks (lpips, distances) are left out where the two runs used different ones.
+    """
+    a, b = _images(records, key, reference), _images(other, key, reference)
+    if records.network != other.network or records.hashes.get("features") != other.hashes.get("features"):
+        a, b = (Images(images.ids, images.values) for images in (a, b))
+    if records.hashes.get("lpips") != other.hashes.get("lpips"):
+        a = replace(a, values={name: value for name, value in a.values.items() if name != "lpips"})
+    return _difference(a, b)
 
 
 def _reference(records: Records, reference: Statistics | None) -> dict[str, Any] | None:

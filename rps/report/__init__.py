@@ -1,9 +1,20 @@
 """What people look at: the table of levels, the distortion-perception curve, grids of pictures."""
 
+from rps.report.compare import compare, comparison_table
 from rps.report.curve import dp_curve_plot
 from rps.report.grid import grid, prediction_grid
 from rps.report.merge import merge
 from rps.report.pictures import pixels, save_png
 from rps.report.table import table
 
-__all__ = ["dp_curve_plot", "grid", "merge", "pixels", "prediction_grid", "save_png", "table"]
+__all__ = [
+    "compare",
+    "comparison_table",
+    "dp_curve_plot",
+    "grid",
+    "merge",
+    "pixels",
+    "prediction_grid",
+    "save_png",
+    "table",
+]

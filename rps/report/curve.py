@@ -15,31 +15,29 @@ BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"  # Okabe an
 def dp_curve_plot(summary: Mapping[str, Any], path: str | Path) -> None:
     """RMSE against the square root of the Frechet distance, one labelled point per level, joined in the knob's order.
 
-    Bars are one standard error. The clean images' own distance is a line, A^+ y a point if it lies near, else a note.
+    Bars are one standard error. The clean images' own distance is a line, A^+ y a point if it lies near, else a note;
+    where OracleRecorder knew the posterior, its mean, a draw of it and the optimal curve are drawn as well.
     summary: metrics.json. Raises ValueError when no level has both figures.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.patheffects import withStroke
 
-    points = [(level_name(level["level"]), p) for level in summary["levels"] if (p := _point(level["metrics"]))]
+    points = [(level_name(level["level"]), p) for level in summary["levels"] if (p := plane_point(level["metrics"]))]
     if not points:
         raise ValueError(
             "a distortion-perception curve needs RMSE (clean reference images) and a Frechet distance (a feature "
             "network, and at least two images) of a level; this run has none"
         )
-    figure = Figure(figsize=(5.6, 4.2), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = new_plane(5.6, 4.2)
     xs, ys = [p["x"] for _, p in points], [p["y"] for _, p in points]
     axes.errorbar(
         xs, ys, [p["y_se"] for _, p in points], [p["x_se"] for _, p in points], fmt="-o", color=BLUE, linewidth=1.6,
         markersize=5.5, markeredgecolor="white", markeredgewidth=0.8, ecolor=BLUE + "70", elinewidth=1.1, capsize=2.2,
         zorder=3,
     )  # fmt: skip
-    baseline = _point(summary.get("pseudo_inverse", {}).get("metrics", {}))
+    baseline = plane_point(summary.get("pseudo_inverse", {}).get("metrics", {}))
     note = _add_baseline(axes, baseline, xs, ys) if baseline else ""
-    _add_clean_images(axes, summary.get("reference"))
+    add_clean_images(axes, summary.get("reference"))
+    _add_exact(axes, summary.get("exact", {}))
     axes.margins(0.12, 0.14)
     for i, (name, _) in enumerate(points):
         dx, dy, ha = _label_offset(xs, ys, i)
@@ -48,12 +46,23 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path) -> None:
             label, (xs[i], ys[i]), (dx, dy), textcoords="offset points", ha=ha, va="center", fontsize=9, color=INK,
             zorder=4, path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip
-    _decorate(axes, summary, note)
+    decorate(axes, summary, note)
     with written(Path(path)) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def _point(metrics: Mapping[str, Any]) -> dict[str, float] | None:
+def new_plane(width: float, height: float) -> tuple[Any, Any]:
+    """(figure, axes), inches; drawn without a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def plane_point(metrics: Mapping[str, Any]) -> dict[str, float] | None:
+    """The place of a level on the plane, x and y with their standard errors; None if it lacks a figure."""
     x, y = metrics.get("rmse", {}), metrics.get("frechet", {})
     if not (_known(x.get("mean")) and _known(y.get("sqrt"))):
         return None
@@ -90,7 +99,7 @@ def _add_baseline(axes: Any, baseline: Mapping[str, float], xs: list[float], ys:
     return ""
 
 
-def _add_clean_images(axes: Any, clean: Mapping[str, Any] | None) -> None:
+def add_clean_images(axes: Any, clean: Mapping[str, Any] | None) -> None:
     root = (clean or {}).get("metrics", {}).get("frechet", {}).get("sqrt")
     if clean is None or not _known(root):
         return
@@ -101,7 +110,21 @@ def _add_clean_images(axes: Any, clean: Mapping[str, Any] | None) -> None:
     )  # fmt: skip
 
 
-def _decorate(axes: Any, summary: Mapping[str, Any], note: str) -> None:
+def _add_exact(axes: Any, exact: Mapping[str, Any]) -> None:
+    """Where the posterior is known: its mean and a draw of it as points, the optimal curve as a line."""
+    places = {kind: [p for e in entries if (p := plane_point(e["metrics"]))] for kind, entries in exact.items()}
+    if curve := places.get("optimal"):
+        axes.plot(
+            [p["x"] for p in curve], [p["y"] for p in curve], color=INK, linewidth=1.2, label="optimal curve", zorder=2
+        )
+    for kind, marker, label in (("posterior_mean", "*", "exact MMSE"), ("posterior_sample", "P", "exact sample")):
+        for p in places.get(kind, []):
+            axes.plot([p["x"]], [p["y"]], marker, color=INK, markersize=9, label=label, zorder=5)
+    if any(places.values()):
+        axes.legend(fontsize=7.5, frameon=False)
+
+
+def decorate(axes: Any, summary: Mapping[str, Any], note: str) -> None:
     frechet = next(p["metrics"]["frechet"] for p in summary["levels"] if "frechet" in p["metrics"])
     axes.set_xlabel("distortion: RMSE")
     axes.set_ylabel("perception: $\\sqrt{\\mathrm{Frechet\\ distance}}$")

@@ -16,13 +16,16 @@ from rps.restoration import Prediction
 
 SMALLEST_CELL = 96
 """Pixels: smaller images are enlarged by a whole number, without smoothing."""
+STD_GAIN = 4
+"""Standard deviations of [0, 1] pixels are shown this many times brighter: white is 1/4 or more."""
 PAPER, INK, BROKEN = 255, 40, (214, 160, 160)
 
 
 def prediction_grid(prediction: Prediction, max_samples: int = 16) -> np.ndarray | None:
     """The first samples of a prediction.  -> uint8 [H, W, 3]; None when there are none.
 
-    An image that is not finite is a plain reddish square.
+    Behind a level that is the mean of several chains stands their pixel-wise standard deviation, STD_GAIN times
+    brighter: black where the restoration is sure. An image that is not finite is a plain reddish square.
     """
     n = min(len(prediction.ids), max_samples)
     if not n:
@@ -34,6 +37,8 @@ def prediction_grid(prediction: Prediction, max_samples: int = 16) -> np.ndarray
     for i, level in enumerate(restoration.levels):
         title = level_name(level) if i else f"{restoration.knob} = {level_name(level)}"
         columns.append((title, restoration.images[level][:n]))
+        if level in restoration.spread:
+            columns.append((f"std x {STD_GAIN}", restoration.spread[level][:n] * STD_GAIN - 1))
     return grid([(title, _saved(images)) for title, images in columns])
 
 

@@ -24,7 +24,7 @@ def table(summary: Mapping[str, Any]) -> str:
     columns = [(title, cells) for title, cells in columns if title == "failed" or any(c != ABSENT for c in cells)]
     if "consistency" in (title for title, _ in columns):  # says the same, in units of the noise
         columns = [(title, cells) for title, cells in columns if title != "residual"]
-    return "\n".join([*_aligned(columns), "", *_notes(summary)]) + "\n"
+    return "\n".join([*aligned(columns), "", *_notes(summary)]) + "\n"
 
 
 def _columns(knob: str) -> list[tuple[str, Callable[[str, Mapping[str, Any]], str]]]:
@@ -35,12 +35,16 @@ def _columns(knob: str) -> list[tuple[str, Callable[[str, Mapping[str, Any]], st
         ("RMSE", lambda name, line: _mean(line["metrics"], "rmse", 4)),
         ("PSNR", lambda name, line: _mean(line["metrics"], "psnr", 2)),
         ("SSIM", lambda name, line: _mean(line["metrics"], "ssim", 3)),
+        ("MS-SSIM", lambda name, line: _mean(line["metrics"], "ms_ssim", 3)),
         ("LPIPS", lambda name, line: _mean(line["metrics"], "lpips", 3)),
         ("consistency", lambda name, line: _mean(line["metrics"], "consistency", 3)),
         ("residual", lambda name, line: _mean(line["metrics"], "residual_rms", 4)),
         ("√FD", lambda name, line: _root(line["metrics"])),
-        ("calls", lambda name, line: _number(line.get("network_calls_per_image"), 0)),
-        ("seconds", lambda name, line: _number(line.get("seconds_per_image"), 2)),
+        ("KD", lambda name, line: _kernel(line["metrics"])),
+        ("precision", lambda name, line: _mean(line["metrics"], "precision", 3)),
+        ("recall", lambda name, line: _mean(line["metrics"], "recall", 3)),
+        ("calls", lambda name, line: number(line.get("network_calls_per_image"), 0)),
+        ("seconds", lambda name, line: number(line.get("seconds_per_image"), 2)),
     ]
 
 
@@ -75,32 +79,37 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
 def _change(difference: Mapping[str, Any]) -> str:
     texts = []
     if "rmse" in difference:
-        texts.append(f"RMSE {difference['rmse']['mean']:+.4f}" + _plus_minus(difference["rmse"]["se"], 4))
+        texts.append(f"RMSE {difference['rmse']['mean']:+.4f}" + plus_minus(difference["rmse"]["se"], 4))
     if (root := difference.get("sqrt_frechet")) and _known(root["value"]):
-        texts.append(f"√FD {root['value']:+.2f}" + _plus_minus(root["se"], 2))
+        texts.append(f"√FD {root['value']:+.2f}" + plus_minus(root["se"], 2))
     if not texts and "consistency" in difference:
         change = difference["consistency"]
-        texts.append(f"consistency {change['mean']:+.3f}" + _plus_minus(change["se"], 3))
+        texts.append(f"consistency {change['mean']:+.3f}" + plus_minus(change["se"], 3))
     return ", ".join(texts) or ABSENT
 
 
 def _mean(metrics: Metrics, name: str, digits: int) -> str:
     if name not in metrics or not _known(metrics[name]["mean"]):
         return ABSENT
-    return _number(metrics[name]["mean"], digits) + _plus_minus(metrics[name]["se"], digits)
+    return number(metrics[name]["mean"], digits) + plus_minus(metrics[name]["se"], digits)
 
 
 def _root(metrics: Metrics) -> str:
     if "frechet" not in metrics or not _known(metrics["frechet"]["sqrt"]):
         return ABSENT
-    return _number(metrics["frechet"]["sqrt"], 2) + _plus_minus(metrics["frechet"]["se_sqrt"], 2)
+    return number(metrics["frechet"]["sqrt"], 2) + plus_minus(metrics["frechet"]["se_sqrt"], 2)
 
 
-def _number(value: float | None, digits: int) -> str:
+def _kernel(metrics: Metrics) -> str:
+    kernel = metrics.get("kernel")
+    return number(kernel["value"], 4) + plus_minus(kernel["se"], 4) if kernel else ABSENT
+
+
+def number(value: float | None, digits: int) -> str:
     return f"{value:.{digits}f}" if value is not None and _known(value) else ABSENT
 
 
-def _plus_minus(value: float | None, digits: int) -> str:
+def plus_minus(value: float | None, digits: int) -> str:
     return f" ± {value:.{digits}f}" if value is not None and _known(value) else ""
 
 
@@ -108,7 +117,7 @@ def _known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _aligned(columns: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+def aligned(columns: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     widths = [max(len(title), 2, *(len(cell) for cell in cells)) for title, cells in columns]
     rows = [[title for title, _ in columns], *zip(*(cells for _, cells in columns), strict=True)]
     text = ["| " + " | ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]

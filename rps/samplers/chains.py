@@ -91,7 +91,8 @@ def run_chains(
         for rows in chunks(len(x), micro_batch):
             t, t_next = times[iteration, rows], times[iteration + 1, rows]
             own = sampler.with_settings(**{name: values[rows] for name, values in settings.items()})
-            advanced.append(own.step(x[rows], t, t_next, wide.rows(rows), prior, streams[rows].at_step(t)))
+            part = wide.rows(rows)
+            advanced.append(own.step(x[rows], t, t_next, part, prior.given(part), streams[rows].at_step(t)))
         x = torch.cat(advanced) if advanced else x
         for k in order:
             if len(chains[k].timesteps) >= longest - iteration:

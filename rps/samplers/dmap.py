@@ -17,7 +17,7 @@ from rps.schedule import CLEAN
 
 class Dmap(Dps):
     """mu, s: mean and standard deviation of the ancestral step; x' = mu + s z; then `ascents` times
-        x' <- x' - xi grad_x' ||y - A(x0hat(x', t'))||_2,
+        x' <- x' - xi grad_x' ||y - A(D(x0hat(x', t')))||_2,
         x' <- mu + radius s sqrt(d) (x' - mu) / ||x' - mu||,   the sphere on which a Gaussian's mass lies.
     The last step, t' = CLEAN, has s = 0 and gives mu.
 
@@ -62,11 +62,12 @@ class Dmap(Dps):
             return torch.as_tensor(per_row(setting, x)).to(x).expand(len(x), *(1,) * (x.ndim - 1))[going]
 
         inside, times, here, centre = measurement.rows(going), t_next[going], moved[going], mean[going]
+        own = prior.given(inside)
         # One radius per row: where the network has learned s, its root mean square over the pixels.
         length = rows(self.radius) * _norm((s * torch.ones_like(x))[going])
         for _ in range(self.ascents):
-            _, gradient = self.guided(here, times, inside, prior)
-            offset = here - rows(self.step_size) * gradient - centre
+            _, gradient = self.guided(here, times, inside, own, noise[going])
+            offset = here - rows(self.step_size) * schedule.norm(times, here) ** 2 * gradient - centre
             here = centre + length * offset / _norm(offset).clamp(min=torch.finfo(x.dtype).tiny)
         return moved.index_copy(0, going, here)
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
+from rps.priors.analytic import AnalyticPrior
 from rps.priors.base import Prior
 from rps.priors.counted import CountedPrior
-from rps.priors.gaussian_mixture import GaussianMixturePrior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler
 
@@ -16,7 +16,8 @@ from rps.samplers.base import Sampler
 class ExactPosterior(Sampler):
     """Draw x_0 ~ p(x_0 | x_t, y), then x_t' from the bridge q(x_t' | x_t, x_0). No network call, no error.
 
-    Needs a GaussianMixturePrior and a linear operator.
+    Needs a prior whose posterior is known (GaussianMixturePrior, LowRankMixturePrior, EmpiricalPrior) and a linear
+    operator.
     """
 
     calls_per_step = 0
@@ -26,12 +27,16 @@ class ExactPosterior(Sampler):
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
         exact = prior.prior if isinstance(prior, CountedPrior) else prior
-        if not isinstance(exact, GaussianMixturePrior):
-            raise ValueError(f"ExactPosterior needs a GaussianMixturePrior, got {type(exact).__name__}")
+        if not isinstance(exact, AnalyticPrior):
+            raise ValueError(
+                f"ExactPosterior needs a prior whose posterior is known, such as GaussianMixturePrior, got "
+                f"{type(exact).__name__}"
+            )
         schedule, flat = prior.schedule, x.flatten(1)
         alpha, sigma = schedule.at(t, flat)
-        posterior = exact.posterior(measurement).given_noisy(flat, alpha, sigma)
-        x0 = posterior.sample(noise.at("component").uniform((1,)), noise.at("x0").normal((flat.shape[1],)).to(x))
+        posterior = exact.posterior_at(x, t, measurement)
+        normal = noise.at("x0").normal((posterior.noises,)).to(posterior.means)
+        x0 = posterior.sample(noise.at("component").uniform((1,)), normal).to(x)
         s = schedule.reverse_std(t, t_next, flat)
         alpha_next, sigma_next = schedule.at(t_next, flat)
         eps = (flat - alpha * x0) / sigma

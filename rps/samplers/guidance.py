@@ -17,10 +17,17 @@ def through_denoiser(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor]
     x: [N, ...], t: [N]. loss: x0hat [N, ...] -> one number per row [N]; rows do not mix, so neither do gradients.
     One network call, differentiated with respect to its input.
     """
+    return through_prior(x, t, prior, lambda x, denoised: loss(denoised.x0))
+
+
+def through_prior(
+    x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor, Denoised], Tensor]
+) -> tuple[Denoised, Tensor]:
+    """`through_denoiser` for a loss of x_t itself and of all that the prior says of it."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         denoised = prior.denoise(x, t)
-        (gradient,) = torch.autograd.grad(loss(denoised.x0).sum(), x)
+        (gradient,) = torch.autograd.grad(loss(x, denoised).sum(), x)
     fraction = denoised.variance_fraction
     return (
         Denoised(denoised.x0.detach(), denoised.eps.detach(), None if fraction is None else fraction.detach()),
@@ -28,9 +35,19 @@ def through_denoiser(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor]
     )
 
 
-def data_gradient(x: Tensor, measurement: Measurement, prior: Prior) -> Tensor:
-    """grad_x ||y - A(D(x))||^2 per image; back through the decoder and the operator, not through the network."""
+def image_of(x0: Tensor, prior: Prior, clip: bool = False) -> Tensor:
+    """D(x0), clipped to [-1, 1] if asked for."""
+    image = prior.decode(x0)
+    return image.clamp(-1, 1) if clip else image
+
+
+def data_gradient(
+    x: Tensor, measurement: Measurement, prior: Prior, squared: bool = True, clip: bool = False
+) -> Tensor:
+    """grad_x ||y - A(D(x))||^2 per image, of the norm itself where not `squared`; back through the decoder and the
+    operator, not through the network."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        loss = measurement.residual(prior.decode(x)).square().sum()
-        return torch.autograd.grad(loss, x)[0]
+        residual = measurement.residual(image_of(x, prior, clip))
+        loss = residual.square() if squared else torch.linalg.vector_norm(residual.flatten(1), dim=1)
+        return torch.autograd.grad(loss.sum(), x)[0]

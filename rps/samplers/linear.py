@@ -13,13 +13,22 @@ from rps.priors.base import Prior
 
 def linear_operator(measurement: Measurement, prior: Prior, sampler: object) -> LinearOperator:
     """The operator of the measurement, for a sampler that is defined for linear ones in pixel space."""
+    if prior.latent:
+        raise ValueError(
+            f"{type(sampler).__name__} needs a linear operator in the space in which the diffusion runs, but between "
+            "the latents of this prior and y stands a decoder, which is not linear; use LatentDps, Psld, Ldir, Dcdp, "
+            "ReSample, Stsl, LatentDmap, LatentDaps or Sitcom"
+        )
+    return linear_on_images(measurement, sampler)
+
+
+def linear_on_images(measurement: Measurement, sampler: object) -> LinearOperator:
+    """The operator of the measurement, for a sampler that is defined for linear ones."""
     operator, name = measurement.operator, type(sampler).__name__
     if not isinstance(operator, LinearOperator):
         raise ValueError(
             f"{name} needs a LinearOperator, but {type(operator).__name__} is nonlinear; use Dps, Daps or Sitcom"
         )
-    if tuple(prior.sample_shape) != tuple(prior.image_shape):
-        raise ValueError(f"{name} is defined in pixel space, but the prior's samples are not its images; use Dps")
     return operator
 
 

@@ -65,7 +65,8 @@ class PiGdm(Sampler):
         denoised, g = through_denoiser(x, t, prior, log_likelihood)
         with torch.no_grad():
             if self.update == "published":
-                return reverse_step(denoised, t, t_next, schedule, noise, self.eta) + alpha * r2 * g
+                moved = reverse_step(denoised, t, t_next, schedule, noise, self.eta)
+                return moved + schedule.norm(t_next, x) * alpha * r2 * g
             denoised = conditioned(denoised, g, t, schedule)
             if self.clip:
                 x0 = denoised.x0.clamp(-1, 1)

@@ -41,18 +41,20 @@ class Sitcom(Sampler):
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
         fits = self.tolerance * measurement.noise_std * math.sqrt(measurement.y[:1].numel())
-        v = x.detach().clone()
+        norm = prior.schedule.norm(t, x)
+        v = x.detach() / norm  # lr and lam are for the variance-preserving form
+        start = v.clone()
         adam = torch.optim.Adam([v], lr=self.lr)
         for _ in range(self.inner_steps):
             denoised, gradient = through_denoiser(
-                v, t, prior, lambda x0: measurement.residual_norm(prior.decode(x0)).square()
+                v * norm, t, prior, lambda x0: measurement.residual_norm(prior.decode(x0)).square()
             )
             with torch.no_grad():
                 moves = measurement.residual_norm(prior.decode(denoised.x0)) > fits
                 before = v.clone()
-                v.grad = gradient + 2 * self.lam * (v - x)
+                v.grad = norm * gradient + 2 * self.lam * (v - start)
                 adam.step()
                 v.copy_(torch.where(moves.view(-1, *(1,) * (x.ndim - 1)), v, before))
         with torch.no_grad():
-            x0 = prior.denoise(v, t).x0
+            x0 = prior.denoise(v * norm, t).x0
             return prior.schedule.add_noise(x0, noise.normal(x.shape[1:]).to(x), t_next)

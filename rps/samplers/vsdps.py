@@ -37,7 +37,7 @@ class VsDps(Dps):
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
-        denoised, guidance = self.guided(x, t, measurement, prior)
+        denoised, guidance = self.guided(x, t, measurement, prior, noise)
         with torch.no_grad():
             schedule, x0 = prior.schedule, self.clipped(denoised).x0
             s = schedule.reverse_std(t, t_next, x, denoised.variance_fraction)
@@ -46,6 +46,7 @@ class VsDps(Dps):
             mean = alpha_next * x0 + keep * denoised.eps
             if self.blend:
                 # keep / sigma: the coefficient of x_t in the ancestral mean; the rest: x~ - (alpha x0 + sigma eps).
-                mean = mean + keep / sigma * (1 - alpha) * alpha * (denoised.x0 - x0)
+                mean = mean + keep / sigma * (1 - alpha / schedule.norm(t, x)) * alpha * (denoised.x0 - x0)
             z = noise.normal(x.shape[1:]).to(x.dtype)
-            return mean + per_row(self.noise_scale, x) * s * z - per_row(self.step_size, x) * guidance
+            xi = per_row(self.step_size, x) * schedule.norm(t, x) * schedule.norm(t_next, x)
+            return mean + per_row(self.noise_scale, x) * s * z - xi * guidance

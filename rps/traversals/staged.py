@@ -95,9 +95,8 @@ class Staged(Traversal):
             for chain in plan
         ]
         finished, calls = run_chains(chains, measurement, self.sampler, counted, self.micro_batch)
-        with torch.no_grad():
-            estimate = None if x1 is None else prior.decode(x1)
-            decoded = [prior.decode(x) for x in finished]
+        estimate = None if x1 is None else self._decode(x1, prior)
+        decoded = [self._decode(x, prior) for x in finished]
         stage2_seconds = _now(device) - start - stage1_seconds
 
         # Stage 2 is shared by the chains; its time is split by their steps, which network calls are a multiple of.
@@ -123,8 +122,13 @@ class Staged(Traversal):
         if self.estimator is None:
             return None
         parts = [measurement.rows(rows) for rows in chunks(len(measurement), self.micro_batch)]
-        estimates = [self.estimator.estimate(part, prior) for part in parts]
+        estimates = [self.estimator.estimate(part, prior.given(part)) for part in parts]
         return torch.cat(estimates) if estimates else measurement.y.new_empty(0, *prior.sample_shape)
+
+    @torch.no_grad()
+    def _decode(self, x: Tensor, prior: Prior) -> Tensor:
+        images = [prior.decode(x[rows]) for rows in chunks(len(x), self.micro_batch)]
+        return torch.cat(images) if images else x.new_empty(0, *prior.image_shape)
 
     def network_calls_per_image(self, prior: Prior) -> int:
         stage2 = sum(self.sampler.network_calls(len(chain.timesteps)) for chain in self.plan(prior.schedule))

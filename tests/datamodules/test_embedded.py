@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from datamodules import embedded
-from datamodules.embedded import Embedded, ParquetPictures
+from datamodules.embedded import Embedded
 
 
 @pytest.fixture
@@ -27,8 +27,9 @@ def parquet(tmp_path):
     return path
 
 
-def test_grey_values_and_a_damaged_row(parquet):
-    rows = dict(ParquetPictures(parquet, channels=1))
+def test_grey_values_and_a_damaged_row(parquet, monkeypatch):
+    monkeypatch.setattr(embedded, "PARQUET", parquet)
+    rows = dict(Embedded().samples())
     assert torch.equal(rows["a"](), torch.full((1, 4, 4), -1.0))
     assert torch.equal(rows["c"](), torch.full((1, 4, 4), 1.0))
     with pytest.raises(ValueError, match="cannot be read: not a picture"):

@@ -138,3 +138,56 @@ def test_skip_and_limit():
 def test_impossible_numbers(option, value):
     with pytest.raises(ValueError, match=f"{option} must be at least"):
         Constants(**{option: value})
+
+
+class Files:
+    """A stream in shards: shard s has the samples "s-0" .. of one value; counts what is opened."""
+
+    def __init__(self, sizes):
+        self.sizes, self.num_shards, self.opened = sizes, len(sizes), []
+
+    def shard(self, index):
+        self.opened.append(index)
+        return iter([(f"{index}-{i}", partial(constant, float(index))) for i in range(self.sizes[index])])
+
+    def __iter__(self):
+        return (sample for index in range(self.num_shards) for sample in self.shard(index))
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 6])
+def test_shards_are_split_whole_where_there_are_enough(world):
+    """With 5 processes or fewer each shard is opened by one of them; with 6, all read all."""
+    sizes, seen, opened = [2, 0, 3, 1, 2], [], []
+    for rank in range(world):
+        samples = Files(sizes)
+        seen += [name for batch in SampleBatches(samples, 2, process=(rank, world)) for name in batch["id"]]
+        opened += samples.opened
+    assert Counter(seen) == Counter(f"{shard}-{i}" for shard, size in enumerate(sizes) for i in range(size))
+    assert sorted(opened) == sorted(list(range(5)) * (1 if world < 6 else world))
+
+
+def test_done_samples_are_not_read_and_the_others_are_dealt_out_evenly():
+    """Those that are done cannot even be read here."""
+    samples = Constants(6, bad=(0, 2)).samples()
+    seen = [
+        (batch["id"], batch["failed"])
+        for rank in range(2)
+        for batch in SampleBatches(samples, 2, process=(rank, 2), skip_ids={"0", "2"})
+    ]
+    assert seen == [(["1", "4"], []), (["3", "5"], [])]
+    data = Constants(7, bad=(0,), batch_size=2, num_workers=2)
+    data.skip_ids = {"0", "3"}
+    assert sorted(b["id"] for b in data.predict_dataloader()) == [["1", "2"], ["4", "5"], ["6"]]
+
+
+def test_captions_stay_with_their_pictures():
+    """Through failures and different shapes."""
+    samples = [("a", partial(constant, 0.0), "A"), ("b", broken, "B"), ("c", partial(constant, 0.0, (1, 3, 3)), "C")]
+    batches = list(SampleBatches([*samples, ("d", partial(constant, 0.0), "D")], 4))
+    assert [(b["id"], b["caption"]) for b in batches] == [(["a", "d"], ["A", "D"]), (["c"], ["C"])]
+    assert "caption" not in next(iter(SampleBatches(Constants(1).samples(), 1)))
+
+
+def test_two_samples_of_one_id_are_refused():
+    with pytest.raises(ValueError, match="two samples have the id '0'"):
+        list(SampleBatches([*Constants(2).samples(), *Constants(1).samples()], 2))

@@ -18,6 +18,7 @@ from tests.rps.gaussian import SHAPE
 SMALL = {
     "Ccdf": {"t0": [0, 50], "steps": 20},
     "Interpolation": {"levels": [0.0, 0.5], "steps": 3, "estimator": {"class_path": "rps.estimators.PseudoInverse"}},
+    "LmapRps": {"t0": [0, 50], "steps": 20},
     "MapRps": {"t0": [0, 50], "steps": 20, "samples": 2},
     "PosteriorSampling": {"sampler": {"class_path": "rps.samplers.Ddrm", "init_args": {"eta": 0.5}}, "steps": 3},
     "SampleAverage": {

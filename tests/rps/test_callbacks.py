@@ -144,10 +144,37 @@ def test_an_error_before_the_first_batch_leaves_no_trace(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_records_of_an_earlier_run_are_not_mixed_in(tmp_path):
-    RecordWriter(tmp_path).write([Row("old", 0)], "t0")
-    with pytest.raises(FileExistsError, match="holds the records of an earlier run"):
-        run([MetricRecorder()], root=tmp_path)
+def test_a_run_goes_on_where_records_end(tmp_path):
+    """Samples with a record at every level are named to the module; the merge is over old and new ones."""
+    run([MetricRecorder(), GridWriter(), ImageWriter()], [["a", "b"]], tmp_path)
+    RecordWriter(tmp_path).write([Row("half", LEVELS[0])], "t0")
+    recorder = MetricRecorder()
+    module = run([recorder, GridWriter(), ImageWriter()], [["c"], ["half"]], tmp_path)
+    assert module.skip_ids == {"a", "b"}
+    assert [level["n"] for level in metrics(tmp_path)["levels"]] == [4, 4, 4]
+    assert metrics(tmp_path)["duplicates"] == 1  # "half" at its first level
+    assert sorted(p.name for p in (tmp_path / "grids").iterdir()) == [f"rank0_batch{i:05d}.png" for i in range(3)]
+
+
+def test_failed_samples_are_done_unless_they_are_to_be_tried_again(tmp_path):
+    run([MetricRecorder()], [["a", "b", "?"]], tmp_path, broken=((50, "b"),))
+    assert run([MetricRecorder()], [["c"]], tmp_path).skip_ids == {"a", "b", "?"}
+    assert run([MetricRecorder(retry_failed=True)], [["b"]], tmp_path).skip_ids == {"a", "c"}
+    assert read_records(tmp_path).failures() == {"?": "cannot be read"}
+
+
+def test_a_record_is_written_after_everything_else_of_its_sample(tmp_path):
+    """Whatever a callback does for a batch has been done when there is a record of it, or will be done again."""
+
+    class Late(L.Callback):
+        def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+            if batch_idx == 1:
+                raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        run([MetricRecorder(), ImageWriter(), Late()], [["a"], ["b"]], tmp_path)
+    assert set(read_records(tmp_path).rows["restored", 0]) == {"a"}
+    assert (tmp_path / "images" / "0" / "b.png").is_file()
 
 
 def test_reference_statistics(tmp_path):

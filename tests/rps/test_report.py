@@ -168,3 +168,15 @@ def test_nothing_heavy_is_imported_before_it_is_used():
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120
     ).stdout
     assert out.split() == []
+
+
+def test_a_mean_of_several_chains_has_its_map_of_doubt_beside_it():
+    """Standard deviation .1 of [0, 1] pixels is shown as .4; the level without chains has no map."""
+    found = prediction(IDS[:2])
+    without = prediction_grid(found)
+    found.restoration.spread[50] = torch.full_like(found.restoration.images[50], 0.2)
+    sheet = prediction_grid(found)
+    assert sheet.shape[1] > without.shape[1] and sheet.shape[0] == without.shape[0]
+    width = (sheet.shape[1] - without.shape[1]) // 2
+    column = 5 * sheet.shape[1] // 6 - sheet.shape[1] // 6 // 2  # reference, measurement, 0, 50, the map, 100
+    assert (sheet[-width // 2, column] == round(0.4 * 255)).all()

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from rps.measurement import degrade
-from rps.metrics import as_saved, consistency, psnr, residual_rms, rmse, ssim
+from rps.metrics import as_saved, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
 from rps.operators import Denoise, Inpaint, SuperResolution
 from rps.report import pixels
 
@@ -116,3 +116,36 @@ def test_without_noise_there_is_no_consistency_but_a_residual():
     measurement = degrade(x, Denoise(), noise_std=0.0)
     assert consistency(measurement, x) is None
     assert residual_rms(measurement, x + 0.5).tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_ms_ssim_is_its_formula():
+    """By a convolution with the window, and by scikit-image at the last scale; near to torchmetrics."""
+    from skimage.metrics import structural_similarity
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    generator = torch.Generator().manual_seed(0)
+    reference = torch.nn.functional.interpolate(torch.rand(2, 1, 11, 12, generator=generator), (176, 190)).double()
+    x = (reference + 0.1 * torch.randn(reference.shape, generator=generator)).clamp(0, 1)
+    line = torch.exp(-0.5 * (torch.arange(-5, 6).double() / 1.5) ** 2)
+    window = (line[:, None] * line / line.sum() ** 2).expand(1, 1, -1, -1)
+    a, b, expected = x, reference, torch.ones(2, dtype=torch.float64)
+    for weight in (0.0448, 0.2856, 0.3001, 0.2363):
+        mean, other, square, product = (torch.conv2d(z, window) for z in (a, b, a**2 + b**2, a * b))
+        contrast = (2 * (product - mean * other) + 0.03**2) / (square - mean**2 - other**2 + 0.03**2)
+        expected *= contrast.mean(dim=(1, 2, 3)) ** weight
+        a, b = (torch.nn.functional.avg_pool2d(z, 2) for z in (a, b))
+    options = {"data_range": 1, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    last = [structural_similarity(p.numpy(), q.numpy(), channel_axis=0, **options) for p, q in zip(a, b, strict=True)]
+    expected *= torch.tensor(last, dtype=torch.float64) ** 0.1333
+    torch.testing.assert_close(ms_ssim(x, reference), expected, rtol=0, atol=1e-9)
+    near = multiscale_structural_similarity_index_measure(x, reference, data_range=1.0, reduction="none")
+    torch.testing.assert_close(ms_ssim(x, reference), near, rtol=0, atol=1e-3)
+
+
+def test_ms_ssim_of_small_and_broken_images():
+    assert ms_ssim(torch.zeros(2, 1, 175, 200), torch.zeros(2, 1, 175, 200)).isnan().all()
+    x = torch.rand(2, 1, 176, 176, generator=torch.Generator().manual_seed(0))
+    broken = x.clone()
+    broken[0, 0, 3, 3] = math.nan
+    found = ms_ssim(broken, x)
+    assert found[0].isnan() and found[1].item() == pytest.approx(1, abs=1e-9)

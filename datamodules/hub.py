@@ -1,0 +1,124 @@
+"""Opening a data set with Hugging Face datasets, as a stream, without running anybody's code."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from datamodules.ids import ids_of
+from datamodules.pictures import SUFFIXES
+
+BUILDERS = ("parquet", "arrow", "webdataset", "imagefolder")
+"""The readers of datasets that may be used: some of the others unpickle what they read."""
+
+DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A split of a data set.
+
+    dataset: a datasets.IterableDataset. builder: one of BUILDERS. files: the addresses of its files, as datasets lists
+    them. root: the folder below which an image folder's names begin. revision: the commit on the hub; None elsewhere.
+    num_examples: as the data set says itself.
+    """
+
+    dataset: Any
+    builder: str
+    files: list[str]
+    root: str
+    revision: str | None
+    num_examples: int | None
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """path -> id, of the pictures of an image folder; empty for the other builders."""
+        if self.builder != "imagefolder":
+            return {}
+        pictures = [path for path in self.files if path.lower().endswith(SUFFIXES)]
+        relative = [PurePosixPath(os.path.relpath(path, self.root)) for path in pictures]
+        return dict(zip(pictures, ids_of(relative), strict=True))
+
+
+def open_split(
+    path: str,
+    name: str | None = None,
+    split: str = "train",
+    revision: str | None = None,
+    data_files: DataFiles | None = None,
+    data_dir: str | None = None,
+) -> Opened:
+    """A data set of the hub, of a local folder, or of files that one of BUILDERS reads; nothing is downloaded ahead.
+
+    Errors: ValueError for a data set that needs code to be read, or another builder.
+    """
+    import datasets
+
+    try:
+        builder = datasets.load_dataset_builder(path, name, data_dir, data_files, revision=revision)
+    except FileNotFoundError as error:
+        _tell_missing_from_failing(data_files, error)
+        raise
+    except RuntimeError as error:
+        if "scripts" not in str(error):
+            raise
+        raise ValueError(
+            f"data set {path!r} is read by a script of its own, and code of others is never run; take a copy of it in "
+            f"one of these forms: {', '.join(BUILDERS)}"
+        ) from error
+    if builder.name not in BUILDERS:
+        raise ValueError(
+            f"data set {path!r} is read by the builder {builder.name!r}; those with pictures inside are "
+            f"{', '.join(BUILDERS)}"
+        )
+    listed = builder.config.data_files or {}
+    if split not in listed:
+        raise ValueError(f"data set {path!r} has no split {split!r}; it has {', '.join(map(repr, listed))}")
+    files = [str(file) for file in listed[split]]
+    info = (builder.info.splits or {}).get(split)
+    found = re.match("hf://datasets/[^@]+@([0-9a-f]{40})/", files[0]) if files else None
+    return Opened(
+        dataset=builder.as_streaming_dataset(split),
+        builder=builder.name,
+        files=files,
+        root=_root(files, data_dir or (path if os.path.isdir(path) else None)),
+        revision=found.group(1) if found else None,
+        num_examples=None if info is None else info.num_examples,
+    )
+
+
+def parquet_rows(file: str) -> int:
+    """How many rows a parquet file has, from its footer."""
+    import fsspec
+    import pyarrow.parquet
+
+    with fsspec.open(file, "rb") as opened:
+        return int(pyarrow.parquet.read_metadata(opened).num_rows)
+
+
+def _tell_missing_from_failing(data_files: DataFiles | None, error: FileNotFoundError) -> None:
+    """Raises the real error when a server did not answer properly: datasets reports all such as missing files."""
+    import fsspec
+
+    remote = [file for file in _addresses(data_files) if file.startswith(("http://", "https://"))]
+    for file in remote:
+        fsspec.filesystem("http").info(file)
+    if remote:
+        raise ConnectionError(f"{error}, although the server has it") from error
+
+
+def _addresses(data_files: DataFiles | None) -> list[str]:
+    if data_files is None or isinstance(data_files, str):
+        return [] if data_files is None else [data_files]
+    parts = data_files.values() if isinstance(data_files, Mapping) else data_files
+    return [file for part in parts for file in _addresses(part)]
+
+
+def _root(files: Sequence[str], folder: str | None) -> str:
+    if folder is not None and "://" not in folder:
+        return os.path.abspath(folder)
+    return os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""

@@ -1,0 +1,197 @@
+"""Data sets of the Hugging Face hub, and local or remote files of the same forms."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import re
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+from typing import Any, Literal
+
+from datamodules.base import SampleDataModule
+from datamodules.hub import Opened, open_split, parquet_rows
+from datamodules.retry import Retry
+from datamodules.rows import Columns, Rows, picture_decoder, undecoded
+
+
+class HuggingFace(SampleDataModule):
+    """Pictures that `datasets` streams: nothing is stored, and no code of a data set is ever run.
+
+    Clean pictures are cropped to the centre and resized, antialiased, as datamodules.pictures.read_picture does. A
+    picture that cannot be decoded is a failed sample. Processes and workers split the data by shards (files), or by
+    position when there are fewer shards than readers, and with `skip` and `limit`, which count positions.
+
+    Access to gated data sets is by `hf auth login` or HF_TOKEN.
+
+    Args:
+        path: a data set of the hub ("ILSVRC/imagenet-1k"), a local folder of one; or how to read the files that
+            data_files or data_dir name: "parquet", "arrow", "webdataset" (tar archives) or "imagefolder".
+        name: of a configuration of the data set.
+        split: of the data set; "train" is all files that were named without a split.
+        revision: of a data set of the hub: a commit.
+        data_files: paths, patterns or https addresses; one, a list, or one of these for each split.
+        data_dir: a folder.
+        image_column: null takes the only column of pictures.
+        caption_column: the batch gets its texts as "caption", the first where a row has several; null has none.
+        id_column: names the samples; null as id_from says.
+        id_from: "file", the name of the picture's file; or "index", its place, for which the revision must be pinned.
+        size: height and width of the pictures; null as the prior says.
+        channels: 1 (grey) or 3 (RGB); null as the prior says.
+        enlarge: whether pictures that are smaller than size are enlarged, or are failed samples.
+        subset: the ids of the wanted samples; or so many of all, chosen at random: a larger choice with the same seed
+            has all samples of a smaller one.
+        subset_seed: of that choice.
+        batch_size: pictures of one batch.
+        num_workers: processes that read ahead; 0 reads in the main one.
+        limit: the first so many pictures; null is all.
+        skip: leave out so many pictures first.
+        attempts, backoff: how often reading is tried before a fault of the network or the hub ends the run, and the
+            seconds before the second attempt, doubled for each further one (datamodules.retry.Retry).
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str | None = None,
+        split: str = "train",
+        revision: str | None = None,
+        data_files: str | list[str] | dict[str, str | list[str]] | None = None,
+        data_dir: str | None = None,
+        image_column: str | None = None,
+        caption_column: str | None = None,
+        id_column: str | None = None,
+        id_from: Literal["file", "index"] = "file",
+        size: int | None = None,
+        channels: int | None = None,
+        enlarge: bool = False,
+        subset: int | list[str] | None = None,
+        subset_seed: int = 0,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        limit: int | None = None,
+        skip: int = 0,
+        attempts: int = 6,
+        backoff: float = 1.0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, limit, skip)
+        if size is not None and size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {size}")
+        if channels not in (None, 1, 3):
+            raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
+        if isinstance(subset, int) and subset < 1:
+            raise ValueError(f"subset must be a list of ids, or a number of samples that is at least 1; got {subset}")
+        self.path, self.name, self.split, self.revision = path, name, split, revision
+        self.data_files, self.data_dir = data_files, data_dir
+        self.image_column, self.caption_column = image_column, caption_column
+        self.id_column, self.id_from = id_column, id_from
+        self.size, self.channels, self.enlarge = size, channels, enlarge
+        self.subset, self.subset_seed = subset, subset_seed
+        self.retry = Retry(attempts, backoff)
+        self._rows: Rows | None = None
+        self._total: int | None = None
+
+    def setup(self, stage: str) -> None:
+        """Opens the data set.  Errors: ValueError for what it does not have; OSError when it cannot be reached."""
+        size = (self.size, self.size) if self.size else self.prior_shape("size and channels")[1:]
+        channels = self.channels or self.prior_shape("size and channels")[0]
+        if channels not in (1, 3):
+            raise ValueError(
+                f"pictures have 1 or 3 channels, but the prior makes images of {channels}; choose another prior"
+            )
+        arguments = (self.path, self.name, self.split, self.revision, self.data_files, self.data_dir)
+        opened = self.retry.call(f"data set {self.path!r}", partial(open_split, *arguments))
+        columns = self._columns(opened)
+        shards = opened.dataset.num_shards
+        rows = Rows(
+            dataset=undecoded(opened.dataset, columns),
+            sources=opened.files if len(opened.files) == shards else [f"data set {self.path!r}"] * shards,
+            columns=columns,
+            decode=picture_decoder(channels, size, self.enlarge),
+            retry=self.retry,
+            files=opened.ids,
+            only=frozenset(map(str, self.subset)) if isinstance(self.subset, list) else None,
+        )
+        self._rows, self._total = self._chosen(rows, opened)
+        super().setup(stage)
+
+    def samples(self) -> Rows:
+        if self._rows is None:
+            raise RuntimeError("samples() needs setup(), which opens the data set")
+        return self._rows
+
+    def total(self) -> int | None:
+        return self._total
+
+    def _columns(self, opened: Opened) -> Columns:
+        """The columns, after a look whether they are there."""
+        features: Mapping[str, Any] = opened.dataset.features or {}
+        image = self.image_column
+        if image is None:
+            pictures = [name for name, feature in features.items() if _is_picture(feature)]
+            if len(pictures) != 1:
+                raise ValueError(
+                    f"data set {self.path!r} has {len(pictures)} columns of pictures among {', '.join(features)}; name "
+                    "the one to take as image_column"
+                )
+            image = pictures[0]
+        by_index = self.id_column is None and self.id_from == "index"
+        columns = Columns(image, self.caption_column, self.id_column, by_index)
+        for name in columns.all:
+            if features and name not in features:
+                raise ValueError(f"data set {self.path!r} has no column {name!r}; it has {', '.join(features)}")
+        pinned = self.revision is not None and re.fullmatch("[0-9a-f]{40}", self.revision) is not None
+        if by_index and opened.revision is not None and not pinned:
+            raise ValueError(
+                f"ids by index need a pinned revision, or they would name other pictures once {self.path!r} changes on "
+                f"the hub; add revision: {opened.revision}"
+            )
+        return columns
+
+    def _chosen(self, rows: Rows, opened: Opened) -> tuple[Rows, int | None]:
+        """The rows of a random subset, and how many rows there are where that is known."""
+        if isinstance(self.subset, list):
+            return rows, None
+        local = opened.builder == "parquet" and not any("://" in file for file in opened.files)
+        if self.subset is None and not local:
+            return rows, opened.num_examples
+        sizes = self._sizes(rows, opened.builder)
+        if self.subset is None:
+            return rows, sum(sizes)
+        return replace(rows, chosen=choice(self.subset, sizes, self.subset_seed)), self.subset
+
+    def _sizes(self, rows: Rows, builder: str) -> list[int]:
+        """Rows of each shard; other forms than parquet must be read for that."""
+        if builder == "parquet":
+            return [self.retry.call(file, partial(parquet_rows, file)) for file in rows.sources]
+        return [sum(1 for _ in rows.rows(index)) for index in range(rows.num_shards)]
+
+
+def choice(n: int, sizes: Sequence[int], seed: int) -> dict[int, list[int]]:
+    """n rows of shards of these sizes: those whose hash of (seed, position) is smallest.  -> shard -> rows, rising.
+
+    Errors: ValueError when there are fewer.
+    """
+    ends = list(accumulate(sizes))
+    total = ends[-1] if ends else 0
+    if n > total:
+        raise ValueError(f"subset must be at most the {total} samples that there are, got {n}")
+
+    def key(position: int) -> bytes:
+        return hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=16).digest()
+
+    chosen: dict[int, list[int]] = {}
+    for position in sorted(heapq.nsmallest(n, range(total), key)):
+        shard = bisect(ends, position)
+        chosen.setdefault(shard, []).append(position - ends[shard] + sizes[shard])
+    return chosen
+
+
+def _is_picture(feature: Any) -> bool:
+    """Whether a column is of pictures, or of what they are stored as."""
+    import datasets
+
+    return isinstance(feature, datasets.Image) or (isinstance(feature, dict) and set(feature) == {"bytes", "path"})

@@ -1,0 +1,151 @@
+"""Rows of a data set that Hugging Face datasets streams, as samples."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, islice
+from pathlib import PurePath
+from typing import Any
+
+from torch import Tensor
+
+from datamodules.base import Sample
+from datamodules.ids import ids_of
+from datamodules.pictures import read_picture
+from datamodules.retry import Retry
+
+BLOCK = 32
+"""Rows that are held in memory at once."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns.  image: of encoded pictures, {"bytes", "path"}.
+
+    id: None names a sample by the file name that is stored with its picture. by_index: by its place instead: "7", or
+    "2-7" for row 7 of shard 2 where there are several.
+    """
+
+    image: str
+    caption: str | None = None
+    id: str | None = None
+    by_index: bool = False
+
+    @property
+    def all(self) -> list[str]:
+        return list(dict.fromkeys(name for name in (self.image, self.caption, self.id) if name is not None))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Samples of a streamed data set, in the order of its shards; a `Sharded` stream.
+
+    dataset: a datasets.IterableDataset whose pictures are not decoded. sources: the address of each shard, for errors.
+    decode: turns encoded bytes into a picture. files: path -> id, of an image folder; only these files are opened: a
+    path that comes out of the data could point anywhere. chosen: shard -> its wanted rows, rising; None is all. only:
+    the wanted ids; None is all.
+    """
+
+    dataset: Any
+    sources: Sequence[str]
+    columns: Columns
+    decode: Callable[[io.BytesIO], Tensor]
+    retry: Retry
+    files: Mapping[str, str] = field(default_factory=dict)
+    chosen: Mapping[int, Sequence[int]] | None = None
+    only: frozenset[str] | None = None
+
+    @property
+    def num_shards(self) -> int:
+        return len(self.sources)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return chain.from_iterable(map(self.shard, range(self.num_shards)))
+
+    def shard(self, index: int) -> Iterator[Sample]:
+        """The samples of one shard; one without wanted rows is not opened."""
+        chosen = None if self.chosen is None else self.chosen.get(index, ())
+        if chosen is not None and not chosen:
+            return
+        wanted, last = (None, None) if chosen is None else (set(chosen), chosen[-1] + 1)
+        for number, row in enumerate(islice(self.rows(index), last)):
+            if wanted is None or number in wanted:
+                sample = self._sample(index, number, row)
+                if self.only is None or sample[0] in self.only:
+                    yield sample
+
+    def rows(self, index: int) -> Iterator[dict[str, Any]]:
+        """The columns of every row of a shard. A fault costs reading the shard up to where it was."""
+
+        def start(done: int) -> Iterator[dict[str, Any]]:
+            # .iter, because plain iteration inside a DataLoader worker would give this worker its own choice of rows.
+            for block in self.dataset.shard(self.num_shards, index).iter(batch_size=BLOCK):
+                values = [block[name] for name in self.columns.all]
+                rows = [dict(zip(self.columns.all, row, strict=True)) for row in zip(*values, strict=True)]
+                skipped = min(done, len(rows))
+                done -= skipped
+                yield from rows[skipped:]
+
+        return self.retry.stream(self.sources[index], start)
+
+    def _sample(self, shard: int, number: int, row: dict[str, Any]) -> Sample:
+        image = row[self.columns.image] or {"bytes": None, "path": None}
+        name = self._id(shard, number, row, image["path"])
+        read = partial(_read, image, self.decode, image["path"] in self.files, self.retry)
+        return (name, read) if self.columns.caption is None else (name, read, _text(row[self.columns.caption]))
+
+    def _id(self, shard: int, number: int, row: dict[str, Any], path: str | None) -> str:
+        if self.columns.id is not None:
+            path, source = row[self.columns.id], f"value in column {self.columns.id!r}"
+            if path is not None:
+                return str(path)
+        elif self.columns.by_index:
+            return f"{shard}-{number}" if self.num_shards > 1 else str(number)
+        elif path is not None:
+            return self.files.get(path) or ids_of([PurePath(path)])[0]
+        else:
+            source = "file name"
+        raise ValueError(
+            f"row {number} of {self.sources[shard]} has no {source} to be named by; give a column of ids as id_column, "
+            "or take id_from: index"
+        )
+
+
+def _read(image: dict[str, Any], decode: Callable[[io.BytesIO], Tensor], listed: bool, retry: Retry) -> Tensor:
+    data = image["bytes"]
+    if data is None and listed:
+        data = retry.call(image["path"], partial(_content, image["path"]))
+    if data is None:
+        raise ValueError("cannot be read: the row holds no image")
+    return decode(io.BytesIO(data))
+
+
+def _content(path: str) -> bytes:
+    import fsspec
+
+    with fsspec.open(path, "rb") as file:
+        return bytes(file.read())
+
+
+def _text(value: Any) -> str:
+    """A caption; the first one where there are several; "" where there is none."""
+    if isinstance(value, list | tuple):
+        value = value[0] if len(value) else None
+    return "" if value is None else str(value)
+
+
+def undecoded(dataset: Any, columns: Columns) -> Any:
+    """A datasets.IterableDataset of these columns alone, its pictures as they are encoded."""
+    import datasets
+
+    return dataset.select_columns(columns.all).cast_column(columns.image, datasets.Image(decode=False))
+
+
+def picture_decoder(
+    channels: int, size: tuple[int, int] | None = None, enlarge: bool = False
+) -> Callable[[io.BytesIO], Tensor]:
+    """read_picture with these settings."""
+    return partial(read_picture, channels=channels, size=size, enlarge=enlarge)

@@ -1,0 +1,155 @@
+"""Records beside the exact posterior, where the prior is analytic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from rps.callbacks.base import as_prediction
+from rps.callbacks.metric_recorder import MetricRecorder
+from rps.metrics import oracle
+from rps.metrics.oracle import Figure, exact_samples, figures, measures
+from rps.metrics.oracle_world import Pixels, optimal_images, pixel_statistics
+from rps.priors.gaussian_mixture import GaussianMixturePrior
+from rps.records.evaluate import evaluate
+from rps.records.files import level_name, write_json, write_text
+from rps.records.reader import Records, has_records, read_records
+from rps.records.rows import Kind, RecordWriter, Row
+from rps.report.merge import merge
+from rps.report.oracle import oracle_table
+from rps.restoration import Level, Prediction
+
+PREFIX = "oracle_"
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+DEFINITIONS = {
+    "oracle_*": "numbers of each measurement from `samples` runs of the traversal, see rps.metrics.oracle.measures",
+    "oracle": "what they come to, see rps.metrics.oracle.figures; zero: of a sampler with the exact law; se_off: "
+    "standard error of value - zero",
+    "exact": "posterior_mean, posterior_sample: E[x|y] and a draw of p(x|y); optimal: images on the optimal curve of a "
+    "Gaussian prior by weight, 0 the posterior mean, 1 of the prior's law (arXiv 2107.02555)",
+}
+
+
+class OracleRecorder(MetricRecorder):
+    """MetricRecorder for a GaussianMixturePrior and a linear operator, whose posterior is known: Frechet distances are
+    of pixels, to the prior itself, and every level is judged against the exact posterior.
+
+    For that the traversal runs `samples` more times on every measurement, with other random numbers. RUN/metrics.json
+    gets the figures ("oracle" of every level) and the exact points and optimal curve ("exact"), which CurvePlot draws;
+    RUN/table.md gets a second table.
+
+    Args:
+        output: the run directory; the trainer's default_root_dir when None.
+        samples: M, outputs for each measurement; 19 bound regions of 50 and 90 % exactly.
+    """
+
+    def __init__(self, output: str | None = None, samples: int = 19) -> None:
+        super().__init__(output)
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, got {samples}")
+        self.samples = samples
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        prior = getattr(pl_module, "prior", None)
+        if not isinstance(prior, GaussianMixturePrior):
+            raise ValueError(
+                f"OracleRecorder needs a GaussianMixturePrior, whose posterior is known, got {type(prior).__name__}; "
+                "use MetricRecorder"
+            )
+        self.features, self.statistics = Pixels(prior.image_shape), pixel_statistics(prior)
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        prediction = as_prediction(outputs)
+        if not prediction.ids:
+            super().on_predict_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+            return
+        if prediction.reference is None:
+            raise ValueError("OracleRecorder needs clean images, drawn from the prior; use datamodules.Analytic")
+        assert self.features is not None  # since setup
+        exact = _Exact(pl_module, prediction, self.samples)
+        found = evaluate(prediction, None, self.features, exact.images())
+        numbers, place = exact.numbers(), {id_: i for i, id_ in enumerate(prediction.ids)}
+
+        def judged(row: Row) -> Row:
+            if row.kind != "restored" or row.level is None or row.status != "ok":
+                return row
+            own = {PREFIX + name: float(value[place[row.id]]) for name, value in numbers[row.level].items()}
+            return replace(row, metrics={**row.metrics, **own})
+
+        writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
+        writer.write(
+            [judged(row) for row in found.rows], prediction.restoration.knob, found.vectors, self.features.name
+        )
+
+    def _merge(self, trainer: L.Trainer) -> None:
+        run = self.run_directory(trainer)
+        if not has_records(run):
+            return
+        result = merge(run, self.statistics, DEFINITIONS)
+        records = read_records(run)
+        lines: list[tuple[str, dict[str, Figure]]] = []
+        for entry in result["levels"]:
+            found = _figures(records, entry["level"])
+            entry["oracle"] = {name: figure._asdict() for name, figure in found.items()}
+            lines.append((f"{records.knob} {level_name(entry['level'])}", found))
+        write_json(run / "metrics.json", result)
+        lines = [(name, found) for name, found in lines if found]
+        if lines:
+            table = (run / "table.md").read_text(encoding="utf-8")
+            write_text(run / "table.md", "\n".join([table, *oracle_table(lines)]) + "\n")
+        self.merged = True
+
+
+class _Exact:
+    """What is known of the measurements of a batch, and what the traversal makes of them again and again."""
+
+    def __init__(self, module: Any, prediction: Prediction, samples: int) -> None:
+        self.module, self.prediction, self.samples = module, prediction, samples
+        measurement = prediction.measurement
+        self.posterior = module.prior.posterior(replace(measurement, y=measurement.y.double()))
+        self.streams = measurement.streams.at("oracle")
+        drawn = (exact_samples(self.posterior, self.streams.at(k), samples) for k in ("first", "second"))
+        self.first, self.second = drawn
+
+    def images(self) -> dict[tuple[Kind, Level | None], Tensor]:
+        """E[x | y], a draw of p(x | y), and the optimal curve of a Gaussian prior."""
+        flat: dict[tuple[Kind, Level | None], Tensor] = {
+            ("posterior_mean", None): self.posterior.mean(),
+            ("posterior_sample", None): self.first[:, 0],
+        }
+        for weight, x in optimal_images(self.module.prior, self.posterior, WEIGHTS, self.streams).items():
+            flat["optimal", weight] = x
+        y = self.prediction.measurement.y
+        return {key: x.to(y).view(-1, *self.module.prior.image_shape) for key, x in flat.items()}
+
+    def numbers(self) -> dict[Level, dict[str, Tensor]]:
+        """Level -> number -> [N], see rps.metrics.oracle.measures."""
+        assert self.prediction.reference is not None
+        truth = self.prediction.reference.flatten(1).double()
+        made = oracle.outputs(self.module.traversal, self.prediction.measurement, self.module.prior, self.samples)
+        exact = (self.first, self.second)
+        return {level: measures(x, truth, self.posterior, exact) for level, x in made.items()}
+
+
+def _figures(records: Records, level: Level) -> dict[str, Figure]:
+    """Of the rows of a level, all of which have the numbers, or none."""
+    rows = [row for row in records.rows["restored", level].values() if row.status == "ok"]
+    names = [name for name in (rows[0].metrics if rows else ()) if name.startswith(PREFIX)]
+    values = {
+        name.removeprefix(PREFIX): torch.tensor([row.metrics[name] for row in rows], dtype=torch.float64)
+        for name in names
+    }
+    return figures(values) if values else {}

@@ -1,0 +1,67 @@
+"""Whether a config is that of the run in a directory: all that bears on the results is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+HOW_TRAINER = {
+    "accelerator", "strategy", "devices", "num_nodes", "default_root_dir", "logger", "log_every_n_steps", "profiler",
+    "enable_progress_bar", "enable_model_summary", "enable_checkpointing", "plugins", "benchmark", "detect_anomaly",
+    "barebones", "sync_batchnorm", "use_distributed_sampler",
+}  # fmt: skip
+"""Keys of the trainer that say where and how it runs."""
+HOW = {
+    "batch_size", "num_workers", "micro_batch", "max_batch", "cache_dir", "device", "token", "retries", "timeout",
+    "retry_failed",
+}  # fmt: skip
+"""Names of arguments, of whatever class, that do."""
+HOW_CALLBACKS = ("ProgressBar",)
+ABSENT = "nothing"
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """One phrase per value that differs, but for those of where and how it runs.  old, new: as read from YAML."""
+    before, now = _flat(_what(old)), _flat(_what(new))
+    keys = [*before, *(key for key in now if key not in before)]
+    return [
+        f"{_short(key)} was {_shown(before, key)} and is now {_shown(now, key)}"
+        for key in keys
+        if before.get(key, ABSENT) != now.get(key, ABSENT)
+    ]
+
+
+def _what(config: Mapping[str, Any]) -> dict[str, Any]:
+    sections = {name: value for name, value in config.items() if name in ("model", "data", "trainer")}
+    trainer = {k: v for k, v in (sections.get("trainer") or {}).items() if k not in HOW_TRAINER}
+    callbacks = trainer.get("callbacks") or []
+    callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+    trainer["callbacks"] = [c for c in callbacks if not str(_class_path(c)).endswith(HOW_CALLBACKS)]
+    return {**sections, "trainer": trainer}
+
+
+def _class_path(value: Any) -> Any:
+    return value.get("class_path") if isinstance(value, Mapping) else value
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Dotted key -> value; a list of plain values is one value."""
+    if isinstance(value, Mapping):
+        parts = {str(name): item for name, item in value.items() if name not in HOW}
+    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        parts = {str(i): item for i, item in enumerate(value)}
+    else:
+        return {key: value}
+    found: dict[str, Any] = {}
+    for name, item in parts.items():
+        found |= _flat(item, f"{key}.{name}" if key else name)
+    return found
+
+
+def _short(key: str) -> str:
+    """As it is given on the command line."""
+    return key.replace(".init_args", "").removesuffix(".class_path")
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return f"{values[key]!r}" if key in values else ABSENT

@@ -1,0 +1,46 @@
+"""What the command does inside Lightning's loop: begin the run directory, note failures, make SIGTERM an interrupt."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from rps.cli import processes
+
+if TYPE_CHECKING:
+    from rps.cli.predict import Run
+
+LONGEST_WAIT = timedelta(days=1)
+"""At the end processes wait for each other, for as long as one batch may take; torch would give up after minutes."""
+
+
+def make_keeper(run: Run) -> Any:
+    """The first of the callbacks."""
+    from lightning import Callback
+
+    class Keeper(Callback):
+        def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+            if trainer.is_global_zero:
+                run.begin()
+            trainer.strategy.barrier("the run directory is there")
+            if not trainer.is_global_zero:
+                run.join()
+
+        def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
+            # Lightning only takes a note of SIGTERM, which its predict loop never reads.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, processes.terminate)
+            if run.resumed and trainer.is_global_zero:
+                run.going_on(len(getattr(trainer.datamodule, "skip_ids", ())))
+
+        def on_predict_batch_start(self, *args: Any) -> None:
+            run.started = True
+
+        def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any) -> None:
+            run.failures.update(getattr(outputs, "failures", {}))
+
+    if hasattr(run.trainer.strategy, "_timeout"):
+        run.trainer.strategy._timeout = LONGEST_WAIT
+    return Keeper()

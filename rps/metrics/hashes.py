@@ -1,0 +1,41 @@
+"""Which network a figure was computed with: hashes of weights, in memory and in files."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+def network_hash(network: nn.Module) -> str:
+    """SHA-256 over names, kinds, shapes and bytes of all weights, wherever the network lies.  -> 64 hex digits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_file(path: str | Path, sha256: str | None = None) -> None:
+    """Compares a file of weights with its SHA-256, or with the first digits of it that its name ends in.
+
+    "vgg16-397923af.pth" is such a name, as torchvision and torch-fidelity give them. A file with neither is taken as it
+    is. Errors: ValueError when they differ.
+    """
+    named = re.search("-([0-9a-f]{8,64})$", Path(path).stem)
+    expected = (sha256 or (named.group(1) if named else "")).lower()
+    if not expected:
+        return
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if not digest.hexdigest().startswith(expected):
+        raise ValueError(
+            f"{path} is not the file of weights that was asked for: its SHA-256 begins with "
+            f"{digest.hexdigest()[: len(expected)]}, not {expected}; fetch it again"
+        )

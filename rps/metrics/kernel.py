@@ -1,0 +1,77 @@
+"""Kernel distance between two sets of feature vectors (arXiv 1801.01401; KID when they are Inception's)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from rps.metrics.intervals import FRECHET_RESAMPLES, SEED, STEP, Draws, counts
+
+DEGREE = 3
+
+
+def kernel_distance(x: Tensor, reference: Tensor) -> float:
+    """sum_{i != j} k(x_i, x_j) / n (n - 1) + the same of r, m - 2 sum_{ij} k(x_i, r_j) / n m.
+
+    k(a, b) = (a^T b / D + 1)^3. The unbiased estimate of the squared maximum mean discrepancy, over all pairs and not
+    over random subsets as some packages have it; it may be negative. In float64.
+
+    x: [n, D], reference: [m, D], n, m >= 2. Errors: ValueError for other shapes.
+    """
+    _check(x, reference)
+    a, b = x.detach().cpu().double(), reference.detach().cpu().double()
+    return float(_within(_kernel(a, a)) + _within(_kernel(b, b)) - 2 * _kernel(a, b).mean())
+
+
+def kernel_draws(
+    x: Tensor, reference: Tensor, paired: bool = False, resamples: int = FRECHET_RESAMPLES, seed: int = SEED
+) -> Draws:
+    """The kernel distance, and its values on resamples with weights w = 1 + STEP (c - 1) of the samples.
+
+    A sum over pairs with weights is sum_{i != j} w_i w_j k_ij / (sum_{i != j} w_i w_j).
+
+    paired: x_i is the restoration of reference_i, and both are resampled together; otherwise the reference is fixed.
+    """
+    _check(x, reference)
+    a, b = x.detach().cpu().double(), reference.detach().cpu().double()
+    if paired and len(a) != len(b):
+        raise ValueError(f"{len(a)} features need as many of the clean images to be paired, got {len(b)}")
+    own, other, across = _without_diagonal(_kernel(a, a)), _without_diagonal(_kernel(b, b)), _kernel(a, b)
+    n, m = len(a), len(b)
+    fixed = other.sum() / (m * (m - 1))
+    draws = []
+    for c in counts(n, resamples, seed):
+        w = 1 + STEP * (c - 1)
+        pairs = w.sum(1).square() - w.square().sum(1)
+        within = ((w @ own) * w).sum(1) / pairs
+        if paired:
+            draws.append(within + ((w @ other) * w).sum(1) / pairs - 2 * ((w @ across) * w).sum(1) / n**2)
+        else:
+            draws.append(within + fixed - 2 * (w @ across).sum(1) / (n * m))
+    return Draws(float(own.sum() / (n * (n - 1)) + fixed - 2 * across.mean()), torch.cat(draws))
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    return (a @ b.mT / a.shape[1] + 1) ** DEGREE
+
+
+def _within(kernel: Tensor) -> Tensor:
+    """Mean over pairs of different samples."""
+    n = len(kernel)
+    return (kernel.sum() - kernel.trace()) / (n * (n - 1))
+
+
+def _without_diagonal(kernel: Tensor) -> Tensor:
+    return kernel - torch.diag(kernel.diagonal())
+
+
+def _check(x: Tensor, reference: Tensor) -> None:
+    if x.ndim != 2 or reference.ndim != 2 or x.shape[1] != reference.shape[1] or min(len(x), len(reference)) < 2:
+        raise ValueError(
+            "a kernel distance needs features [n, D] and [m, D] of one network, n and m >= 2; got "
+            f"{tuple(x.shape)} and {tuple(reference.shape)}"
+        )
+    if not math.isfinite(float(x.sum()) + float(reference.sum())):
+        raise ValueError("a kernel distance needs finite features")

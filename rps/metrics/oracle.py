@@ -1,0 +1,178 @@
+"""Judging posterior samplers where the posterior is known: outputs of a method against the exact p(x | y).
+
+A method is given each of n measurements M times, each time with other random numbers. `measures` gives numbers of each
+measurement, `figures` their means with standard errors, beside what the exact law would have at these n and M.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.metrics.intervals import counts, estimate
+from rps.priors.base import Prior
+from rps.priors.gaussian_mixture import GaussianMixture
+from rps.randomness import Streams
+from rps.restoration import Level
+from rps.traversals.base import Traversal
+
+LEVELS = (0.5, 0.9)
+"""Of the regions of highest posterior density whose coverage is measured."""
+
+PROJECTIONS, SEED = 32, 0
+
+
+class Figure(NamedTuple):
+    """A figure of a method and its standard error; zero: what a sampler with the exact law has; se_off: the standard
+    error of value - zero, which differs from se where zero is measured too, on the same images.
+    """
+
+    value: float
+    se: float
+    zero: float
+    se_off: float
+
+    @property
+    def off(self) -> float:
+        """(value - zero) in standard errors."""
+        return (self.value - self.zero) / max(self.se_off, 1e-12)
+
+
+def repeated(measurement: Measurement, m: int) -> Measurement:
+    """Each measurement m times, each time with random numbers of its own for the solver.  -> m N rows, k N + i."""
+    rows = torch.arange(len(measurement), device=measurement.y.device).repeat(m)
+    streams = Streams.cat([measurement.streams.at("repeat", k) for k in range(m)])
+    return replace(measurement.rows(rows), streams=streams)
+
+
+def outputs(traversal: Traversal, measurement: Measurement, prior: Prior, m: int) -> dict[Level, Tensor]:
+    """m independent outputs of every level for each measurement.  -> level -> [N, m, D] float64."""
+    images = traversal.run(repeated(measurement, m), prior).images
+    n = len(measurement)
+    return {level: x.detach().double().view(m, n, -1).transpose(0, 1) for level, x in images.items()}
+
+
+def exact_samples(posterior: GaussianMixture, streams: Streams, m: int) -> Tensor:
+    """m draws of each of the N posteriors.  streams: N rows -> [N, m, D]."""
+    wide = Streams.cat([streams.at("exact", k) for k in range(m)])
+    rows = torch.arange(len(streams), device=streams.keys.device).repeat(m)
+    normal = wide.at("x").normal((posterior.noises,)).to(posterior.means)
+    x = posterior.rows(rows).sample(wide.at("component").uniform((1,)).to(posterior.means), normal)
+    return x.view(m, len(streams), -1).transpose(0, 1)
+
+
+def sliced_w2(a: Tensor, b: Tensor, projections: int = PROJECTIONS, seed: int = SEED) -> Tensor:
+    """Mean over unit vectors v of W2^2 between {v x : x in a} and {v x : x in b}, by coupling quantiles.
+
+    a, b: [N, M, D], equally many -> [N], in squared units of x. The vectors are the same for every row.
+    """
+    v = torch.randn(a.shape[-1], projections, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    v = (v / v.norm(dim=0)).to(a)
+    return ((a @ v).sort(dim=1).values - (b @ v).sort(dim=1).values).square().mean((1, 2))
+
+
+def measures(x: Tensor, truth: Tensor, posterior: GaussianMixture, exact: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """Numbers of each measurement, [N], of M outputs x [N, M, D] for the images truth [N, D].
+
+    With m, C of the outputs (C unbiased), m*, C* of the posterior, and E[.] under the exact law in brackets:
+        mmse           ||truth - m*||^2                                              [Tr C*]
+        single         ||truth - x||^2, mean over the outputs                        [mmse + Tr C*]
+        averaged       ||truth - m||^2 - Tr C / M                                    [mmse]
+        mean           ||m - m*||^2 / Tr C*                                          [1 / M]
+        covariance     ||C - C*||_F^2 / ||C*||_F^2                                   [see covariance_noise]
+        covers_a       1 if log p(truth | y) is among the largest: at least the j-th smallest of log p(x | y),
+                       j = (1 - a) (M + 1), which is a quantile without bias         [a]
+        sliced         sliced W2^2 to M exact draws, over Tr C* / D                  [sliced_zero]
+        sliced_zero    the same of M other exact draws
+    M = 1 has no averaged and no covariance; covers_a needs (1 - a) (M + 1) >= 1. A method that draws nothing gets M
+    equal outputs: single is then its error, and there is no spread to speak of.
+
+    exact: two sets of exact draws [N, M, D], see `exact_samples`.
+    """
+    m, d = x.shape[1:]
+    mean, covariance = posterior.mean(), posterior.covariance()
+    trace = posterior.trace()
+    average = x.mean(1)
+    centred = x - average.unsqueeze(1)
+    found = {
+        "mmse": (truth - mean).square().sum(1),
+        "single": (truth.unsqueeze(1) - x).square().sum(2).mean(1),
+        "mean": (average - mean).square().sum(1) / trace,
+        "mean_zero": (1 / m / torch.ones_like(trace)).expand(len(x)),
+    }
+    if m > 1:
+        spread = centred.mT @ centred / (m - 1)
+        variance = spread.diagonal(dim1=-2, dim2=-1).sum(-1)
+        found["averaged"] = (truth - average).square().sum(1) - variance / m
+        found["covariance"] = (spread - covariance).square().sum((1, 2)) / covariance.square().sum((1, 2))
+        found["covariance_zero"] = (covariance_noise(posterior, m) / covariance.square().sum((1, 2))).expand(len(x))
+    here, there = posterior.log_density(truth), posterior.log_density(x).sort(dim=1).values
+    for level in LEVELS:
+        j = (1 - level) * (m + 1)
+        if j > 0.999:
+            found[f"covers_{level:.0%}"] = (here >= there[:, round(j) - 1]).double()
+    found["sliced"] = sliced_w2(x, exact[0]) / (trace / d)
+    found["sliced_zero"] = sliced_w2(exact[1], exact[0]) / (trace / d)
+    found["trace"] = trace.expand(len(x))
+    return found
+
+
+def covariance_noise(posterior: GaussianMixture, m: int) -> Tensor:
+    """E||C - C*||_F^2 of the unbiased covariance C of m exact draws: (E|z|^4 - (m - 2)/(m - 1) ||C*||_F^2 +
+    (Tr C*)^2 / (m - 1)) / m, z = x - m*; ((Tr C*)^2 + ||C*||_F^2) / (m - 1) of one Gaussian.  -> [N].
+
+    E|z|^4 of component k, which is d_k off the mean: (|d|^2 + Tr S)^2 + 2 ||S||_F^2 + 4 d S d.
+    """
+    c, s = posterior.covariance(), posterior.covariances()
+    trace, square = posterior.trace(), c.square().sum((-2, -1))
+    offset = posterior.means - posterior.mean().unsqueeze(1)
+    size = offset.square().sum(-1) + posterior.values.sum(-1)
+    across = (offset.unsqueeze(-2) @ s @ offset.unsqueeze(-1)).flatten(1)
+    fourth = (posterior.weights * (size**2 + 2 * posterior.values.square().sum(-1) + 4 * across)).sum(1)
+    return (fourth - (m - 2) / (m - 1) * square + trace**2 / (m - 1)) / m
+
+
+def figures(values: Mapping[str, Tensor]) -> dict[str, Figure]:
+    """What the numbers of n measurements come to; standard errors by bootstrap over the measurements.
+
+    values: of `measures`, for all measurements.
+        single dB      10 log10(E single / E mmse): 0 at the posterior mean, 3.01 of an exact sample
+        gap dB         10 log10(E averaged / E mmse): the MMSE optimality gap of the mean of infinitely many outputs
+        mean           sqrt(E mean): ||m - m*|| / sqrt(Tr C*)
+        covariance     sqrt(E covariance): ||C - C*||_F / ||C*||_F
+        covers a       the fraction of the images; standard error sqrt(a (1 - a) / n)
+        sliced W2      sqrt(E sliced), in standard deviations of the posterior (root mean square over pixels)
+    """
+    names = list(values)
+    table = torch.stack([values[name].double() for name in names], dim=1)
+    n = len(table)
+    draws = torch.cat([c @ table / n for c in counts(n)])
+    every = torch.cat([table.mean(0, keepdim=True), draws])
+    of = dict(zip(names, every.mT, strict=True))
+
+    def figure(value: Tensor, zero: Tensor) -> Figure:
+        """value, zero: [1 + B], of all measurements and of the resamples."""
+        se, se_off = (estimate(0.0, draws[1:]).se for draws in (value, value - zero))
+        return Figure(float(value[0]), se, float(zero[0]), se_off)
+
+    def decibel(part: Tensor) -> Tensor:
+        return 10 * (part / of["mmse"]).clamp(min=1e-12).log10()
+
+    found = {"single dB": figure(decibel(of["single"]), decibel(of["mmse"] + of["trace"]))}
+    if "averaged" in of:
+        found["gap dB"] = figure(decibel(of["averaged"]), decibel(of["mmse"]))
+    found["mean"] = figure(of["mean"].sqrt(), of["mean_zero"].sqrt())
+    if "covariance" in of:
+        found["covariance"] = figure(of["covariance"].sqrt(), of["covariance_zero"].sqrt())
+    for level in LEVELS:
+        if (name := f"covers_{level:.0%}") in of:
+            se = math.sqrt(level * (1 - level) / n)
+            found[f"covers {level:.0%}"] = Figure(float(of[name][0]), se, level, se)
+    found["sliced W2"] = figure(of["sliced"].sqrt(), of["sliced_zero"].sqrt())
+    return found

@@ -1,0 +1,60 @@
+"""Priors whose denoiser and whose posterior are closed formulas, so that solvers can be judged without a network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.operators.base import LinearOperator
+from rps.priors.base import Denoised, Prior
+from rps.priors.mixture import Mixture
+
+
+class AnalyticPrior(Prior):
+    """x_0 ~ a mixture. Subclasses define `law` and `posterior`; images of their mixtures are flat, [N, D].
+
+    posterior(measurement).mean().view(-1, *prior.sample_shape) is the MMSE estimate, .trace() its expected squared
+    error per image, .draw(streams, n) exact samples.
+    """
+
+    def law(self, like: Tensor) -> Mixture:
+        """p(x_0) on the device and in the dtype of `like`. One row stands for all."""
+        raise NotImplementedError(f"{type(self).__name__} must define law(like)")
+
+    def posterior(self, measurement: Measurement) -> Mixture:
+        """p(x_0 | y) of a linear operator and Gaussian noise of noise_std, one mixture per row."""
+        raise NotImplementedError(f"{type(self).__name__} must define posterior(measurement)")
+
+    def working(self, tensor: Tensor) -> Tensor:
+        """The tensor in the precision of the formulas: double where the device has it, because the logarithms of the
+        weights are differences of large numbers."""
+        return tensor if tensor.device.type == "mps" else tensor.double()
+
+    def posterior_at(self, x: Tensor, t: Tensor, measurement: Measurement) -> Mixture:
+        """p(x_0 | x_t, y).  x: [N, *sample_shape], t: [N]."""
+        flat = self.working(x.flatten(1))
+        return self.posterior(measurement).given_noisy(flat, *self.schedule.at(t, flat))
+
+    def denoise(self, x: Tensor, t: Tensor) -> Denoised:
+        flat = self.working(x.flatten(1))
+        posterior = self.law(flat).given_noisy(flat, *self.schedule.at(t, flat))
+        return self.from_x0(x, posterior.mean().to(x).view_as(x), t)
+
+
+def dense(measurement: Measurement, like: Tensor) -> Tensor:
+    """A of every row, of like's dtype; one where all rows share it.  -> [N or 1, m, D]."""
+    operator = linear(measurement)
+    rows = range(len(measurement)) if operator.per_sample else range(1)
+    matrices = [operator.rows(slice(i, i + 1)).matrix(like.dtype) for i in rows]
+    if not matrices:
+        return like.new_zeros(0, like.shape[1], torch.Size(measurement.image_shape).numel())
+    return torch.stack(matrices).to(like)
+
+
+def linear(measurement: Measurement) -> LinearOperator:
+    """The operator, for what is exact for linear ones alone."""
+    operator = measurement.operator
+    if not isinstance(operator, LinearOperator):
+        raise ValueError(f"the exact posterior needs a LinearOperator, got {type(operator).__name__}")
+    return operator

@@ -1,0 +1,98 @@
+"""What a law of images is whose mean, covariance, density and draws are known: a mixture, one for each row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from rps.randomness import Streams
+
+
+class Mixture:
+    """p(x) = sum_k pi_k p_k(x), one mixture per row; rows (N) of size 1 stand for all. Images are flat, [N, D].
+
+    log_weights: [N, K], not necessarily normalised. means: [N, K, D]. noises: the normals that a draw takes.
+    Subclasses say what p_k is.
+    """
+
+    log_weights: Tensor
+    means: Tensor
+
+    @property
+    def noises(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} must say how many normals a draw takes")
+
+    def rows(self, index: Tensor | slice) -> Self:
+        """The mixtures of some rows (a row may be taken more than once)."""
+        raise NotImplementedError(f"{type(self).__name__} must define rows(index)")
+
+    def sample(self, uniform: Tensor, normal: Tensor) -> Tensor:
+        """One draw per row: the component by inverse transform.  uniform: [N, 1], normal: [N, noises] -> [N, D]."""
+        raise NotImplementedError(f"{type(self).__name__} must define sample(uniform, normal)")
+
+    def given_noisy(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Mixture:
+        """p(x_0 | x_t) for x_t = alpha x_0 + sigma eps.  x: [N, D], alpha, sigma: [N, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed form given x_t: condition the prior first")
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x), exact.  x: [N, D], or [N, M, D] for M images of each row -> [N] or [N, M]."""
+        raise NotImplementedError(f"{type(self).__name__} must define log_density(x)")
+
+    def covariance(self) -> Tensor:
+        """Cov[x] = sum_k pi_k (S_k + m_k m_k^T) - m m^T.  -> [N, D, D], for small images."""
+        raise NotImplementedError(f"{type(self).__name__} must define covariance()")
+
+    def trace(self) -> Tensor:
+        """Tr Cov[x], which is the least mean squared error per image where p is a posterior.  -> [N]."""
+        raise NotImplementedError(f"{type(self).__name__} must define trace()")
+
+    @property
+    def weights(self) -> Tensor:
+        """pi_k, normalised.  -> [N, K]."""
+        return torch.softmax(self.log_weights, dim=1)
+
+    def mean(self) -> Tensor:
+        """E[x].  -> [N, D]."""
+        return applied(self.means.mT, self.weights)
+
+    def draw(self, streams: Streams, n: int) -> Tensor:
+        """n independent draws for each row, functions of (stream, number of the draw).  -> [N, n, D]."""
+        uniform = streams.at("component").uniform((n,)).to(self.means)
+        draws = []
+        for row in range(len(streams)):
+            normal = streams[row : row + 1].at("x0").normal((n, self.noises)).to(self.means)[0]
+            draws.append(self.rows(slice(row, row + 1)).sample(uniform[row].unsqueeze(1), normal))
+        return torch.stack(draws) if draws else self.means.new_zeros(0, n, self.means.shape[2])
+
+    def components(self, uniform: Tensor) -> Tensor:
+        """The component of each row: the first k whose cumulative weight reaches u.  uniform: [N, 1] -> [N]."""
+        cumulative = torch.cumsum(self.weights, dim=1)
+        return (uniform > cumulative).sum(1).clamp(max=cumulative.shape[1] - 1)
+
+    def spread(self) -> Tensor:
+        """sum_k pi_k |m_k - m|^2, the part of the trace that lies between the components.  -> [N]."""
+        offsets = (taken(self.means, row) - mean for row, mean in enumerate(self.mean()))
+        return torch.stack([w @ offset.square().sum(-1) for w, offset in zip(self.weights, offsets, strict=False)])
+
+    def between(self) -> Tensor:
+        """sum_k pi_k (m_k - m)(m_k - m)^T.  -> [N, D, D]."""
+        offsets = (taken(self.means, row) - mean for row, mean in enumerate(self.mean()))
+        return torch.stack([(w.unsqueeze(1) * o).mT @ o for w, o in zip(self.weights, offsets, strict=False)])
+
+
+def taken(tensor: Tensor, row: int) -> Tensor:
+    """A row of a tensor whose first dimension may be 1 for all."""
+    return tensor[row if len(tensor) > 1 else 0]
+
+
+def selected(tensor: Tensor, index: Tensor | slice) -> Tensor:
+    """The rows of a tensor, which stays as it is where one row stands for all."""
+    return tensor[index] if len(tensor) > 1 else tensor
+
+
+def applied(matrix: Tensor, vector: Tensor) -> Tensor:
+    """M v for each row, without a copy of M where one stands for all.  matrix: [N or 1, a, b], vector: [N, b]."""
+    if len(matrix) == 1:
+        return vector @ matrix[0].mT
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)

@@ -1,0 +1,152 @@
+"""Stable Diffusion 1.x, 2.x and XL in diffusers format: latent priors that are told what the image shows."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rps.measurement import Measurement
+from rps.priors.base import Denoised, Prior
+from rps.priors.diffusers_prior import _load, _load_network, _Scheduler
+from rps.priors.latent_prior import GivenPrior, LatentPrior, Posterior, guided, load_autoencoder
+from rps.priors.text import TextEncoder
+
+
+class Texts(NamedTuple):
+    """hidden: [N, L, C]. pooled: [N, P], of SDXL."""
+
+    hidden: Tensor
+    pooled: Tensor | None
+
+
+class StableDiffusionPrior(LatentPrior):
+    """A LatentPrior whose network is told a text by cross-attention. eps or v, as the scheduler says.
+
+    Args:
+        unet: a UNet2DConditionModel. vae: an AutoencoderKL. scheduler: see DiffusersPrior.
+        text: the text encoder.
+        prompt: what the image shows. "{caption}" in it stands for the sample's own caption, which the batch must come
+            with; "" is no text.
+        negative_prompt: the text of the unconditional network.
+        guidance_scale: g of u + g (c - u), c and u the network's output with prompt and negative_prompt (arXiv
+            2207.12598). Other than 1, it doubles the network's time, and a call still counts as one.
+        image_size, scaling_factor, posterior, slicing, tiling, checkpointing: see LatentPrior.
+    """
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        vae: nn.Module,
+        scheduler: Any,
+        text: TextEncoder,
+        prompt: str = "{caption}",
+        negative_prompt: str = "",
+        guidance_scale: float = 1.5,
+        image_size: int | None = None,
+        scaling_factor: float | None = None,
+        posterior: Posterior = "sample",
+        slicing: bool = False,
+        tiling: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__(
+            unet, vae, scheduler, None, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling,
+            checkpointing,
+        )  # fmt: skip
+        self.text, self.prompt, self.negative_prompt = text, prompt, negative_prompt
+        self.needs_captions = "{caption}" in prompt
+        for own in [negative_prompt] if self.needs_captions else [negative_prompt, prompt]:
+            text(own)  # its errors, before any data are read
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        path: str,
+        revision: str | None = None,
+        dtype: str = "float32",
+        local_files_only: bool = False,
+        prompt: str = "{caption}",
+        negative_prompt: str = "",
+        guidance_scale: float = 1.5,
+        image_size: int | None = None,
+        scaling_factor: float | None = None,
+        posterior: Posterior = "sample",
+        slicing: bool = False,
+        tiling: bool = False,
+        checkpointing: bool = False,
+    ) -> StableDiffusionPrior:
+        """The model in a folder or under a hub id (e.g. stable-diffusion-v1-5/stable-diffusion-v1-5).
+
+        Args:
+            path: a folder as StableDiffusionPipeline.save_pretrained writes it, or StableDiffusionXLPipeline; or the id
+                of such a repository on the Hugging Face hub. Of SDXL, its base model.
+            revision: branch, tag or commit of a hub repository.
+            dtype: of the networks' weights: float32, float16 or bfloat16. Everything else runs in float32.
+            local_files_only: never ask the hub.
+            prompt, negative_prompt, guidance_scale: see StableDiffusionPrior.
+            image_size, scaling_factor, posterior, slicing, tiling, checkpointing: see LatentPrior.
+        """
+        from diffusers import UNet2DConditionModel
+
+        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+        unet = _load_network(UNet2DConditionModel, path, "unet", dtype, **options)
+        pair = unet.config.get("addition_embed_type") == "text_time"
+        return cls(
+            unet,
+            load_autoencoder(path, dtype, **options),
+            _load(_Scheduler, path, "scheduler", **options),
+            TextEncoder.from_pretrained(path, dtype, pair, **{k: v for k, v in options.items() if v is not None}),
+            prompt, negative_prompt, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling,
+            checkpointing,
+        )  # fmt: skip
+
+    def given(self, measurement: Measurement) -> Prior:
+        return GivenPrior(self, measurement)
+
+    def condition(self, measurement: Measurement) -> Texts:
+        """The texts of the rows, encoded."""
+        captions: Any = measurement.captions
+        rows = range(len(measurement))
+        if self.needs_captions and captions is None and rows:
+            raise ValueError(_NO_CAPTIONS)
+        return self._texts([self.prompt.replace("{caption}", captions[i] if captions else "") for i in rows])
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Any = None) -> Denoised:
+        if condition is None:
+            if self.needs_captions:
+                raise ValueError(_NO_CAPTIONS)
+            condition = self._texts([self.prompt] * len(x))
+        return super().denoise(x, t, condition)
+
+    def predict_given(self, x: Tensor, time: Tensor, condition: Texts) -> Tensor:
+        output = self._told(x, time, condition)
+        if self.guidance_scale == 1:
+            return output
+        none = self._texts([self.negative_prompt] * len(x))
+        return guided(output, self._told(x, time, none), self.guidance_scale)
+
+    def _told(self, x: Tensor, time: Tensor, texts: Texts) -> Tensor:
+        """The network's output for these texts."""
+        unet: Any = self.unet
+        extra: dict[str, Any] = {}
+        if texts.pooled is not None:
+            # What SDXL is told besides: (height, width) before and (top, left) of a crop, and those of the result.
+            _, height, width = self.image_shape
+            sizes = torch.tensor([height, width, 0, 0, height, width], device=x.device, dtype=x.dtype)
+            added = {"text_embeds": texts.pooled.to(x.dtype), "time_ids": sizes.expand(len(x), 6)}
+            extra["added_cond_kwargs"] = added
+        return unet(x, time, encoder_hidden_states=texts.hidden.to(x.dtype), **extra).sample
+
+    def _texts(self, texts: list[str]) -> Texts:
+        encoded = [self.text(text) for text in texts or [""]]
+        hidden = torch.cat([states for states, _ in encoded])[: len(texts)]
+        pooled = [summary for _, summary in encoded if summary is not None]
+        return Texts(hidden, torch.cat(pooled)[: len(texts)] if pooled else None)
+
+
+_NO_CAPTIONS = (
+    "this prior's prompt has {caption} in it: use prior.given(measurement) with a measurement that has captions, or "
+    "give a prompt without it"
+)

@@ -1,0 +1,134 @@
+"""One run at a time in a run directory."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+NAME = ".lock"
+PATIENCE = 12.0
+"""Seconds. What a killed run leaves behind (data workers, other processes) ends by itself within these."""
+
+
+class RunLocked(ValueError):
+    """Another run is writing to the directory."""
+
+
+class RunLock:
+    """flock on RUN/.lock, shared by all processes of a run for as long as any of them lives.
+
+    The first process takes it alone (`begin`), and then shares it with the others (`join`). The kernel gives it up when
+    a process ends, however it ends, so that nothing is stale after kill -9. It holds between processes of one machine
+    on any file system, and between machines where the file system passes flock on: NFS (Linux 2.6.12 and newer), GPFS,
+    Lustre mounted with -o flock. Elsewhere two machines are not kept apart; what two runs of one config write is the
+    same, and a sample that both did counts once.
+
+    Args:
+        run: the run directory, which `begin` makes.
+    """
+
+    def __init__(self, run: str | Path) -> None:
+        self.path = Path(run) / NAME
+        self.file: IO[str] | None = None
+
+    def begin(self, patience: float = PATIENCE) -> None:
+        """Of the first process.  Errors: RunLocked, at once when the first process of the other run is alive on this
+        machine, and otherwise after so many seconds."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._open()
+        deadline = time.monotonic() + patience
+        while not self._lock(alone=True):
+            owner = self._owner()
+            if _alive(owner) or time.monotonic() > deadline:
+                self.release()
+                raise RunLocked(
+                    f"{self.path.parent} is being written by another run (process {owner.get('pid', '?')} on "
+                    f"{owner.get('host', '?')}, begun {owner.get('begun', '?')}); wait for it, end all its processes, "
+                    "or give another --output"
+                )
+            time.sleep(0.2)
+        assert self.file is not None
+        begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self.file.seek(0)
+        self.file.truncate()
+        json.dump({"host": socket.gethostname(), "pid": os.getpid(), "begun": begun}, self.file)
+        self.file.flush()
+
+    def join(self) -> None:
+        """Of every process, the first one before all others: from here on the lock is shared.
+
+        Between the two kinds of lock there is a moment without one. Errors: RunLocked, when another run used it.
+        """
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(
+                f"{self.path.parent} is not there on {socket.gethostname()}; all machines of a run need the same file "
+                "system for it"
+            )
+        if self.file is None:
+            self._open()
+        if not self._lock(alone=False):
+            self.release()
+            raise RunLocked(f"{self.path.parent} was taken by another run that began at the same moment; try again")
+
+    def release(self) -> None:
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    def _open(self) -> None:
+        self.release()
+        self.file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - open for as long as the lock is held
+
+    def _lock(self, alone: bool) -> bool:
+        """-> Was it free?"""
+        try:
+            import fcntl
+        except ImportError:  # a system without flock
+            return True
+        assert self.file is not None
+        try:
+            fcntl.flock(self.file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            if alone:
+                where = self.path.parent
+                print(f"the file system of {where} has no locks ({error}); start one run at a time", file=sys.stderr)
+        return True
+
+    def _owner(self) -> dict[str, Any]:
+        try:
+            owner = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # just being written
+            return {}
+        return owner if isinstance(owner, dict) else {}
+
+
+def _alive(owner: dict[str, Any]) -> bool:
+    """Is it a process of this machine that runs?  Unknown counts as no."""
+    pid = owner.get("pid")
+    if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """A killed process whose parent has not taken notice holds no locks."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] == ["Z"]

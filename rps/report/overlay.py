@@ -1,0 +1,65 @@
+"""The distortion-perception curves of several runs on one plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rps.records.files import level_name, written
+from rps.report.curve import add_clean_images, decorate, new_plane, plane_point
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#222222", "#8C564B", "#7F7F00")
+MARKERS = "osD^vPX*<>"
+
+
+def overlay_plot(summaries: Mapping[str, Mapping[str, Any]], path: str | Path, title: str = "") -> None:
+    """One curve per run, RMSE against the square root of the Frechet distance, joined in the order of its knob.
+
+    Bars are one standard error of a level by itself; the first and the last level of a curve are labelled. A run of one
+    level is a single point.
+
+    summaries: metrics.json of each run, by the name to show. Errors: ValueError when a run has no level with both
+    figures, or the runs' distances are not of the same features, reference and number of images.
+    """
+    if not summaries:
+        raise ValueError("there are no runs to draw")
+    _check_comparable(summaries)
+    figure, axes = new_plane(7.2, 5.0)
+    for i, (name, summary) in enumerate(summaries.items()):
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        points = [
+            (level_name(level["level"]), p) for level in summary["levels"] if (p := plane_point(level["metrics"]))
+        ]
+        xs, ys = [p["x"] for _, p in points], [p["y"] for _, p in points]
+        axes.errorbar(
+            xs, ys, [p["y_se"] for _, p in points], [p["x_se"] for _, p in points], fmt=f"-{marker}", color=colour,
+            linewidth=1.5, markersize=5.5, markeredgecolor="white", markeredgewidth=0.7, ecolor=colour + "40",
+            elinewidth=0.9, label=f"{name} ({summary['knob']})" if len(points) > 1 else name, zorder=3,
+        )  # fmt: skip
+        for k in {0, len(points) - 1} if len(points) > 1 else ():
+            axes.annotate(
+                points[k][0], (xs[k], ys[k]), (5, 5), textcoords="offset points", fontsize=7.5, color=colour, zorder=4
+            )
+    first = next(iter(summaries.values()))
+    add_clean_images(axes, first.get("reference"))
+    axes.margins(0.08, 0.1)
+    decorate(axes, first, title)
+    axes.legend(fontsize=8, frameon=False)
+    with written(Path(path)) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _check_comparable(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    kinds: dict[str, str] = {}
+    for name, summary in summaries.items():
+        found = [level["metrics"]["frechet"] for level in summary["levels"] if plane_point(level["metrics"])]
+        if not found:
+            raise ValueError(f"the run {name!r} has no level with RMSE and a Frechet distance")
+        frechet = found[0]
+        kinds[f"{frechet['n']} images, {frechet['features']}, reference {frechet['reference']}"] = name
+    if len(kinds) > 1:
+        described = "; ".join(f"{name!r} has {kind}" for kind, name in kinds.items())
+        raise ValueError(
+            f"Frechet distances of different images, features or references cannot be compared: {described}"
+        )

@@ -1,0 +1,44 @@
+"""Decoupled data consistency with diffusion purification, DCDP (arXiv 2403.06054)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import Sampler
+from rps.samplers.fitting import fit
+from rps.samplers.guidance import image_of
+
+
+class Dcdp(Sampler):
+    """z0 = z0hat moved by a few AdamW steps on ||y - A(D(z0))||^2; z' = alpha' z0 + sigma' n, n ~ N(0, I).
+
+    One network call a step, not differentiated; back through the decoder and the operator only.
+
+    Args:
+        inner_steps: of AdamW. lr: of AdamW.
+        tolerance: a row whose residual is at most tolerance * noise_std * sqrt(m) moves no further. 0 takes all steps.
+        clip_image: clip D(z0) to [-1, 1] in the loss.
+    """
+
+    default_steps = 100
+
+    def __init__(
+        self, inner_steps: int = 20, lr: float = 0.01, tolerance: float = 0.0, clip_image: bool = False
+    ) -> None:
+        if inner_steps < 0 or tolerance < 0:
+            raise ValueError(f"inner_steps and tolerance must be >= 0, got {inner_steps} and {tolerance}")
+        self.inner_steps, self.lr, self.tolerance, self.clip_image = inner_steps, lr, tolerance, clip_image
+
+    @torch.no_grad()
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        z0 = prior.denoise(x, t).x0
+        z0 = fit(
+            z0, measurement, lambda z: image_of(z, prior, self.clip_image), self.inner_steps, self.lr, self.tolerance
+        )
+        return prior.schedule.add_noise(z0, noise.normal(x.shape[1:]).to(x), t_next)

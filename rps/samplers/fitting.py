@@ -1,0 +1,46 @@
+"""Fitting a sample to the measurement by gradient descent, as the samplers do that decouple data and prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+
+
+def fits(residual: Tensor, measurement: Measurement, tolerance: float) -> Tensor:
+    """||residual|| <= tolerance noise_std sqrt(m): it is no larger than the noise of the m measurements.  -> [N]."""
+    norm = torch.linalg.vector_norm(residual.flatten(1), dim=1)
+    return norm <= tolerance * measurement.noise_std * math.sqrt(measurement.y[:1].numel())
+
+
+def fit(
+    start: Tensor,
+    measurement: Measurement,
+    image: Callable[[Tensor], Tensor],
+    steps: int,
+    lr: float,
+    tolerance: float = 0.0,
+) -> Tensor:
+    """argmin_v ||y - A(image(v))||^2 by AdamW without weight decay, from v = start.  start: [N, ...] -> [N, ...].
+
+    A row that `fits` moves no further; rows do not see each other. No network call.
+    """
+    v = start.detach().clone()
+    adam = torch.optim.AdamW([v], lr=lr, weight_decay=0.0)
+    moving = torch.ones(len(v), dtype=torch.bool, device=v.device)
+    for _ in range(steps):
+        with torch.enable_grad():
+            at = v.detach().requires_grad_()
+            residual = measurement.residual(image(at))
+            (gradient,) = torch.autograd.grad(residual.square().sum(), at)
+        moving = moving & ~fits(residual.detach(), measurement, tolerance)
+        if not bool(moving.any()):
+            break
+        before, v.grad = v.clone(), gradient
+        adam.step()
+        v.copy_(torch.where(moving.view(-1, *(1,) * (v.ndim - 1)), v, before))
+    return v

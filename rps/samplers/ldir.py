@@ -1,0 +1,42 @@
+"""Latent-diffusion image restoration, LDIR: guidance at the next latent."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Denoised, Prior
+from rps.randomness import Streams
+from rps.samplers.base import Sampler, per_row
+from rps.samplers.guidance import image_of, through_prior
+from rps.samplers.reverse import reverse_step
+
+
+class Ldir(Sampler):
+    """z~ = the ancestral step from z; z' = z~ - xi grad_z ||y - A(D(z~(z)))||^2.
+
+    Where DPS asks how well the estimate of the clean latent explains y, this asks it of the next latent. One network
+    call a step, differentiated with respect to its input.
+
+    Args:
+        step_size: xi. Also one number per row.
+        squared: False has the norm in place of its square. clip_image: clip D(z~) to [-1, 1] in the gradient.
+    """
+
+    row_settings = ("step_size",)
+
+    def __init__(self, step_size: float = 0.01, squared: bool = True, clip_image: bool = False) -> None:
+        self.step_size, self.squared, self.clip_image = step_size, squared, clip_image
+
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        def moved(denoised: Denoised) -> Tensor:
+            return reverse_step(denoised, t, t_next, prior.schedule, noise)
+
+        def loss(_: Tensor, denoised: Denoised) -> Tensor:
+            residual = measurement.residual(image_of(moved(denoised), prior, self.clip_image)).flatten(1)
+            return residual.square().sum(1) if self.squared else residual.norm(dim=1)
+
+        denoised, gradient = through_prior(x, t, prior, loss)
+        return moved(denoised) - per_row(self.step_size, x) * gradient

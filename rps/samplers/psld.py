@@ -1,0 +1,54 @@
+"""Posterior sampling with latent diffusion, PSLD (arXiv 2307.00619)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Denoised, Prior
+from rps.randomness import Streams
+from rps.samplers.guidance import image_of, through_denoiser
+from rps.samplers.latent import LatentDps
+from rps.samplers.linear import linear_on_images
+
+
+class Psld(LatentDps):
+    """LatentDps with the loss ||y - A(D(z0hat)) - sigma_y n||^2 + lam ||z0hat - E(Pi_y D(z0hat))||^2, n ~ N(0, I) and
+    Pi_y x = x + A^+ (y - A x); the second term is not differentiated through E.
+
+    It glues what y says to what the decoder can say. One network call a step, differentiated with respect to its
+    input. Needs a linear operator.
+
+    Args:
+        step_size: xi; published .04 for deblurring on FFHQ. Also one number per row. lam: of the gluing term.
+        squared, clip_image: of the first term, see LatentDps.
+        rcond: singular values below this fraction of the largest are left out of A^+.
+    """
+
+    def __init__(
+        self,
+        step_size: float = 0.04,
+        lam: float = 0.1,
+        squared: bool = True,
+        clip_image: bool = False,
+        rcond: float = 0.1,
+    ) -> None:
+        super().__init__(step_size, squared, clip_image)
+        self.lam, self.rcond = lam, rcond
+
+    def guided(
+        self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> tuple[Denoised, Tensor]:
+        operator, y = linear_on_images(measurement, self), measurement.y
+        n = noise.at("measurement noise").normal(y.shape[1:]).to(y)
+
+        def loss(z0: Tensor) -> Tensor:
+            image = image_of(z0, prior, self.clip_image)
+            error = (y - measurement.noise_std * n - operator(image)).flatten(1)
+            data = error.square().sum(1) if self.squared else torch.linalg.vector_norm(error, dim=1)
+            with torch.no_grad():
+                glued = prior.encode(image + operator.pinv(y - operator(image), self.rcond))
+            return data + self.lam * (z0 - glued).flatten(1).square().sum(1)
+
+        return through_denoiser(x, t, prior, loss)

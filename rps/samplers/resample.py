@@ -1,0 +1,81 @@
+"""Hard data consistency in latent space, ReSample (arXiv 2307.08123)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Prior
+from rps.randomness import Streams
+from rps.samplers.base import Sampler
+from rps.samplers.fitting import fit
+from rps.samplers.reverse import reverse_step
+
+
+class ReSample(Sampler):
+    """z'' = the DDIM step from z (eta = 0). Where the step crosses a multiple of `period`, z0(y) solves
+    min ||y - A(D(z0))||^2 from z0hat, and
+        z' ~ N((s^2 alpha' z0(y) + sigma'^2 z'') / (s^2 + sigma'^2), s^2 sigma'^2 / (s^2 + sigma'^2) I),
+        s^2 = gamma (sigma' / alpha)^2 (1 - (alpha / alpha')^2);
+    elsewhere z' = z''. The last step, t' = CLEAN, gives z0(y). One network call a step, not differentiated.
+
+    Args:
+        period: in timesteps; the published every tenth of 500 steps is 20 of T = 1000.
+        pixel_steps, pixel_lr: of AdamW on the image D(z0hat), which is then encoded: at times t >= latent_below.
+        latent_steps, latent_lr: of AdamW on z0hat: below, where the noise is small enough for details.
+        latent_below: a timestep. gamma: see above.
+        tolerance: a row whose residual is at most tolerance * noise_std * sqrt(m) moves no further.
+    """
+
+    default_steps = 500
+
+    def __init__(
+        self,
+        period: int = 20,
+        pixel_steps: int = 2000,
+        pixel_lr: float = 1e-2,
+        latent_steps: int = 500,
+        latent_lr: float = 5e-3,
+        latent_below: int = 333,
+        gamma: float = 40.0,
+        tolerance: float = 1.0,
+    ) -> None:
+        if period < 1 or min(pixel_steps, latent_steps) < 0 or not gamma > 0:
+            raise ValueError(
+                f"period must be >= 1, pixel_steps and latent_steps >= 0 and gamma > 0, got {period}, {pixel_steps}, "
+                f"{latent_steps} and {gamma}"
+            )
+        self.period, self.gamma, self.tolerance = period, gamma, tolerance
+        self.pixel_steps, self.pixel_lr = pixel_steps, pixel_lr
+        self.latent_steps, self.latent_lr, self.latent_below = latent_steps, latent_lr, latent_below
+
+    @torch.no_grad()
+    def step(
+        self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> Tensor:
+        schedule = prior.schedule
+        denoised = prior.denoise(x, t)
+        moved = reverse_step(denoised, t, t_next, schedule, noise, eta=0.0)
+        crosses = t.div(self.period, rounding_mode="floor") != t_next.div(self.period, rounding_mode="floor")
+        z0 = denoised.x0.clone()
+        for late in (False, True):
+            rows = torch.nonzero(crosses & ((t < self.latent_below) == late)).flatten()
+            if len(rows):
+                z0[rows] = self.consistent(z0[rows], measurement.rows(rows), prior, late)
+        alpha = schedule.at(t, x)[0]
+        alpha_next, sigma_next = schedule.at(t_next, x)
+        s2 = self.gamma * (sigma_next / alpha) ** 2 * (1 - (alpha / alpha_next) ** 2)
+        total = s2 + sigma_next**2
+        share = torch.where(total > 0, s2 / total.clamp(min=torch.finfo(x.dtype).tiny), 1.0)  # of z0(y)
+        n = noise.normal(x.shape[1:]).to(x)
+        sampled = share * alpha_next * z0 + (1 - share) * moved + (share * sigma_next**2).sqrt() * n
+        return torch.where(crosses.view(-1, *(1,) * (x.ndim - 1)), sampled, moved)
+
+    def consistent(self, z0: Tensor, measurement: Measurement, prior: Prior, late: bool) -> Tensor:
+        """z0(y): by moving z0 itself where late, else by moving its image."""
+        own = prior.given(measurement)
+        if late:
+            return fit(z0, measurement, own.decode, self.latent_steps, self.latent_lr, self.tolerance)
+        image = own.decode(z0)
+        return own.encode(fit(image, measurement, lambda v: v, self.pixel_steps, self.pixel_lr, self.tolerance))

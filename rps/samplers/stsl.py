@@ -1,0 +1,45 @@
+"""Second-order Tweedie sampling with a surrogate loss, STSL (arXiv 2312.00852)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rps.measurement import Measurement
+from rps.priors.base import Denoised, Prior
+from rps.randomness import Streams
+from rps.samplers.guidance import image_of, through_prior
+from rps.samplers.latent import LatentDps
+
+
+class Stsl(LatentDps):
+    """LatentDps with the loss ||y - A(D(z0hat(z)))||^2 + nu e^T (s(z + e) - s(z)), e ~ N(0, I), s = -eps / sigma_t.
+
+    The second term stands for the trace of the Jacobian of the score, which the covariance of p(z_0 | z_t) is made of.
+    Two network calls a step, both differentiated with respect to their input.
+
+    Args:
+        step_size: xi. trace_weight: nu. Both also one number per row.
+        squared, clip_image: see LatentDps.
+    """
+
+    calls_per_step = 2
+    row_settings = ("step_size", "trace_weight")
+
+    def __init__(
+        self, step_size: float = 0.05, trace_weight: float = 0.02, squared: bool = True, clip_image: bool = False
+    ) -> None:
+        super().__init__(step_size, squared, clip_image)
+        self.trace_weight = trace_weight
+
+    def guided(
+        self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams
+    ) -> tuple[Denoised, Tensor]:
+        e = noise.at("trace").normal(x.shape[1:]).to(x)
+        sigma = prior.schedule.at(t, x.flatten(1))[1].flatten()
+
+        def loss(z: Tensor, denoised: Denoised) -> Tensor:
+            data = self.misfit(image_of(denoised.x0, prior, self.clip_image), measurement)
+            difference = prior.denoise(z + e, t).eps - denoised.eps
+            return data - self.trace_weight * (e * difference).flatten(1).sum(1) / sigma
+
+        return through_prior(x, t, prior, loss)

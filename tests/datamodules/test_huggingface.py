@@ -1,0 +1,381 @@
+"""The same samples from parquet, tar archives and image folders, from disk and from a server that fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from datamodules import HuggingFace, rows
+from datamodules.huggingface import choice
+from datamodules.pictures import read_picture
+from tests.datamodules.loopback import serving
+
+COUNTS = (3, 1, 4, 2, 1, 3, 3)
+"""Rows of each of seven files; their values are 0 to 16."""
+
+CHOSEN = [(sum(COUNTS[:shard]), row) for shard, rows in choice(5, COUNTS, 3).items() for row in rows]
+
+
+def encoded(value: int, size: int = 4, noise: bool = False) -> bytes:
+    """A picture of one grey; or of noise, which no compression makes small."""
+    pixels = np.full((size, size), value, dtype=np.uint8)
+    if noise:
+        pixels = np.random.default_rng(value).integers(256, size=(size, size), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "BMP" if noise else "PNG")
+    return buffer.getvalue()
+
+
+def parquet(rows: range, damaged: tuple[int, ...] = (), **options) -> bytes:
+    """Rows "r0", "r1", ... in groups of three, each a picture of that grey value."""
+    images = [
+        {"bytes": b"no picture" if i in damaged else encoded(i, **options), "path": f"pictures/{i}.png"} for i in rows
+    ]
+    table = pa.table(
+        {
+            "image": images,
+            "name": [f"r{i}" for i in rows],
+            "texts": [[f"caption {i}", "another"] for i in rows],
+            "label": [i % 2 for i in rows],
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, row_group_size=3)
+    return buffer.getvalue()
+
+
+def archive(names: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in names.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def data(path: str = "parquet", process: tuple[int, int] = (0, 1), **options) -> HuggingFace:
+    """As one process of several sees it, set up."""
+    module = HuggingFace(path, **{"size": 4, "channels": 1, "batch_size": 2, "backoff": 0.001, **options})
+    module.trainer = SimpleNamespace(lightning_module=None, global_rank=process[0], world_size=process[1])
+    module.setup("predict")
+    return module
+
+
+def read(module: HuggingFace) -> dict[str, torch.Tensor | str]:
+    """id -> picture, or the reason why there is none; every id once."""
+    batches = list(module.predict_dataloader())
+    pairs = [(name, image) for b in batches for name, image in zip(b["id"], b["image"], strict=True)]
+    pairs += [pair for b in batches for pair in b["failed"]]
+    assert max(Counter(name for name, _ in pairs).values(), default=1) == 1
+    return dict(pairs)
+
+
+def greys(samples: dict) -> dict[str, int]:
+    """id -> grey value."""
+    return {name: round((image.mean().item() + 1) * 127.5) for name, image in samples.items()}
+
+
+@pytest.fixture
+def shards(tmp_path):
+    files, start = [], 0
+    for number, count in enumerate(COUNTS):
+        files.append(tmp_path / f"part-{number}.parquet")
+        files[-1].write_bytes(parquet(range(start, start + count)))
+        start += count
+    return [str(file) for file in files]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """The waits of datasets between reads, 5 s by default, made short; and no proxy between us and ourselves."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "STREAMING_READ_RETRY_INTERVAL", 0.001)
+    monkeypatch.setattr(datasets.config, "STREAMING_OPEN_RETRY_INTERVAL", 0.001)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("files", [1, 2, 7])
+def test_every_sample_once_for_any_number_of_processes(shards, files, world, workers):
+    """Split by files where there are as many as readers, else by position; the readers are 1 to 6."""
+    parts = [
+        read(data(data_files=shards[-files:], process=(rank, world), num_workers=workers, id_column="name"))
+        for rank in range(world)
+    ]
+    seen = Counter(name for part in parts for name in part)
+    first = {1: 14, 2: 11, 7: 0}[files]
+    assert seen == Counter(f"r{i}" for i in range(first, 17))
+    assert all(greys(part) == {name: int(name[1:]) for name in part} for part in parts)
+
+
+def test_a_process_that_gets_no_sample(shards):
+    """Three processes for one file with one row."""
+    parts = [read(data(data_files=shards[1], process=(rank, 3), id_column="name")) for rank in range(3)]
+    assert [list(part) for part in parts] == [["r3"], [], []]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"limit": 5, "skip": 2}, {"r2", "r3", "r4", "r5", "r6"}),
+        ({"subset": ["r1", "r8", "r16"]}, {"r1", "r8", "r16"}),
+        ({"subset": 5, "subset_seed": 3}, {f"r{row + start}" for start, row in CHOSEN}),
+    ],
+)
+def test_parts_of_the_data_are_split_exactly_too(shards, options, expected):
+    for world in (1, 2):
+        parts = [
+            read(data(data_files=shards, process=(rank, world), id_column="name", **options)) for rank in range(world)
+        ]
+        assert sorted(name for part in parts for name in part) == sorted(expected)
+
+
+def test_a_random_choice_is_nested_even_and_a_function_of_the_seed():
+    """Every row has the same chance: over 400 seeds, 3 of 12, each count is within 4 standard errors of 100."""
+    sizes = [5, 0, 4, 3]
+    assert choice(3, sizes, 1) == choice(3, sizes, 1)
+    for shard, few in choice(3, sizes, 1).items():
+        assert set(few) <= set(choice(6, sizes, 1)[shard])
+    counts = Counter(
+        (shard, row) for seed in range(400) for shard, rows in choice(3, sizes, seed).items() for row in rows
+    )
+    assert len(counts) == 12 and all(abs(count - 100) < 4 * (400 * 0.25 * 0.75) ** 0.5 for count in counts.values())
+    assert choice(12, sizes, 0) == {0: [0, 1, 2, 3, 4], 2: [0, 1, 2, 3], 3: [0, 1, 2]}
+    with pytest.raises(ValueError, match="at most the 12 samples that there are, got 13"):
+        choice(13, sizes, 0)
+
+
+def test_done_samples_are_not_decoded(shards, monkeypatch):
+    """What a run has done already is left out, in every way of splitting."""
+    module = data(data_files=shards, id_column="name")
+    module.skip_ids = {f"r{i}" for i in range(17) if i != 9}
+    opened = []
+    monkeypatch.setattr(rows, "_read", lambda *args: opened.append(1) or torch.zeros(1, 4, 4))
+    assert list(read(module)) == ["r9"] and len(opened) == 1
+    parts = []
+    for rank in range(2):
+        part = data(data_files=shards[2], process=(rank, 2), id_column="name")
+        part.skip_ids = {"r4", "r6"}
+        parts += read(part)
+    assert sorted(parts) == ["r5", "r7"]
+
+
+def test_columns_captions_and_damaged_rows(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(parquet(range(4), damaged=(1,)))
+    module = data(data_files=str(tmp_path / "a.parquet"), caption_column="texts", batch_size=4)
+    (batch,) = module.predict_dataloader()
+    assert batch["id"] == ["pictures__0", "pictures__2", "pictures__3"]
+    assert batch["caption"] == ["caption 0", "caption 2", "caption 3"]
+    ((name, reason),) = batch["failed"]
+    assert name == "pictures__1" and "not a picture" in reason
+    assert module.num_samples == 4
+
+
+def test_ids_by_index_name_shard_and_row(shards):
+    assert list(read(data(data_files=shards[:2], id_from="index"))) == ["0-0", "0-1", "0-2", "1-0"]
+    assert list(read(data(data_files=shards[0], id_from="index"))) == ["0", "1", "2"]
+
+
+def test_the_same_samples_from_parquet_tar_and_folder(tmp_path):
+    """Ids are the names of files without their extension, wherever the files are kept."""
+    folder = tmp_path / "folder" / "sub"
+    folder.mkdir(parents=True)
+    captions, tar = [], {}
+    for i in range(4):
+        (folder / f"{i}.png").write_bytes(encoded(i))
+        captions.append(json.dumps({"file_name": f"sub/{i}.png", "text": f"caption {i}"}))
+        tar |= {f"sub/{i}.png": encoded(i), f"sub/{i}.txt": f"caption {i}".encode()}
+    (tmp_path / "a.tar").write_bytes(archive(tar))
+    rows = [{"image": {"bytes": encoded(i), "path": f"sub/{i}.png"}, "text": f"caption {i}"} for i in range(4)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    forms = [
+        data("parquet", data_files=str(tmp_path / "a.parquet"), caption_column="text", batch_size=4),
+        data("webdataset", data_files=str(tmp_path / "a.tar"), caption_column="txt", batch_size=4),
+        data("imagefolder", data_dir=str(tmp_path / "folder"), batch_size=4),
+    ]
+    (tmp_path / "folder" / "metadata.jsonl").write_text("\n".join(captions))
+    forms.append(data("imagefolder", data_dir=str(tmp_path / "folder"), caption_column="text", batch_size=4))
+    for form, module in enumerate(forms):
+        (batch,) = module.predict_dataloader()
+        assert batch["id"] == [f"sub__{i}" for i in range(4)]
+        assert greys(dict(zip(batch["id"], batch["image"], strict=True))) == {f"sub__{i}": i for i in range(4)}
+        assert form == 2 or batch["caption"] == [f"caption {i}" for i in range(4)]
+
+
+def test_paths_that_come_out_of_the_data_are_not_opened(tmp_path):
+    """A row without bytes, whose path is that of a picture elsewhere on this machine."""
+    (tmp_path / "secret.png").write_bytes(encoded(7))
+    rows = [{"image": {"bytes": None, "path": str(tmp_path / "secret.png")}, "name": "a"}]
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema([
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("name", pa.string())
+    ])), tmp_path / "a.parquet")  # fmt: skip
+    samples = read(data(data_files=str(tmp_path / "a.parquet"), id_column="name"))
+    assert samples == {"a": "cannot be read: the row holds no image"}
+
+
+def test_small_pictures_are_enlarged_only_on_request(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(parquet(range(1)))
+    options = {"data_files": str(tmp_path / "a.parquet"), "size": 8, "id_column": "name"}
+    assert "smaller than the 8 x 8" in read(data(**options))["r0"]
+    assert read(data(**options, enlarge=True))["r0"].shape == (1, 8, 8)
+
+
+def test_no_code_of_a_data_set_is_run(tmp_path):
+    """Neither a script, nor the reader of datasets that unpickles."""
+    folder = tmp_path / "evil"
+    folder.mkdir()
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ValueError, match="code of others is never run"):
+        data(str(folder / "evil.py"))
+    (tmp_path / "a.pkl").write_bytes(b"cbuiltins\nopen\n(S'" + str(tmp_path / "ran").encode() + b"'\nS'w'\ntR.")
+    with pytest.raises(ValueError, match="the builder 'pandas'; those with pictures inside are parquet"):
+        data("pandas", data_files=str(tmp_path / "a.pkl"))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"split": "val"}, "has no split 'val'; it has 'train'"),
+        ({"image_column": "picture"}, "has no column 'picture'; it has image, name, texts, label"),
+        ({"caption_column": "text"}, "has no column 'text'"),
+        ({"id_column": "label"}, "two samples have the id '0'"),
+        ({"subset": 18}, "subset must be at most the 17 samples that there are, got 18"),
+        ({"subset": 0}, "a number of samples that is at least 1; got 0"),
+        ({"size": 0}, "size must be at least 1 pixel"),
+        ({"channels": 2}, "channels must be 1 .* or 3"),
+        ({"size": None}, "HuggingFace needs size and channels when there is no trainer"),
+        ({"skip": 17}, "skip must be less than the 17 samples"),
+    ],
+)
+def test_what_cannot_be(shards, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        read(data(data_files=shards, **options))
+
+
+def test_ids_by_index_need_a_pinned_revision_of_the_hub(monkeypatch, shards):
+    """The error says which commit it would be now."""
+    from dataclasses import replace
+
+    from datamodules import huggingface
+
+    commit = "0123456789" * 4
+    open_split = huggingface.open_split
+    monkeypatch.setattr(
+        huggingface,
+        "open_split",
+        lambda path, name, split, revision, *files: replace(
+            open_split(path, None, split, None, *files), revision=commit
+        ),
+    )
+    for revision in (None, "main"):
+        with pytest.raises(ValueError, match=f"a pinned revision.*add revision: {commit}"):
+            data(data_files=shards, id_from="index", revision=revision)
+    assert len(read(data(data_files=shards, id_from="index", revision=commit))) == 17
+
+
+FAULTS = ["drop", "500", "cut", None, "500", "500", "drop", None, "cut", "drop", "500", None, "cut", "cut", "500"] * 2
+
+
+@pytest.mark.parametrize("own", [1, 20])
+def test_a_failing_server_gives_the_samples_of_the_local_files(shards, impatient, monkeypatch, own):
+    """With the repetitions of datasets itself (20), and without (1), when all is left to us."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "STREAMING_READ_MAX_RETRIES", own)
+    local = read(data(data_files=shards, id_column="name"))
+    with serving({f"{i}.parquet": open(file, "rb").read() for i, file in enumerate(shards)}) as server:
+        server.faults = list(FAULTS)
+        far = read(data(data_files=[server.url(f"{i}.parquet") for i in range(7)], id_column="name"))
+    assert list(far) == list(local) and all(torch.equal(far[name], local[name]) for name in local)
+    assert {fault for _, fault in server.failed} == {"drop", "500", "cut"} and not server.faults
+
+
+def test_a_fault_within_a_file_loses_and_repeats_nothing(impatient, monkeypatch):
+    """An archive of 3 MB, which is read in one long answer; the first two end halfway."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "STREAMING_READ_MAX_RETRIES", 2)
+    monkeypatch.setattr(rows, "BLOCK", 1)
+    names = [str(i) for i in range(12)]
+    with serving({"a.tar": archive({f"{i}.bmp": encoded(i, size=512, noise=True) for i in range(12)})}) as server:
+        samples = data("webdataset", data_files=server.url("a.tar"), attempts=3).samples()
+        server.faults = [None, "cut", None, "cut"]
+        read_at = []
+        for name, picture in samples:
+            assert torch.equal(picture(), read_picture(io.BytesIO(encoded(int(name), size=512, noise=True)), 1, (4, 4)))
+            read_at.append((name, len(server.failed)))
+    assert [name for name, _ in read_at] == names
+    assert 3 <= sum(failed < 2 for _, failed in read_at) <= 6, "the first half came before the faults were over"
+    assert [fault for _, fault in server.failed] == ["cut", "cut"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_processes_read_only_their_files(shards, impatient, workers):
+    names = [f"{i}.parquet" for i in range(7)]
+    read_by = []
+    with serving({name: open(file, "rb").read() for name, file in zip(names, shards, strict=True)}) as server:
+        for rank in range(2):
+            module = data(
+                data_files=[server.url(name) for name in names],
+                process=(rank, 2),
+                num_workers=workers,
+                id_column="name",
+            )
+            server.gets.clear()
+            samples = read(module)
+            read_by.append((set(server.gets), set(samples)))
+    assert not read_by[0][0] & read_by[1][0] and read_by[0][0] | read_by[1][0] == set(names)
+    assert not read_by[0][1] & read_by[1][1] and len(read_by[0][1] | read_by[1][1]) == 17
+
+
+def test_tar_archives_and_single_pictures_from_a_failing_server(impatient):
+    tar = archive({f"{i}.png": encoded(i) for i in range(5)})
+    files = {"a.tar": tar, **{f"{i}.png": encoded(i) for i in range(3)}}
+    with serving(files) as server:
+        server.faults = ["500", "drop", None, None, "cut", "drop"]
+        samples = read(data("webdataset", data_files=server.url("a.tar")))
+        assert greys(samples) == {str(i): i for i in range(5)} and not server.faults
+        module = data("imagefolder", data_files=[server.url(f"{i}.png") for i in range(3)])
+        server.faults = ["drop", "500"]
+        assert greys(read(module)) == {str(i): i for i in range(3)} and not server.faults
+        server.always = {"1.png": "404"}
+        samples = read(module)
+        assert set(greys({name: samples.pop(name) for name in "02"})) == {"0", "2"} and "1.png" in samples["1"]
+
+
+@pytest.mark.parametrize("fault", ["500", "drop", "cut"])
+def test_a_server_that_stays_down_is_named(shards, impatient, monkeypatch, fault):
+    """Address, attempts and the last fault; the samples before it have been read."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "STREAMING_READ_MAX_RETRIES", 2)
+    with serving({f"{i}.parquet": open(file, "rb").read() for i, file in enumerate(shards[:3])}) as server:
+        module = data(data_files=[server.url(f"{i}.parquet") for i in range(3)], id_column="name", attempts=3)
+        server.always = {"2.parquet": fault}
+        samples = iter(module.samples())
+        assert [next(samples)[0] for _ in range(4)] == ["r0", "r1", "r2", "r3"]
+        with pytest.raises(
+            OSError, match=rf"{server.url('2.parquet')} could not be read in 3 attempts, the last .*: \S"
+        ):
+            next(samples)
+
+
+def test_a_file_that_is_not_there_is_not_asked_for_again(impatient):
+    with serving({}) as server:
+        with pytest.raises(FileNotFoundError, match=r"nothing\.parquet"):
+            data(data_files=server.url("nothing.parquet"))
+        assert len(server.gets) < 6

@@ -1,0 +1,183 @@
+"""A sample that fails does not take others with it; a config that is wrong ends the run at once."""
+
+import pytest
+import torch
+
+from modules import MapRps
+from modules.isolation import ALIKE, Isolation, attempt, split
+from rps.estimators import MapEstimator
+from tests.resume_fakes import EveryOther, White
+
+IDS = ["a", "b", "c", "d"]
+
+
+def module(**options) -> MapRps:
+    prior = options.pop("prior", None) or White()
+    operator = options.pop("operator", None) or EveryOther(**options)
+    return MapRps(prior, operator, 0.1, t0=[0, 50], steps=40, estimator=MapEstimator(num_steps=2))
+
+
+def batch(*means: float) -> dict:
+    pattern = 0.1 * torch.linspace(-1, 1, 64).view(1, 1, 8, 8)
+    images = torch.tensor(means).view(-1, 1, 1, 1) + pattern
+    return {"id": IDS[: len(means)], "image": images, "failed": []}
+
+
+def same(prediction, other, ids) -> bool:
+    """The same images of these samples at every level."""
+    return all(
+        torch.allclose(images[[prediction.ids.index(i) for i in ids]], theirs[[other.ids.index(i) for i in ids]])
+        for images, theirs in zip(
+            prediction.restoration.images.values(), other.restoration.images.values(), strict=True
+        )
+    )
+
+
+def test_a_sample_that_raises_is_a_failure_and_the_others_are_as_without_it():
+    whole = module().predict_step(batch(0, 0.1, 0.9, 0.2), 0)
+    found = module(refuse_above=0.5).predict_step(batch(0, 0.1, 0.9, 0.2), 0)
+    assert found.failures == {"c": "RuntimeError: too bright"}
+    assert found.ids == ["a", "b", "d"] and same(found, whole, found.ids)
+    assert torch.equal(found.measurement.y, whole.measurement.y[[0, 1, 3]])
+    assert torch.equal(found.reference, whole.reference[[0, 1, 3]])
+    assert found.restoration.network_calls[50].tolist() == [4, 4, 4]
+
+
+def test_a_sample_that_is_not_finite_is_tried_again_alone():
+    """The sick prior makes NaN of a sample in every batch of several: alone it is well."""
+
+    class Sick(White):
+        def denoise(self, x, t):
+            found = super().denoise(x, t)
+            return self.from_x0(x, found.x0.index_fill(0, torch.tensor([1]), torch.nan), t) if len(x) > 2 else found
+
+    found = module(prior=Sick()).predict_step(batch(0, 0.1, 0.2), 0)
+    assert all(images.isfinite().all() for images in found.restoration.images.values())
+    assert same(found, module().predict_step(batch(0, 0.1, 0.2), 0), ["a", "b", "c"])
+    assert found.restoration.total_network_calls.tolist() == [4, 8, 4]
+
+
+def test_a_sample_that_is_never_finite_keeps_its_place():
+    found = module(prior=White(nan_above=0.3)).predict_step(batch(0, 0.9), 0)
+    finite = [images.isfinite().flatten(1).all(1).tolist() for images in found.restoration.images.values()]
+    assert found.ids == ["a", "b"] and [True, False] in finite and all(row[0] for row in finite)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("out of memory")])
+def test_too_little_memory_halves_the_batch_and_the_ones_after_it(error, capsys):
+    solver, sizes = module(), []
+    restore = solver._restore
+
+    def small(part):
+        sizes.append(len(part["id"]))
+        if len(part["id"]) > 1:
+            raise error
+        return restore(part)
+
+    solver._restore = small
+    found = solver.predict_step(batch(0, 0.1, 0.2), 0)
+    assert sizes == [3, 2, 1, 1, 1] and found.ids == ["a", "b", "c"]
+    assert same(found, module().predict_step(batch(0, 0.1, 0.2), 0), found.ids)
+    solver.predict_step(batch(0, 0.1), 1)
+    assert sizes[5:] == [1, 1]
+    assert capsys.readouterr().err.splitlines() == [
+        "out of memory with a batch of 3; going on with 2",
+        "out of memory with a batch of 2; going on with 1",
+    ]
+
+
+def test_a_sample_too_large_for_the_memory_is_a_failure():
+    solver = module()
+    restore = solver._restore
+
+    def small(part):
+        if "b" in part["id"]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return restore(part)
+
+    solver._restore = small
+    assert solver.predict_step(batch(0, 0.1, 0.2), 0).failures == {
+        "b": "out of memory, also by itself: CUDA out of memory"
+    }
+
+
+def test_an_error_that_all_samples_share_is_the_configs():
+    """Raised with its traceback; after the first good sample, or in a run that goes on, it is the samples' own."""
+    with pytest.raises(RuntimeError, match="too bright"):
+        module(refuse_above=0.5).predict_step(batch(0.9, 0.8, 0.9), 0)
+    solver = module(refuse_above=0.5)
+    solver.predict_step(batch(0, 0.1), 0)
+    assert set(solver.predict_step(batch(0.9, 0.8), 1).failures) == {"a", "b"}
+    solver = module(refuse_above=0.5)
+    solver.skip_ids = {"z"}
+    assert set(solver.predict_step(batch(0.9, 0.8), 0).failures) == {"a", "b"}
+
+
+def test_batches_of_one_that_all_fail_alike_end_after_a_few():
+    solver = module(refuse_above=0.5)
+    for i in range(ALIKE - 1):
+        assert solver.predict_step(batch(0.9), i).failures == {"a": "RuntimeError: too bright"}
+    with pytest.raises(RuntimeError, match="too bright"):
+        solver.predict_step(batch(0.9), ALIKE)
+
+
+def test_what_does_not_fit_is_told_before_the_data_and_data_that_do_not_fit_at_once():
+    with pytest.raises(RuntimeError, match="too bright"):
+        module(refuse_above=-1.0).on_predict_start()
+    wrong = {"id": ["a", "b"], "image": torch.zeros(2, 3, 8, 8)}
+    with pytest.raises(ValueError, match="the data have 3 channels but the prior has 1"):
+        module().predict_step(wrong, 0)
+    proven = module()
+    proven.predict_step(batch(0), 0)
+    assert "3 channels" in proven.predict_step(wrong, 1).failures["a"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_no_failure(stop):
+    solver = module()
+
+    def interrupted(part):
+        raise stop
+
+    solver._restore = interrupted
+    with pytest.raises(stop):
+        solver.predict_step(batch(0, 0.1), 0)
+
+
+def test_a_lost_device_is_no_failure_of_a_sample():
+    def lost(part):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        Isolation(proven=True).run(batch(0, 0.1), lost)
+
+
+def test_samples_that_are_done_are_passed_over():
+    solver = module()
+    solver.skip_ids = {"b", "r"}
+    found = solver.predict_step({**batch(0, 0.1, 0.2), "failed": [("r", "rotten"), ("s", "rotten")]}, 0)
+    assert found.ids == ["a", "c"] and found.failures == {"s": "rotten"}
+    solver.skip_ids = {"a", "b"}
+    assert solver.predict_step(batch(0, 0.1), 1).ids == []
+
+
+def test_an_error_lets_go_of_its_tensors():
+    import weakref
+
+    held = []
+
+    def failing(part):
+        big = torch.zeros(1000)
+        held.append(weakref.ref(big))
+        raise RuntimeError("no")
+
+    error = attempt(failing, {})
+    assert isinstance(error, RuntimeError) and held[0]() is None
+
+
+def test_parts_keep_what_belongs_to_each_sample():
+    whole = {**batch(0, 0.1, 0.2), "caption": ["x", "y", "z"]}
+    parts = split(whole, 2)
+    assert [part["caption"] for part in parts] == [["x", "y"], ["z"]] and torch.equal(
+        parts[1]["image"], whole["image"][2:]
+    )

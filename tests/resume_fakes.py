@@ -1,0 +1,155 @@
+"""A real solver on a prior that costs nothing, data that go wrong on purpose, and runs that can be killed."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import lightning.pytorch.cli  # noqa: F401 - so that forked runs begin at once
+import pandas  # noqa: F401 - pyarrow does
+import pyarrow.parquet  # noqa: F401
+import torch
+
+import modules  # noqa: F401
+import rps.callbacks
+import rps.metrics  # noqa: F401
+from datamodules import SampleDataModule
+from rps.cli import main
+from rps.operators import LinearOperator
+from rps.priors import Prior
+from rps.schedule import Schedule
+
+CONFIG = """
+model:
+  class_path: modules.MapRps
+  init_args:
+    prior: {class_path: tests.resume_fakes.White}
+    operator: {class_path: tests.resume_fakes.EveryOther}
+    noise_std: 0.1
+    t0: [0, 50]
+    steps: 40
+    estimator: {class_path: rps.estimators.MapEstimator, init_args: {num_steps: 2}}
+data: {class_path: tests.resume_fakes.Greys, init_args: {count: 13, batch_size: 2}}
+trainer:
+  accelerator: cpu
+  callbacks:
+    - {class_path: rps.callbacks.MetricRecorder, init_args: {features: {class_path: tests.rps.predictions.Blocks}}}
+    - {class_path: rps.callbacks.ImageWriter}
+    - {class_path: rps.callbacks.GridWriter}
+"""
+
+
+class White(Prior):
+    """x_0 ~ N(0, I).  seconds: that a call takes. nan_above: images of a larger mean come out as NaN."""
+
+    def __init__(self, seconds: float = 0.0, nan_above: float = 9.0):
+        super().__init__()
+        self.schedule, self.sample_shape = Schedule.linear(), (1, 8, 8)
+        self.seconds, self.nan_above = seconds, nan_above
+
+    def denoise(self, x, t):
+        time.sleep(self.seconds)
+        alpha, sigma = self.schedule.at(t, x)
+        x0 = alpha * x / (alpha**2 + sigma**2)
+        bad = (x0.mean(dim=(1, 2, 3)) > self.nan_above).view(-1, 1, 1, 1)
+        return self.from_x0(x, x0.masked_fill(bad, torch.nan), t)
+
+
+class EveryOther(LinearOperator):
+    """y = every other column of x.  refuse_above: an image of a larger mean raises, together with its batch."""
+
+    def __init__(self, refuse_above: float = 9.0, message: str = "too bright"):
+        super().__init__()
+        self.refuse_above, self.message = refuse_above, message
+
+    def forward(self, x):
+        if x.shape[-1] == 8 and bool((x.mean(dim=(1, 2, 3)) > self.refuse_above).any()):
+            raise RuntimeError(self.message)
+        return x[..., ::2]
+
+
+class Greys(SampleDataModule):
+    """Pictures of one grey each, "00" the darkest.  broken: cannot be read. tiny: are of one pixel."""
+
+    def __init__(
+        self,
+        count: int = 13,
+        batch_size: int = 2,
+        num_workers: int = 0,
+        limit: int | None = None,
+        broken: list[int] = [],  # noqa: B006 - read, never changed
+        tiny: list[int] = [],  # noqa: B006
+    ):
+        super().__init__(batch_size, num_workers, limit)
+        self.count, self.broken, self.tiny = count, broken, tiny
+
+    def samples(self):
+        return [
+            (f"{i:02d}", Grey(i / self.count, i in self.broken, 1 if i in self.tiny else 8)) for i in range(self.count)
+        ]
+
+    def total(self):
+        return self.count
+
+
+class Grey:
+    def __init__(self, value: float, broken: bool, size: int):
+        self.value, self.broken, self.size = value, broken, size
+
+    def __call__(self):
+        if self.broken:
+            raise OSError("rotten")
+        pattern = 0.1 * torch.linspace(-1, 1, self.size**2).view(1, self.size, self.size)
+        return 2 * self.value - 1 + pattern
+
+
+def start(*arguments: str, output: str = "run", processes: int = 1) -> int:
+    """`rps predict` in a child of its own process group, on so many processes.  -> its id."""
+    if child := os.fork():
+        return child
+    os.setsid()
+    sys.stdout = sys.stderr = open("log", "a", buffering=1)  # noqa: SIM115 - until the process ends
+    os.dup2(sys.stdout.fileno(), 1)
+    os.dup2(sys.stdout.fileno(), 2)
+    code = 99
+    try:
+        torch.set_num_threads(1)
+        several = ["--trainer.devices", str(processes), "--trainer.strategy", "ddp_fork"] if processes > 1 else []
+        code = main(["predict", "--config", "fake.yaml", "--output", output, *several, *arguments])
+    finally:
+        os._exit(code)
+
+
+def wait(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def run(*arguments: str, **options) -> int:
+    return wait(start(*arguments, **options))
+
+
+def kill(child: int) -> None:
+    """-9, with all its processes."""
+    os.killpg(child, signal.SIGKILL)
+    wait(child)
+
+
+def metrics(output: str = "run") -> dict:
+    """metrics.json without times."""
+    found = json.loads(Path(output, "metrics.json").read_text())
+    for level in found["levels"]:
+        del level["seconds_per_image"]
+    return found
+
+
+def close(a: object, b: object, tolerance: float = 1e-5) -> bool:
+    """Equal, numbers up to a tolerance."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(close(a[k], b[k], tolerance) for k in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(close(x, y, tolerance) for x, y in zip(a, b, strict=True))
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= tolerance * max(1, abs(b))
+    return a == b

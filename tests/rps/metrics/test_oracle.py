@@ -1,0 +1,156 @@
+"""The measures of the oracle, on outputs whose law is known."""
+
+import math
+from functools import cache
+
+import pytest
+import torch
+
+from rps.estimators import PosteriorMean
+from rps.measurement import degrade
+from rps.metrics.oracle import (
+    covariance_noise,
+    exact_samples,
+    figures,
+    measures,
+    outputs,
+    repeated,
+    sliced_w2,
+)
+from rps.metrics.oracle_world import draw, smooth_prior
+from rps.operators import Inpaint, SuperResolution
+from rps.randomness import Streams
+from rps.samplers import ExactPosterior
+from rps.traversals import MapRps, PosteriorSampling
+
+PRIORS = {"gaussian": smooth_prior(), "mixture": smooth_prior(components=2)}
+N, M = 200, 19
+IDS = [str(i) for i in range(N)]
+
+
+@cache
+def world(prior, operator=None, m=M):
+    """(truth [N, D], posterior, two sets of exact draws, measurement) of N images."""
+    images = draw(PRIORS[prior], IDS)
+    measurement = degrade(images, operator or SuperResolution(2), 0.2, IDS)
+    posterior = PRIORS[prior].posterior(measurement)
+    exact = tuple(exact_samples(posterior, measurement.streams.at("exact", k), m) for k in range(2))
+    return images.flatten(1), posterior, exact, measurement
+
+
+def judged(prior, change=lambda x, posterior: x):
+    """Figures of exact draws, after a change."""
+    truth, posterior, exact, measurement = world(prior)
+    x = exact_samples(posterior, measurement.streams.at("judged"), M)
+    return figures(measures(change(x, posterior), truth, posterior, exact)), posterior
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_the_exact_law_is_at_zero(prior):
+    """Every figure of draws from p(x | y) lies within 4 standard errors of what is said of the exact law."""
+    found, _ = judged(prior)
+    assert set(found) == {"single dB", "gap dB", "mean", "covariance", "covers 50%", "covers 90%", "sliced W2"}
+    for name, figure in found.items():
+        assert abs(figure.off) < 4, name
+    assert found["mean"].zero == pytest.approx(M**-0.5)
+    assert found["single dB"].zero == pytest.approx(10 * math.log10(2), abs=4 * found["single dB"].se)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_a_shift_of_the_mean_is_measured(prior):
+    """x + d, |d|^2 = .6 Tr C: mean error sqrt(.6 + 1 / M), gap 10 log10(1 + .6) on average over the measurements."""
+
+    def shifted(x, posterior):
+        trace = posterior.covariance().diagonal(dim1=-2, dim2=-1).sum(-1).expand(N)
+        return x + (0.6 * trace / x.shape[2]).sqrt().view(-1, 1, 1)
+
+    found, _ = judged(prior, shifted)
+    assert abs(found["mean"].value - (0.6 + 1 / M) ** 0.5) < 4 * found["mean"].se
+    assert abs(found["gap dB"].value - 10 * math.log10(1.6)) < 4 * found["gap dB"].se
+    assert found["covariance"].off < 4
+    # Beside the mode, outputs are less likely than the image: their regions reach too far.
+    assert found["sliced W2"].off > 4 and found["covers 50%"].off > 4
+
+
+def test_a_spread_is_measured():
+    """N(mu, s^2 C): MSE (1 + s^2) D*, covariance error (1 - s^2)^2 + s^4 noise, and regions that cover too much."""
+    s2 = 2.0
+    found, posterior = judged("gaussian", lambda x, p: p.mean().unsqueeze(1) + s2**0.5 * (x - p.mean().unsqueeze(1)))
+    c = posterior.covariance()[0]
+    noise = float((c.trace() ** 2 / c.square().sum() + 1) / (M - 1))
+    assert abs(found["single dB"].value - 10 * math.log10(1 + s2)) < 4 * found["single dB"].se
+    assert abs(found["covariance"].value ** 2 - (1 - s2) ** 2 - s2**2 * noise) < 8 * found["covariance"].se
+    assert found["covers 50%"].off > 4 and abs(found["gap dB"].off) < 4
+
+
+def test_the_posterior_mean_is_the_mmse_point():
+    """0 dB, no error of the mean; no spread either, which is an error of the covariance of 1."""
+    found, _ = judged("mixture", lambda x, p: p.mean().unsqueeze(1).expand_as(x))
+    for name, value in (("single dB", 0), ("gap dB", 0), ("mean", 0), ("covariance", 1)):
+        assert found[name].value == pytest.approx(value, abs=1e-9), name
+    assert found["sliced W2"].value == pytest.approx(1, abs=0.1)
+
+
+def test_one_output_has_no_covariance_and_bounds_half_of_the_mass():
+    truth, posterior, exact, measurement = world("mixture", m=1)
+    x = exact_samples(posterior, measurement.streams.at("judged"), 1)
+    found = figures(measures(x, truth, posterior, exact))
+    assert set(found) == {"single dB", "mean", "covers 50%", "sliced W2"}
+    assert abs(found["covers 50%"].off) < 4
+
+
+def test_noise_of_a_covariance():
+    """E||C - C*||^2 of M = 4 draws of a mixture, from 4,000 repetitions; and the textbook formula of one Gaussian."""
+    posterior = world("mixture")[1]
+    one, m, repeats = posterior.rows(torch.tensor([0])), 4, 4000
+    x = exact_samples(
+        one.rows(torch.zeros(repeats, dtype=torch.int64)), Streams(0, [str(k) for k in range(repeats)]), m
+    )
+    centred = x - x.mean(1, keepdim=True)
+    error = (centred.mT @ centred / (m - 1) - one.covariance()).square().sum((1, 2))
+    assert abs(error.mean() - covariance_noise(one, m)) < 4 * error.std() / repeats**0.5
+
+    gaussian = world("gaussian")[1]
+    c = gaussian.covariance()[0]
+    torch.testing.assert_close(covariance_noise(gaussian, m)[:1], ((c.trace() ** 2 + c.square().sum()) / (m - 1))[None])
+
+
+def test_sliced_distance():
+    """Of a shift d: |d|^2 / D over all directions; of a set and itself in another order: none."""
+    a = torch.randn(2, 50, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    d = torch.arange(16, dtype=torch.float64)
+    projections = 4000
+    # Var((v d)^2) = 2 |d|^4 (D - 1) / (D^2 (D + 2)) over the sphere
+    se = float(d.square().sum()) / 16 * (2 * 15 / 18 / projections) ** 0.5
+    assert abs(sliced_w2(a + d, a, projections)[0] - d.square().sum() / 16) < 4 * se
+    assert float(sliced_w2(a, a[:, torch.randperm(50)]).abs().max()) == 0
+
+
+def test_outputs_belong_to_their_measurements_and_differ():
+    measurement = world("gaussian", Inpaint(0.5))[3].rows(slice(0, 5))
+    exact = PRIORS["gaussian"].posterior(measurement).mean()
+    (mean,) = outputs(MapRps([0], PosteriorMean()), measurement, PRIORS["gaussian"], 3).values()
+    torch.testing.assert_close(mean, exact.unsqueeze(1).expand(-1, 3, -1))
+    (x,) = outputs(PosteriorSampling(ExactPosterior(), 2), measurement, PRIORS["gaussian"], 3).values()
+    assert len(torch.unique(x[..., 0])) == 15
+    assert len(torch.unique(repeated(measurement, 3).streams.keys, dim=0)) == 15
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_images_are_drawn_from_the_prior_one_by_one(prior):
+    """A function of (seed, id); mean and covariance of 4,000 within 4 and 5 standard errors; nearly all in [-1, 1]."""
+    mixture = PRIORS[prior].mixture
+    assert torch.equal(draw(PRIORS[prior], ["a", "b"])[1:], draw(PRIORS[prior], ["b"]))
+    assert not torch.equal(draw(PRIORS[prior], ["b"], seed=1), draw(PRIORS[prior], ["b"]))
+    x = draw(PRIORS[prior], [str(k) for k in range(4000)]).flatten(1)
+    z = x - mixture.mean()
+    assert bool((z.mean(0).abs() < 4 * x.std(0) / 4000**0.5).all())
+    products = z.unsqueeze(2) * z.unsqueeze(1)
+    assert bool(((products.mean(0) - mixture.covariance()[0]).abs() < 5 * products.std(0) / 4000**0.5).all())
+    assert float((x.abs() > 1).double().mean()) < 0.01
+
+
+def test_worlds_that_cannot_be():
+    assert torch.equal(smooth_prior(3, std=0.5, length=0).mixture.covariances()[0, 0], 0.25 * torch.eye(9).double())
+    with pytest.raises(ValueError, match="size and components must be at least 1, std > 0 and length >= 0, got size=0"):
+        smooth_prior(0)

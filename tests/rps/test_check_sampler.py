@@ -1,0 +1,184 @@
+"""check_sampler finds what is wrong, and nothing where nothing is."""
+
+import re
+
+import pytest
+import torch
+
+from rps import samplers
+from rps.operators import Inpaint
+from rps.samplers import Dps, PiGdm, Sampler, check_sampler
+from rps.samplers.reverse import reverse_step
+from rps.schedule import CLEAN
+from tests.rps.solvers import exported
+from tests.rps.test_low_rank_mixture import low_rank
+
+SAMPLERS = exported(samplers, Sampler)
+
+
+class Unguided(Sampler):
+    """Ancestral sampling, right; the samplers below spoil it in one way each."""
+
+    def step(self, x, t, t_next, measurement, prior, noise):
+        with torch.no_grad():
+            return reverse_step(self.denoised(x, t, measurement, prior), t, t_next, prior.schedule, noise)
+
+    def denoised(self, x, t, measurement, prior):
+        return prior.denoise(x, t)
+
+
+class Flat(Unguided):
+    def step(self, x, *others):
+        return super().step(x, *others).flatten(1)
+
+
+class Single(Unguided):
+    def step(self, x, *others):
+        return super().step(x, *others).float()
+
+
+class GlobalNoise(Unguided):
+    def step(self, x, *others):
+        return super().step(x, *others) + torch.randn_like(x)
+
+
+class Counts(Unguided):
+    """A step with a memory."""
+
+    seen = 0
+
+    def step(self, x, *others):
+        self.seen += 1
+        return super().step(x, *others) * (1 + 0.01 * self.seen)
+
+
+class Remembers(Unguided):
+    """A memory that has no effect yet."""
+
+    last = None
+
+    def __init__(self):
+        self.last = None
+
+    def step(self, x, *others):
+        self.last = str(x.sum())
+        return super().step(x, *others)
+
+
+class InPlace(Unguided):
+    def step(self, x, *others):
+        return super().step(x.detach().mul_(0.5), *others)
+
+
+class LeavesAGraph(Unguided):
+    def step(self, x, t, t_next, measurement, prior, noise):
+        return reverse_step(prior.denoise(x, t), t, t_next, prior.schedule, noise)
+
+
+class Mixes(Unguided):
+    def denoised(self, x, t, measurement, prior):
+        return prior.denoise(x - 0.1 * x.mean(0), t)
+
+
+class OneTime(Unguided):
+    def denoised(self, x, t, measurement, prior):
+        return prior.denoise(x, t[:1].expand(len(x)))
+
+
+class SharesANorm(Unguided):
+    """NaN in one row reaches the others by 0 * NaN."""
+
+    def step(self, x, t, t_next, measurement, prior, noise):
+        return super().step(x, t, t_next, measurement, prior, noise) + 0 * measurement.y.sum()
+
+
+class NoEnd(Unguided):
+    def step(self, x, t, t_next, measurement, prior, noise):
+        _, sigma = prior.schedule.at(t_next, x)
+        return super().step(x, t, t_next, measurement, prior, noise) * (sigma / sigma)
+
+
+class ShortStepsOnly(Unguided):
+    """Good at the end of a fine grid, not at that of a coarse one."""
+
+    def step(self, x, t, t_next, measurement, prior, noise):
+        far = ((t_next == CLEAN) & (t > 5)).view(-1, 1, 1, 1)
+        return super().step(x, t, t_next, measurement, prior, noise).masked_fill(far, torch.inf)
+
+
+class DividesByNoise(Unguided):
+    def step(self, x, t, t_next, measurement, prior, noise):
+        return super().step(x, t, t_next, measurement, prior, noise) + 1e-9 / torch.tensor(measurement.noise_std)
+
+
+class CallsTwice(Unguided):
+    def denoised(self, x, t, measurement, prior):
+        prior.denoise(x, t)
+        return prior.denoise(x, t)
+
+
+class CountsWrong(Unguided):
+    def network_calls(self, steps):
+        return steps + 1
+
+
+class Ascends(Unguided):
+    def timesteps(self, schedule, t0, steps=None):
+        return super().timesteps(schedule, t0, steps)[::-1]
+
+
+class KnowsTheNoise(Unguided):
+    """Takes the measurement's noise off again."""
+
+    def denoised(self, x, t, measurement, prior):
+        n = measurement.streams.at("measurement").normal(measurement.y.shape[1:]).to(x)
+        clean = measurement.operator.adjoint(measurement.y.to(x) - measurement.noise_std * n)
+        return prior.denoise(x + 0.01 * clean.nan_to_num(), t)
+
+
+BROKEN = {
+    Flat: r"step of samples 4 x 1 x 8 x 8 returns 4 x 64",
+    Single: "step of torch.float64 samples returns torch.float32",
+    GlobalNoise: "another result the second time: draw from noise alone",
+    Counts: "another result the second time: .*keep no state",
+    Remembers: "changes an attribute of the sampler: a step keeps no state",
+    InPlace: "changes x or the measurement in place",
+    LeavesAGraph: "leaves a gradient or a graph behind",
+    Mixes: "mixes the rows of a batch",
+    OneTime: "a row by itself, or in another order",
+    SharesANorm: "a measurement that is not a number spoils the other rows|mixes the rows",
+    NoEnd: "step from t = 0 to CLEAN returns values that are not finite",
+    ShortStepsOnly: "the last step, from t = 899 to CLEAN, returns values that are not finite",
+    DividesByNoise: r"not finite for y of 10\^6 and noise_std = 0",
+    CallsTwice: "calls_per_step is 1, but a step makes 2 network calls per image",
+    CountsWrong: r"network_calls\(3\) is 4, but a chain of 3 steps makes 3",
+    Ascends: r"timesteps\(schedule, t0=1000, steps=None\) must descend",
+    KnowsTheNoise: "redraws the measurement's own noise or operator from measurement.streams",
+    Sampler: r"step\(...\) fails: NotImplementedError: Sampler must define step",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_wrong_is_said(broken):
+    faults = check_sampler(broken())
+    assert any(re.search(BROKEN[broken], fault) for fault in faults), faults
+    assert len(faults) == 1, faults
+
+
+@pytest.mark.parametrize("name", [*SAMPLERS, "Unguided"])
+def test_nothing_is_wrong(name):
+    assert check_sampler(SAMPLERS.get(name) or Unguided()) == []
+
+
+@pytest.mark.parametrize("sampler", [PiGdm(), samplers.ExactPosterior()])
+def test_nothing_is_wrong_in_another_world(sampler):
+    """With another prior and an operator that differs from sample to sample."""
+    assert check_sampler(sampler, low_rank(), Inpaint(0.5), noise_std=0.1) == []
+
+
+def test_a_sampler_that_does_not_take_the_operator_says_so():
+    from rps.operators import HighDynamicRange
+
+    (fault,) = check_sampler(PiGdm(), operator=HighDynamicRange())
+    assert re.search("fails: ValueError: PiGdm needs a LinearOperator", fault)
+    assert check_sampler(Dps(), operator=HighDynamicRange()) == []

@@ -1,0 +1,217 @@
+"""Checkpoints of guided-diffusion against an independent network of the published architecture (guided_unet.py)."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline
+
+from rps.priors import DiffusersPrior, GuidedDiffusionPrior
+from tests.rps.guided_unet import FFHQ, IMAGENET, IMAGENET_64, TINY, Attention, GuidedUNet, narrow, network
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import convert_checkpoint
+
+ARCHITECTURES = {
+    "ffhq": narrow(FFHQ),
+    "imagenet": narrow(IMAGENET),
+    "class-conditional imagenet": narrow(IMAGENET) | {"classes": 10},
+    "imagenet 64": narrow(IMAGENET_64) | {"classes": 10},
+    "fixed variance": TINY | {"out_channels": 3},
+    "resampling by convolutions": TINY | {"updown": False},
+    "plain norms": TINY | {"scale_shift": False},
+    "grey": TINY | {"in_channels": 1, "out_channels": 1},
+}
+
+
+def save(flags: dict, path: Path) -> GuidedUNet:
+    net = network(flags)
+    torch.save(net.state_dict(), path)
+    return net
+
+
+def options(flags: dict) -> dict:
+    return {
+        "head_channels": flags["head_channels"],
+        "attention_order": "new" if flags.get("new_order") else "legacy",
+        "class_label": 3 if flags.get("classes") else None,
+    }
+
+
+@torch.no_grad()
+def relative_error(flags: dict, path: Path, size: int) -> float:
+    """|| eps of the prior - eps of the original || / || eps of the original ||, and likewise the variance."""
+    net = save(flags, path)
+    prior = GuidedDiffusionPrior(str(path), **options(flags))
+    channels = flags.get("in_channels", 3)
+    x, t = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0)), torch.tensor([7, 800])
+    output = net(x, t, torch.tensor([3, 3]) if flags.get("classes") else None)
+    denoised = prior.denoise(x, t)
+    eps = output[:, :channels]
+    if output.shape[1] > channels:
+        torch.testing.assert_close(2 * denoised.variance_fraction - 1, output[:, channels:], atol=1e-4, rtol=1e-4)
+    else:
+        assert denoised.variance_fraction is None
+    return float((denoised.eps - eps).norm() / eps.norm())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_prior_is_the_original_network(name, tmp_path):
+    flags = ARCHITECTURES[name]
+    assert relative_error(flags, tmp_path / "net.pt", 2 ** len(flags["mults"]) // 2) < 1e-5
+
+
+@pytest.mark.slow
+def test_the_prior_is_the_original_network_at_full_width(tmp_path):
+    """94 million parameters, as in ffhq_10m.pt; 553 million of ImageNet's gave 1.4e-6 in the same way."""
+    assert relative_error(FFHQ, tmp_path / "net.pt", 32) < 1e-5
+
+
+def test_what_the_shapes_say(tmp_path):
+    """Sizes that are known of the published files: parameters, pixels."""
+    with torch.device("meta"):
+        counts = [sum(p.numel() for p in GuidedUNet(**flags).parameters()) for flags in (FFHQ, IMAGENET, IMAGENET_64)]
+    assert [round(count / 1e6, 1) for count in counts] == [93.6, 552.8, 295.9]
+    save(narrow(FFHQ), tmp_path / "ffhq.pt")
+    prior = GuidedDiffusionPrior(str(tmp_path / "ffhq.pt"), head_channels=16)
+    assert prior.sample_shape == (3, 256, 256) and len(prior.schedule) == 1000
+    assert prior.schedule.alpha(999) ** 2 == pytest.approx(4.0e-5, rel=0.01)  # linear betas
+    save(narrow(IMAGENET_64), tmp_path / "64.pt")
+    prior = GuidedDiffusionPrior(str(tmp_path / "64.pt"), 3, 16, "new", "cosine", dtype="bfloat16")
+    assert prior.sample_shape == (3, 64, 64) and prior.unet.dtype == torch.bfloat16
+    assert prior.schedule.alpha(499) ** 2 == pytest.approx(np.cos(0.508 / 1.008 * np.pi / 2) ** 2, abs=1e-3)
+
+
+def test_the_attention_order_matters(tmp_path):
+    """The comparison can tell: the same file in the other order is far away."""
+    net = save(TINY | {"head_channels": 16}, tmp_path / "net.pt")
+    x, t = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([500])
+    with torch.no_grad():
+        eps = net(x, t)[:, :3]
+        other = (
+            GuidedDiffusionPrior(str(tmp_path / "net.pt"), head_channels=16, attention_order="new").denoise(x, t).eps
+        )
+        for layer in net.modules():
+            if isinstance(layer, Attention):
+                layer.new_order = True
+        assert (other - eps).norm() > 1e-3 * eps.norm()
+        torch.testing.assert_close(other, net(x, t)[:, :3], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("order", ["legacy", "new"])
+def test_the_converted_folder_is_the_same_prior(order, tmp_path, capsys):
+    save(TINY | {"head_channels": 16}, tmp_path / "net.pt")
+    arguments = (
+        f"{tmp_path}/net.pt {tmp_path}/folder --head-channels 16 --noise-schedule cosine --attention-order {order}"
+    )
+    assert convert_checkpoint.main(arguments.split()) == 0
+    assert capsys.readouterr().out.startswith("16 x 16 pixels")
+    ours = GuidedDiffusionPrior(str(tmp_path / "net.pt"), None, 16, order, "cosine")
+    theirs = DiffusersPrior.from_pretrained(str(tmp_path / "folder"))
+    x, t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([7, 800])
+    for a, b in zip(ours.denoise(x, t), theirs.denoise(x, t), strict=True):
+        assert torch.equal(a, b)
+    pipeline = DDPMPipeline.from_pretrained(tmp_path / "folder")
+    assert pipeline(num_inference_steps=2, output_type="np").images.shape == (1, 16, 16, 3)
+    assert convert_checkpoint.main(arguments.split()) == 2, "an existing folder is left alone"
+    assert "is not empty" in capsys.readouterr().err
+    assert convert_checkpoint.main([str(tmp_path / "none.pt"), str(tmp_path / "new")]) == 2
+    assert not (tmp_path / "new").exists()
+
+
+class Malicious:
+    """Unpickled by an ordinary loader, it makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def spoilt(kind: str, path: Path) -> None:
+    """Write an unusable checkpoint."""
+    state = network(TINY).state_dict()
+    if kind == "truncated":
+        torch.save(state, path)
+        path.write_bytes(path.read_bytes()[:100_000])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "page":
+        path.write_text("<html>404</html>")
+    elif kind == "code":
+        torch.save(state | {"out.2.bias": Malicious(path.with_suffix(".ran"))}, path)
+    elif kind == "nested":
+        torch.save({"model": state, "step": 3}, path)
+    elif kind == "lacking":
+        torch.save({name: value for name, value in state.items() if name != "middle_block.2.in_layers.2.bias"}, path)
+    elif kind == "half":
+        torch.save({name: value for name, value in state.items() if "output_blocks.1" not in name}, path)
+    elif kind == "more":
+        torch.save(state | {"controller.weight": torch.zeros(1)}, path)
+    elif kind == "classifier":
+        torch.save({name: value for name, value in state.items() if not name.startswith("output")}, path)
+    elif kind == "upsampler":
+        torch.save(network(TINY | {"in_channels": 6}).state_dict(), path)
+    elif kind == "512":
+        wide = network(TINY | {"channels": 64}).state_dict()
+        torch.save(state | {name: value for name, value in wide.items() if name.startswith("time_embed")}, path)
+    elif kind == "flat":
+        torch.save(state | {"out.2.weight": torch.tensor(1.0)}, path)
+    elif kind == "odd attention":
+        torch.save(state | {"middle_block.1.qkv.bias": torch.zeros(191)}, path)
+    elif kind == "other":
+        torch.save({"conv_in.weight": torch.zeros(1)}, path)
+
+
+SPOILT = {
+    "truncated": "is truncated, or no file that torch.save wrote",
+    "empty": "is truncated",
+    "page": "no file of tensors alone",
+    "code": "could run code and is refused",
+    "nested": "holds something else than tensors by name",
+    "lacking": r"for mid_block.resnets.1.conv1.bias it has nothing instead of \(64,\)",
+    "half": "output_blocks",
+    "more": "there is no place for its tensor controller.weight",
+    "classifier": "output_blocks",
+    "upsampler": "maps 6 channels to 6",
+    "512": "its time embedding has 64 channels and its first level 32",
+    "other": "it has no input_blocks.0.0.weight of the right kind among its 1 tensors",
+    "flat": "it has no out.2.weight of the right kind",
+    "odd attention": r"its qkv have 191 rows, which is no multiple of 3 x 32",
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_an_unusable_checkpoint_is_one_sentence(kind, tmp_path):
+    path = tmp_path / "net.pt"
+    spoilt(kind, path)
+    with pytest.raises(ValueError, match=SPOILT[kind]) as told:
+        GuidedDiffusionPrior(str(path), head_channels=32)
+    assert "\n" not in str(told.value) and str(path) in str(told.value)
+    assert not path.with_suffix(".ran").exists()
+
+
+def test_wrong_arguments_are_one_sentence(tmp_path):
+    path = tmp_path / "net.pt"
+    save(TINY | {"classes": 10}, path)
+    with pytest.raises(ValueError, match=r"class_label must be 0 .. 9, got None"):
+        GuidedDiffusionPrior(str(path), head_channels=32)
+    with pytest.raises(ValueError, match=r"class_label must be 0 .. 9, got 10"):
+        GuidedDiffusionPrior(str(path), 10, 32)
+    with pytest.raises(ValueError, match="head_channels must divide the 64 channels of attention layers, got 48"):
+        GuidedDiffusionPrior(str(path), 1, 48)
+    with pytest.raises(ValueError, match="image_size must be a multiple of 2 for its 2 levels, got 15"):
+        GuidedDiffusionPrior(str(path), 1, 32, image_size=15)
+    with pytest.raises(ValueError, match="attention_order must be legacy or new"):
+        GuidedDiffusionPrior(str(path), 1, 32, "old")
+    with pytest.raises(ValueError, match="noise_schedule must be linear or cosine"):
+        GuidedDiffusionPrior(str(path), 1, 32, noise_schedule="quadratic")
+    with pytest.raises(FileNotFoundError, match=r"a folder in diffusers format goes to DiffusersPrior"):
+        GuidedDiffusionPrior(str(tmp_path))
+    save(TINY, path)
+    with pytest.raises(ValueError, match="knows no classes; leave out class_label, got 1"):
+        GuidedDiffusionPrior(str(path), 1, 32)

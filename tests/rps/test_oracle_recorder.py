@@ -1,0 +1,108 @@
+"""`rps predict --config oracle/...`: a run beside the exact posterior, from the command to metrics.json."""
+
+import json
+
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from datamodules import Analytic
+from modules import MapRps
+from rps.callbacks import OracleRecorder
+from rps.cli import main
+from rps.metrics.oracle_world import draw, smooth_prior
+from rps.operators import Denoise
+from rps.priors import Prior
+from rps.schedule import Schedule
+
+SMALL = [
+    "predict", "--config", "oracle/denoise", "--data.limit", "40", "--data.batch_size", "25", "--model.t0", "[0,1000]",
+    "--model.steps", "4", "--trainer.callbacks", "rps.callbacks.OracleRecorder", "--trainer.callbacks.samples", "9",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "oracle"
+    arguments = [*SMALL, "--config", "oracle/sr2", "--config", "oracle/exact", "--trainer.callbacks+=CurvePlot"]
+    assert main([*arguments, "--output", str(output)]) == 0
+    return output, json.loads((output / "metrics.json").read_text())
+
+
+def test_exact_stages_are_found_exact(run):
+    """t0 = 0 is the posterior mean, and t0 = T has the law of the posterior within 4 standard errors."""
+    mean, sample = (level["oracle"] for level in run[1]["levels"])
+    assert mean["single dB"]["value"] == pytest.approx(0, abs=1e-4)
+    assert mean["covariance"]["value"] == pytest.approx(1, abs=1e-4)
+    assert set(sample) == {"single dB", "gap dB", "mean", "covariance", "covers 50%", "covers 90%", "sliced W2"}
+    for name, figure in sample.items():
+        assert abs(figure["value"] - figure["zero"]) < 4 * figure["se_off"], name
+
+
+def test_exact_points_and_the_optimal_curve(run):
+    """From the posterior mean to the prior's law, where it has less RMSE than a posterior sample."""
+    exact = run[1]["exact"]
+    (mean,), (sample,), optimal = exact["posterior_mean"], exact["posterior_sample"], exact["optimal"]
+    assert [point["level"] for point in optimal] == [0, 0.25, 0.5, 0.75, 1]
+    assert optimal[0]["metrics"]["rmse"]["mean"] == pytest.approx(mean["metrics"]["rmse"]["mean"])
+    rmse = [point["metrics"]["rmse"]["mean"] for point in (*optimal, sample)]
+    assert rmse == sorted(rmse)
+    distances = [point["metrics"]["frechet"]["sqrt"] for point in optimal]
+    assert distances == sorted(distances, reverse=True)
+    assert mean["metrics"]["rmse"]["mean"] == pytest.approx(run[1]["levels"][0]["metrics"]["rmse"]["mean"], abs=1e-4)
+
+
+def test_files(run):
+    output, result = run
+    assert "| *the exact law* |" in (output / "table.md").read_text()
+    assert (output / "dp_curve.png").stat().st_size > 0
+    assert result["levels"][0]["n"] == 40 and "oracle_*" in result["definitions"]
+
+
+def test_a_mixture_has_no_closed_form_curve(tmp_path):
+    arguments = [*SMALL, "--config", "oracle/exact", "--config", "oracle/mixture", "--model.t0", "[0]"]
+    assert main([*arguments, "--data.limit", "4", "--output", str(tmp_path / "run")]) == 0
+    exact = json.loads((tmp_path / "run" / "metrics.json").read_text())["exact"]
+    assert len(exact["posterior_sample"]) == 1 and exact["optimal"] == []
+
+
+class Flat(Prior):
+    """A prior whose posterior nobody knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.schedule, self.sample_shape = Schedule.linear(), (1, 4, 4)
+
+
+def trainer(tmp_path) -> L.Trainer:
+    return L.Trainer(
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        accelerator="cpu", inference_mode=False, default_root_dir=tmp_path, callbacks=[OracleRecorder(samples=2)],
+    )  # fmt: skip
+
+
+def test_what_it_needs(tmp_path):
+    def predict(prior: Prior, key: str):
+        batch = {"id": ["a"], key: torch.zeros(1, 1, 4, 4)}
+        trainer(tmp_path).predict(MapRps(prior, Denoise(), 0.3, [0]), DataLoader([batch], batch_size=None))
+
+    with pytest.raises(ValueError, match=r"OracleRecorder needs a GaussianMixturePrior.*, got Flat; use Metric"):
+        predict(Flat(), "image")
+    with pytest.raises(ValueError, match=r"needs clean images, drawn from the prior; use datamodules\.Analytic"):
+        predict(smooth_prior(), "measurement")
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        OracleRecorder(samples=0)
+    with pytest.raises(ValueError, match="Analytic draws its images from the module's GaussianMixturePrior, got None"):
+        Analytic(4).predict_dataloader()
+
+
+def test_the_data_are_draws_of_the_modules_prior(tmp_path):
+    """Skipping leaves out the first, and an image is a function of its id."""
+    module, data = MapRps(smooth_prior(), Denoise(), 0.3, [0]), Analytic(limit=3, batch_size=2, skip=1)
+    lightning = trainer(tmp_path)
+    lightning.callbacks.pop()  # type: ignore[attr-defined]
+    predictions = lightning.predict(module, datamodule=data)
+    assert [id_ for p in predictions for id_ in p.ids] == ["000001", "000002", "000003"]
+    found = torch.cat([p.reference for p in predictions])
+    torch.testing.assert_close(found, draw(module.prior, ["000001", "000002", "000003"]).float())

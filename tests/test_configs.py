@@ -1,0 +1,57 @@
+"""The packaged configs merge, in any order, into runs that can be built."""
+
+import pytest
+import yaml
+
+from rps.cli import main
+from rps.cli.arguments import packaged_configs
+
+NAMES = list(packaged_configs())
+FFHQ = [name for name in NAMES if name.startswith("method/ffhq/")]
+SOLVERS = [name for name in NAMES if name.startswith("method/solver/")]
+TASKS = [name for name in NAMES if name.startswith("task/")]
+
+
+def merged(capsys, *names: str) -> dict:
+    """What `rps predict` with these configs would run."""
+    options = [part for name in names for part in ("--config", name)]
+    assert main(["predict", *options, "--print_config"]) == 0, capsys.readouterr().err
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", FFHQ)
+def test_published_settings_merge_with_their_task(name, capsys):
+    task = name.split("/")[2]
+    given = yaml.safe_load(packaged_configs()[name].read_text())["model"]
+    model = merged(capsys, "data/ffhq", "prior/ffhq", f"task/{task}", name)["model"]
+    assert model["class_path"].split(".")[-1] == given["class_path"].split(".")[-1]
+    for key, value in given["init_args"].items():
+        assert contains(model["init_args"][key], value)
+    wanted = yaml.safe_load(packaged_configs()[f"task/{task}"].read_text())["model"]["init_args"]
+    assert contains(model["init_args"]["operator"], wanted["operator"])
+    assert model["init_args"]["noise_std"] == wanted["noise_std"]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_solvers_merge_with_a_task(name, capsys):
+    task = next((t for t in ("inpaint", "sr4", "deblur_aniso") if name.endswith(t)), "sr4")
+    model = merged(capsys, name, f"task/solvers/{task}", "prior/ffhq", "data/ffhq")["model"]
+    assert contains(model, yaml.safe_load(packaged_configs()[name].read_text())["model"])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_merge_with_the_general_method(name, capsys):
+    wanted = yaml.safe_load(packaged_configs()[name].read_text())["model"]
+    model = merged(capsys, name, "prior/ffhq", "data/ffhq", "method/map_rps")["model"]
+    assert contains(model["init_args"], wanted["init_args"])
+
+
+def contains(whole: object, part: object) -> bool:
+    """Is every value of part in whole?  Classes by their last name, which the parser may spell out."""
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(
+            key in whole and contains(whole[key], value) for key, value in part.items()
+        )
+    if isinstance(part, str) and isinstance(whole, str):
+        return whole.split(".")[-1] == part.split(".")[-1]
+    return whole == part

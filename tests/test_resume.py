@@ -1,0 +1,238 @@
+"""Runs that are killed, interrupted, refused and gone on with; processes; a full disk."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rps.cli import main
+from rps.records import RunLock, RunLocked, read_records
+from tests.resume_fakes import CONFIG, close, kill, metrics, run, start, wait
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("fake.yaml").write_text(CONFIG)
+
+
+def ids(output: str = "run") -> list[str]:
+    return sorted(read_records(output).rows["restored", 0])
+
+
+def log() -> str:
+    return Path("log").read_text()
+
+
+def count() -> int:
+    return len(list(Path("run").glob("records/[!.]*.parquet")))
+
+
+def children(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def more_records_than(files: int, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while count() <= files and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [13, 2])
+def test_any_number_of_processes(count):
+    """An odd number of samples, and fewer samples than processes: some have more batches than others, or none."""
+    for processes in (1, 2, 3):
+        assert run("--data.count", str(count), output=f"on{processes}", processes=processes) == 0, log()
+    expected = [f"{i:02d}" for i in range(count)]
+    for processes in (1, 2, 3):
+        assert ids(f"on{processes}") == expected
+        assert close(metrics(f"on{processes}"), metrics("on1"))
+        assert len(list(Path(f"on{processes}/images/50").glob("*.png"))) == count
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_and_gone_on_with_on_other_numbers_of_processes():
+    """The same table as without, no sample twice, none lost, and an image of each."""
+    many = ["--data.count", "41", "--model.prior.seconds", "0.03"]
+    assert run(*many, output="whole") == 0, log()
+    dice = random.Random(0)
+    seen = [0]
+    for i in range(10):
+        child = start(*many, processes=1 + i % 3)
+        if i % 3:  # the others are killed wherever they are, mostly before their first batch
+            more_records_than(seen[-1])
+        time.sleep(dice.uniform(0, 1))
+        kill(child)
+        seen.append(count())
+    assert run(*many, processes=2) == 0, log()
+    assert seen == sorted(seen) and len(set(seen)) > 4, "the run was killed at several places"
+    assert ids() == ids("whole") and metrics()["duplicates"] == 0
+    assert close(metrics(), metrics("whole"))
+    for level in ("0", "50", "measurement"):
+        names = {path.name for path in Path("whole/images", level).iterdir()}
+        assert names == {path.name for path in Path("run/images", level).iterdir()}
+    assert not list(Path("run").rglob(".*.part*"))
+
+
+def test_a_run_that_is_done_has_nothing_left_to_do():
+    assert run("--data.limit", "3") == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*.p*") if path.suffix != ".part"}
+    assert run("--data.limit", "3", "--data.batch_size", "1") == 0
+    assert before == {path: path.stat().st_mtime_ns for path in Path("run").rglob("*.p*")}
+    assert "going on with run, where 3 samples are done" in log()
+
+
+def test_the_second_of_two_runs_on_one_directory_is_refused():
+    child = start("--model.prior.seconds", "0.1", "--data.limit", "4", "--model.estimator.num_steps", "400")
+    while not Path("run/config.yaml").is_file():
+        time.sleep(0.05)
+    same = ["--data.limit", "4", "--model.prior.seconds", "0.1", "--model.estimator.num_steps", "400"]
+    assert run(*same) == 2
+    assert f"run is being written by another run (process {child} on " in log()
+    assert run(*same, "--overwrite") == 2
+    assert Path("run/config.yaml").is_file()
+    kill(child)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_says_how_to_go_on(number, code):
+    child = start("--model.prior.seconds", "0.1", "--data.limit", "6")
+    more_records_than(0)
+    os.kill(child, number)
+    assert wait(child) == code
+    done = len(ids())
+    assert 2 <= done < 6
+    assert f"interrupted; {done} finished samples are kept in run; the same command goes on from there" in log()
+    assert run("--model.prior.seconds", "0.1", "--data.limit", "6") == 0
+    assert ids() == [f"{i:02d}" for i in range(6)]
+
+
+@pytest.mark.slow
+def test_a_killed_process_of_several_ends_the_run_and_it_can_be_gone_on_with():
+    """Rank 1 is killed; the others must not wait for it for ever."""
+    child = start("--model.prior.seconds", "0.1", processes=2)
+    more_records_than(0)
+    os.kill(children(child)[-1], signal.SIGKILL)
+    begin = time.monotonic()
+    assert wait(child) not in (0, 3)
+    assert time.monotonic() - begin < 60
+    assert run("--model.prior.seconds", "0.1", processes=3) == 0, log()
+    assert ids() == [f"{i:02d}" for i in range(13)] and metrics()["duplicates"] == 0
+
+
+def test_merging_at_any_time(capsys):
+    child = start("--model.prior.seconds", "1")
+    more_records_than(0)
+    assert main(["merge", "run"]) == 0
+    assert "Written:\n  run/metrics.json" in capsys.readouterr().out
+    assert 2 <= metrics()["levels"][0]["n"] < 13
+    kill(child)
+    assert main(["merge", "nowhere"]) == 2
+    assert capsys.readouterr().err == "rps: error: nowhere holds no run: there is no config.yaml in it\n"
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_and_harms_nothing():
+    """A file system of 300 kB, in a mount namespace of its own."""
+    mount = "mkdir -p small && mount -t tmpfs -o size=300k none small"
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False).returncode:
+        pytest.skip("this system gives no mount namespace")
+    program = "from tests.resume_fakes import run; assert run('--data.count', '40', output='small/run') == 2"
+    script = f'{mount} && {sys.executable} -c "{program}" && cp -r small/run kept'
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    subprocess.run(["unshare", "-rm", "sh", "-c", script], check=True, env=environment)
+    told = [line for line in log().splitlines() if line.startswith("rps: ")]
+    assert len(told) == 1 and told[0].startswith("rps: error: the disk is full")
+    kept = ids("kept")
+    assert 0 < len(kept) < 40
+    assert run("--data.count", "40", output="kept") == 0
+    assert ids("kept") == [f"{i:02d}" for i in range(40)]
+
+
+def test_a_lock_is_free_when_its_process_is_gone(tmp_path):
+    lock = RunLock(tmp_path)
+    lock.begin()
+    with pytest.raises(RunLocked, match=rf"process {os.getpid()} on .*give another --output"):
+        RunLock(tmp_path).begin()
+    lock.join()
+    other = RunLock(tmp_path)
+    other.join()
+    lock.release()
+    with pytest.raises(RunLocked):  # one process of the run still lives
+        RunLock(tmp_path).begin()
+    other.release()
+    if (child := os.fork()) == 0:
+        RunLock(tmp_path).begin()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    RunLock(tmp_path).begin(patience=0)
+
+
+@pytest.mark.slow
+def test_two_nodes_of_torchrun_one_of_which_is_killed(tmp_path):
+    """The other ends by itself, and one process alone goes on."""
+    port = 29400 + os.getpid() % 500
+    slow = ["--model.prior.seconds", "1", "--data.count", "13"]
+
+    def node(rank: int) -> subprocess.Popen:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
+        place = ["--node_rank", str(rank), "--master_addr", "127.0.0.1", "--master_port", str(port)]
+        command = ["-m", "rps.cli", "predict", "--config", "fake.yaml", "--output", "run", *slow]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        across = ["--trainer.num_nodes", "2", "--trainer.devices", "1"]
+        with open(f"node{rank}.log", "w") as told:
+            return subprocess.Popen(
+                [*torchrun, *place, *command, *across],
+                env=environment,
+                stdout=told,
+                stderr=told,
+                start_new_session=True,
+            )
+
+    nodes = [node(0), node(1)]
+    more_records_than(0, seconds=200)
+    assert count() > 0, Path("node0.log").read_text()
+    workers = children(nodes[1].pid)  # each has a session of its own
+    for lost in (nodes[1].pid, *workers):
+        os.kill(lost, signal.SIGKILL)
+    nodes[1].wait()
+    assert nodes[0].wait(timeout=120) != 0
+    assert "the same command goes on from there" in Path("node0.log").read_text()
+    assert 0 < len(ids()) < 13
+    assert run(*slow) == 0, log()
+    assert ids() == [f"{i:02d}" for i in range(13)] and metrics()["levels"][0]["failed"] == 0
+
+
+FAILING = [
+    "--model.prior.nan_above", "0.3", "--data.count", "30", "--data.broken", "[1,5,6,17,21]", "--data.tiny", "[3]",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_failing_samples_are_records_with_their_reasons(processes):
+    """Broken pictures, one of another shape, one that the prior makes NaN of: the others are done."""
+    assert run(*FAILING, processes=processes) == 3
+    failures = read_records("run").failures()
+    assert {failures[f"{i:02d}"] for i in (1, 5, 6, 17, 21)} == {"cannot be read: rotten"}
+    assert "1 x 1" in failures["03"]
+    bright = sorted(set(failures) - {"01", "03", "05", "06", "17", "21"})
+    assert bright and all("not finite" in failures[i] for i in bright) and bright[-1] == "29"
+    for level in metrics()["levels"]:
+        assert level["n"] + level["failed"] == 30 and level["n"] >= 30 - len(failures)
+        assert level["metrics"]["rmse"]["se"] > 0
+    assert "samples failed; the others are done" in log()
+
+
+def test_when_all_samples_fail_alike_the_config_is_told():
+    """Before anything was restored: one sentence, and no directory."""
+    assert run("--model.operator.refuse_above", "-0.9", "--data.limit", "2", "--data.batch_size", "2") in (1, 2)
+    assert "too bright" in log() and not Path("run").exists()

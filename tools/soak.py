@@ -1,0 +1,148 @@
+"""Does a long run stay as it is?  Resident memory and seconds per sample of a run over many embedded samples.
+
+    python tools/soak.py --samples 2000 --output /tmp/soak        # about half an hour on two CPU cores
+    python tools/soak.py --merge-only 100000 --output /tmp/merge  # what merging so many records takes; no network
+
+Prints a markdown table with a line every --mark samples, and what the run directory holds at the end. The curve is tiny
+(two levels, the second a few steps), because records, pictures and memory are what is looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning as L
+
+from datamodules import Embedded, SampleDataModule
+from modules import MapRps
+from rps.callbacks import GridWriter, ImageWriter, MetricRecorder
+from rps.estimators import MapEstimator
+from rps.metrics import EmbeddedFeatures
+from rps.operators import SuperResolution
+from rps.priors import EmbeddedPrior
+from rps.records import RecordWriter, Row, Vectors, done_ids
+from rps.report import merge
+
+MB = 2**20
+
+
+class Again(SampleDataModule):
+    """The embedded images, over and over, each time under other names."""
+
+    def samples(self) -> Iterator:
+        return _Endless()
+
+    def total(self) -> None:
+        return None
+
+
+class _Endless:
+    def __iter__(self) -> Iterator:
+        turn = 0
+        while True:
+            for name, read in Embedded(limit=None).samples():
+                yield f"{turn}-{name}", read
+            turn += 1
+
+
+class Marks(L.Callback):
+    """A line of the table after every so many samples."""
+
+    def __init__(self, every: int) -> None:
+        self.every, self.count, self.next = every, 0, every
+        self.since = time.monotonic()
+
+    def on_predict_start(self, *_: object) -> None:
+        self.since = time.monotonic()
+        print(
+            f"| samples | resident MB | seconds per sample |\n|---:|---:|---:|\n| 0 | {resident():.0f} | |", flush=True
+        )
+
+    def on_predict_batch_end(self, trainer: object, module: object, outputs: object, *_: object) -> None:
+        self.count += len(outputs.ids)  # type: ignore[attr-defined]
+        if self.count >= self.next:
+            now = time.monotonic()
+            print(f"| {self.count} | {resident():.0f} | {(now - self.since) / self.every:.3f} |", flush=True)
+            self.since, self.next = now, self.next + self.every
+
+
+def resident() -> float:
+    """MB of this process in memory, now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / MB
+
+
+def soak(samples: int, batch_size: int, mark: int, output: Path) -> None:
+    module = MapRps(
+        EmbeddedPrior(), SuperResolution(4), 0.1, t0=[0, 2], steps=1000, estimator=MapEstimator(num_steps=2)
+    )
+    callbacks = [Marks(mark), MetricRecorder(features=EmbeddedFeatures()), ImageWriter(), GridWriter()]
+    trainer = L.Trainer(
+        callbacks=callbacks, default_root_dir=output, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_model_summary=False, enable_progress_bar=False, inference_mode=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.predict(module, datamodule=Again(batch_size, limit=samples), return_predictions=False)
+    holds(output)
+
+
+def merge_only(samples: int, levels: int, dim: int, batch_size: int, output: Path) -> None:
+    """Records without a run: metrics that are functions of the position, features of `dim` numbers if it is not 0."""
+    import torch
+
+    writer, start = RecordWriter(output), time.monotonic()
+    for first in range(0, samples, batch_size):
+        ids = [f"{i:09d}" for i in range(first, min(first + batch_size, samples))]
+        values = {"rmse": 0.1, "psnr": 20.0, "ssim": 0.5, "consistency": 1.0, "residual_rms": 0.1}
+        rows = [
+            Row(id_, level, metrics={k: v + int(id_) % 97 / 1e3 for k, v in values.items()})
+            for level in range(levels)
+            for id_ in ids
+        ]
+        vectors = (
+            [Vectors(ids, level, "restored", torch.randn(len(ids), dim)) for level in range(levels)] if dim else []
+        )
+        vectors += [Vectors(ids, None, "reference", torch.randn(len(ids), dim))] if dim else []
+        writer.write(rows, "t0", vectors, "none")
+    print(f"written in {time.monotonic() - start:.1f} s, resident {resident():.0f} MB")
+    for what, job in (("which samples are done", lambda: done_ids(output)), ("merge", lambda: merge(output))):
+        start = time.monotonic()
+        job()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"{what}: {time.monotonic() - start:.1f} s, peak resident {peak:.0f} MB")
+    holds(output)
+
+
+def holds(output: Path) -> None:
+    for folder in ("records", "features", "images", "grids"):
+        sizes = [path.stat().st_size for path in (output / folder).rglob("*") if path.is_file()]
+        if sizes:
+            print(f"{folder}: {len(sizes)} files, {sum(sizes) / MB:.2f} MB")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--batch-size", type=int, default=20)
+    parser.add_argument("--mark", type=int, default=200, help="samples between two lines")
+    parser.add_argument("--merge-only", type=int, metavar="SAMPLES", help="write and merge so many records")
+    parser.add_argument("--levels", type=int, default=5, help="of --merge-only")
+    parser.add_argument("--dim", type=int, default=0, help="features of --merge-only")
+    parser.add_argument("--output", type=Path, required=True, help="a new folder")
+    given = parser.parse_args()
+    if given.output.exists():
+        print(f"{given.output} exists; give a new folder", file=sys.stderr)
+        return 2
+    if given.merge_only:
+        merge_only(given.merge_only, given.levels, given.dim, given.batch_size, given.output)
+    else:
+        soak(given.samples, given.batch_size, given.mark, given.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Train and export the embedded latent prior: a KL autoencoder (1x32x32 to 4x8x8) and a UNet on its latents
+(arXiv 2112.10752), on Fashion-MNIST.
+
+python tools/train_latent.py autoencoder --max-minutes 40    # the same command again resumes
+python tools/train_latent.py unet --max-minutes 60           # needs the autoencoder's checkpoint
+python tools/train_latent.py export --output FOLDER          # vae, unet and scheduler in diffusers format, fp16
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import fashion_mnist
+from train_prior import HELD_OUT, PriorTraining, to_float
+from training import BudgetedTraining, averaged, fit
+
+LATENT = (4, 8, 8)
+OUTPUT = Path(__file__).resolve().parent.parent / "rps/assets/embedded/latent_prior"
+
+
+def build_vae(channels: Sequence[int]) -> Any:
+    """One residual layer a block, stride 4.  (16, 32, 64): .7 M parameters."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        in_channels=1,
+        out_channels=1,
+        latent_channels=LATENT[0],
+        sample_size=fashion_mnist.SIZE,
+        block_out_channels=tuple(channels),
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        layers_per_block=1,
+        norm_num_groups=8,
+    )
+
+
+def build_unet(channels: Sequence[int]) -> Any:
+    """One residual layer a block, attention at every scale (8x8, 4x4).  (64, 96): 1.9 M parameters."""
+    from diffusers import UNet2DModel
+
+    return UNet2DModel(
+        sample_size=LATENT[1],
+        in_channels=LATENT[0],
+        out_channels=LATENT[0],
+        block_out_channels=tuple(channels),
+        layers_per_block=1,
+        down_block_types=("AttnDownBlock2D",) * len(channels),
+        up_block_types=("AttnUpBlock2D",) * len(channels),
+        norm_num_groups=8,
+        attention_head_dim=32,
+    )
+
+
+def build_scheduler() -> Any:
+    """sqrt(beta_t) linear from sqrt(.0015) to sqrt(.0195), T = 1000, as latent models have it (arXiv 2112.10752)."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(
+        num_train_timesteps=1000, beta_start=0.0015, beta_end=0.0195, beta_schedule="scaled_linear", clip_sample=False
+    )
+
+
+class AutoencoderTraining(BudgetedTraining):
+    """min E |x - D(z)|_1 + |grad x - grad D(z)|_1 + kl_weight KL(q(z|x) || N(0, I)), z ~ q(z|x), summed per image.
+
+    The differences of neighbouring pixels keep edges sharp. No loss of a network's features: the embedded classifier
+    is what the Frechet distance is measured with.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (16, 32, 64),
+        kl_weight: float = 1e-6,
+        lr: float = 1e-3,
+        warmup: int = 200,
+        max_steps: int = 20000,
+        max_minutes: float = math.inf,
+        restart: float | None = None,
+    ) -> None:
+        super().__init__(channels, lr, warmup, max_steps, max_minutes, restart)
+        self.vae, self.kl_weight = build_vae(channels), kl_weight
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        (x,) = batch
+        x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, x.flip(-1), x)
+        posterior = self.vae.encode(x).latent_dist
+        error = (self.vae.decode(posterior.sample()).sample - x).float()
+        pixels = error.abs().sum() / len(x)
+        edges = sum(error.diff(dim=axis).abs().sum() for axis in (2, 3)) / len(x)
+        kl = posterior.kl().mean()
+        return self.report(pixels + edges + self.kl_weight * kl, pixels=pixels, edges=edges, kl=kl)
+
+
+class LatentTraining(PriorTraining):
+    """PriorTraining on scaled latents.  A batch holds those of the images and those of the flipped images."""
+
+    @staticmethod
+    def build(channels: Sequence[int]) -> tuple[Any, Any]:
+        return build_unet(channels), build_scheduler()
+
+    def draw(self, batch: list[Tensor]) -> Tensor:
+        z, flipped = batch
+        return torch.where(torch.rand(len(z), 1, 1, 1, device=z.device) < 0.5, flipped, z)
+
+
+@torch.no_grad()
+def latents(vae: Any, images: Tensor, batch_size: int = 500) -> Tensor:
+    """The means of q(z|x), not scaled.  images: [N,1,32,32] in [-1,1] -> [N,4,8,8]."""
+    return torch.cat([vae.encode(x).latent_dist.mode() for x in images.split(batch_size)])
+
+
+def load_vae(checkpoint: Path) -> Any:
+    """The averaged autoencoder of a checkpoint."""
+    state, weights = averaged(checkpoint, "vae", "autoencoder")
+    vae = build_vae(state["prior"]["channels"])
+    vae.load_state_dict(weights)
+    return vae.eval()
+
+
+def train_autoencoder(images: np.ndarray, folder: Path, module: AutoencoderTraining, **options: Any) -> None:
+    """images: uint8 [N,32,32].  Into folder/last.ckpt; options: of training.fit."""
+    fit(module, TensorDataset(to_float(images)), folder, **options)
+
+
+def train_unet(images: np.ndarray, autoencoder: Path, folder: Path, module: LatentTraining, **options: Any) -> None:
+    """On the latents of the images, scaled to unit variance; the factor is kept in folder/scaling.json."""
+    vae, x = load_vae(autoencoder), to_float(images)
+    z, flipped = latents(vae, x), latents(vae, x.flip(-1))
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "scaling.json"
+    if not kept.is_file():
+        kept.write_text(json.dumps({"scaling_factor": 1 / float(torch.cat([z, flipped]).std())}) + "\n")
+    factor = json.loads(kept.read_text())["scaling_factor"]
+    print(f"scaling factor {factor:.4f}: {kept}")
+    fit(module, TensorDataset(z * factor, flipped * factor), folder, **options)
+
+
+def export(autoencoder: Path, unet_folder: Path, output: Path) -> None:
+    """The averaged weights -> output/{vae,unet,scheduler,model_index.json}, fp16 safetensors."""
+    import diffusers
+
+    vae = load_vae(autoencoder)
+    state, weights = averaged(unet_folder / "last.ckpt", "unet", "unet")
+    unet, scheduler = LatentTraining.build(state["prior"]["channels"])
+    unet.load_state_dict(weights)
+    vae.register_to_config(scaling_factor=json.loads((unet_folder / "scaling.json").read_text())["scaling_factor"])
+    parts = {"vae": vae.half(), "unet": unet.half(), "scheduler": scheduler}
+    for name, part in parts.items():
+        part.save_pretrained(output / name)
+    index = {name: ["diffusers", type(part).__name__] for name, part in parts.items()}
+    header = {"_class_name": "DiffusionPipeline", "_diffusers_version": diffusers.__version__}
+    (output / "model_index.json").write_text(json.dumps(header | index, indent=2) + "\n")
+    sizes = ", ".join(f"{name} {sum(p.numel() for p in parts[name].parameters())}" for name in ("vae", "unet"))
+    print(f"step {state['global_step']}, parameters: {sizes}: {output}")
+
+
+@torch.no_grad()
+def reconstruction_rmse(vae: Any, images: np.ndarray) -> float:
+    """Mean over images of sqrt(mean((x - D(E(x)))^2)), in [0,1], D(E(x)) clipped.  images: uint8 [N,32,32]."""
+    x = to_float(images)
+    decoded = torch.cat([vae.decode(z).sample for z in latents(vae, x).split(500)]).clamp(-1, 1)
+    return float(((x - decoded) / 2).square().flatten(1).mean(1).sqrt().mean())
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    defaults = {"autoencoder": (20000, [16, 32, 64]), "unet": (40000, [64, 96])}
+    for name, (steps, channels) in defaults.items():
+        t = commands.add_parser(name, help=f"train the {name}, or resume with the same command")
+        t.add_argument("--data", type=Path, default=fashion_mnist.DEFAULT_FOLDER, help="folder of the idx files")
+        t.add_argument("--folder", type=Path, default=Path("runs/train_latent"), help="checkpoints and logs")
+        t.add_argument("--max-steps", type=int, default=steps, help="those before a resume included")
+        t.add_argument("--max-minutes", type=float, default=math.inf, help="those before a resume included")
+        t.add_argument("--restart", type=float, help="fraction of --lr at which a resumed run with more time begins")
+        t.add_argument("--batch-size", type=int, default=64)
+        t.add_argument("--channels", type=int, nargs="+", default=channels)
+        t.add_argument("--lr", type=float, default=1e-3)
+        t.add_argument("--precision", default="32-true", help="bf16-mixed pays only on hardware with bf16 arithmetic")
+        t.add_argument("--seed", type=int, default=0)
+    e = commands.add_parser("export", help="checkpoints -> diffusers folder")
+    e.add_argument("--output", type=Path, default=OUTPUT)
+    e.add_argument("--folder", type=Path, default=Path("runs/train_latent"))
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    a = parse(arguments)
+    autoencoder, unet = a.folder / "autoencoder", a.folder / "unet"
+    if a.command == "export":
+        return export(autoencoder / "last.ckpt", unet, a.output)
+    images = fashion_mnist.load("train", a.data)[0]
+    lightning.seed_everything(a.seed)
+    options: dict[str, Any] = {"batch_size": a.batch_size, "precision": a.precision}
+    budget: dict[str, Any] = {"lr": a.lr, "max_steps": a.max_steps, "max_minutes": a.max_minutes, "restart": a.restart}
+    if a.command == "unet":
+        module = LatentTraining(a.channels, **budget)
+        return train_unet(images[:-HELD_OUT], autoencoder / "last.ckpt", unet, module, **options)
+    train_autoencoder(images[:-HELD_OUT], autoencoder, AutoencoderTraining(a.channels, **budget), **options)
+    rmse = reconstruction_rmse(load_vae(autoencoder / "last.ckpt"), images[-HELD_OUT:])
+    return print(f"RMSE of D(E(x)) on {HELD_OUT} held-out images, in [0,1]: {rmse:.4f}")
+
+
+if __name__ == "__main__":
+    main()

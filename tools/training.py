@@ -1,0 +1,135 @@
+"""What the tools that train priors share: a budget of steps or minutes, resuming, and averaged weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+
+def ema_update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    """average <- d average + (1 - d) current, d = min(.999, (1 + updates) / (10 + updates)).
+    The smaller d of the first updates lets a short run forget its start."""
+    return average.lerp(current, 1 - min(0.999, float((1 + updates) / (10 + updates))))
+
+
+class BudgetedTraining(lightning.LightningModule):
+    """AdamW, warm-up, then a cosine to 0 over a budget. Subclasses define training_step.
+
+    The cosine follows whichever budget is nearer its end.  A resumed run with another budget goes on from the rate it
+    had and reaches 0 at the end of the new budget; from `restart` times lr if that is given, since the rate of a
+    run that has reached its end is 0.
+
+    Args:
+        channels: of the network, which a checkpoint must agree with.
+        lr: at the start. warmup: steps. max_steps, max_minutes: the budget, what came before a resume included.
+        restart: fraction of lr at which a resumed run with another budget begins; None is the rate it had.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        lr: float,
+        warmup: int,
+        max_steps: int,
+        max_minutes: float,
+        restart: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.restart = restart
+        self.channels, self.lr, self.warmup = tuple(channels), lr, warmup
+        self.budget: dict[str, float] = {"steps": max_steps, "minutes": max_minutes}
+        self.anchor: dict[str, float] = {"steps": 0, "minutes": 0.0, "factor": 1.0}
+        self.before, self.started = 0.0, math.inf  # minutes before a resume; when this run began
+
+    def minutes(self) -> float:
+        """Training minutes so far, those before a resume included."""
+        return self.before + max(time.monotonic() - self.started, 0) / 60
+
+    def on_train_start(self) -> None:
+        self.started = time.monotonic()
+
+    def progress(self) -> float:
+        """0 at the anchor, 1 at the end of the nearer budget."""
+        now = {"steps": self.global_step, "minutes": self.minutes()}
+        parts = ((now[k] - self.anchor[k]) / max(self.budget[k] - self.anchor[k], 1e-9) for k in now)
+        return min(1.0, max(parts))
+
+    def cosine(self) -> float:
+        return self.anchor["factor"] * (1 + math.cos(math.pi * self.progress())) / 2
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=self.lr)
+
+    def on_train_batch_start(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.rate = self.lr * self.cosine() * min(1.0, (self.global_step + 1) / self.warmup)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.rate
+
+    def report(self, loss: Tensor, **parts: Tensor) -> Tensor:
+        """The loss, logged."""
+        self.log("loss", loss, prog_bar=True)
+        self.log_dict({**parts, "lr": self.rate, "minutes": self.minutes()})
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: list[Tensor], batch_idx: int) -> None:
+        if self.progress() >= 1:
+            self.trainer.should_stop = True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["prior"] = {"channels": list(self.channels), "budget": self.budget, "anchor": self.anchor,
+                               "minutes": self.minutes(), "factor": self.cosine()}  # fmt: skip
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved, step = checkpoint["prior"], checkpoint["global_step"]
+        if tuple(saved["channels"]) != self.channels:
+            raise ValueError(f"the checkpoint has channels {saved['channels']}, this run {list(self.channels)}")
+        self.before = saved["minutes"]
+        torch.manual_seed(torch.initial_seed() + step)  # fresh draws after a resume
+        if saved["budget"] == self.budget:
+            self.anchor = saved["anchor"]
+        else:
+            factor = saved["factor"] if self.restart is None else self.restart
+            self.anchor = {"steps": step, "minutes": saved["minutes"], "factor": factor}
+
+
+def fit(
+    module: BudgetedTraining,
+    data: Dataset,
+    folder: Path,
+    batch_size: int = 32,
+    every: int = 250,
+    precision: Any = "32-true",
+    progress: bool = True,
+) -> None:
+    """Trains to the module's budget, going on from folder/last.ckpt if there is one; its weights are the averages."""
+    loader = DataLoader(data, batch_size, shuffle=True, drop_last=True)
+    checkpoint = ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False)
+    callbacks = [WeightAveraging(avg_fn=ema_update), checkpoint] + [TQDMProgressBar(10)] * progress
+    trainer = lightning.Trainer(
+        accelerator="cpu", precision=precision, max_steps=int(module.budget["steps"]), max_epochs=-1,
+        gradient_clip_val=1.0, callbacks=callbacks, logger=CSVLogger(folder, name="log"), log_every_n_steps=10,
+        enable_progress_bar=progress, enable_model_summary=False,
+    )  # fmt: skip
+    last = folder / "last.ckpt"
+    trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
+    trainer.save_checkpoint(last)
+    print(f"{trainer.global_step} steps, {module.minutes():.1f} minutes: {last}")
+
+
+def averaged(checkpoint: Path, prefix: str, command: str = "train") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(the checkpoint, the averaged weights of its network self.<prefix>).  command: which writes the checkpoint."""
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"no checkpoint at {checkpoint}: run `{command}` first, or name the place where it is")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    start = f"{prefix}."
+    return state, {k[len(start) :]: v for k, v in state["state_dict"].items() if k.startswith(start)}
