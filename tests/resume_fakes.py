@@ -116,6 +116,8 @@ def start(*arguments: str, output: str = "run", processes: int = 1) -> int:
     code = 99
     try:
         torch.set_num_threads(1)
+        # A test before may have asked which devices there are, which forbids CUDA in a fork. These runs take the CPU.
+        torch.cuda._is_in_bad_fork = lambda: False
         several = ["--trainer.devices", str(processes), "--trainer.strategy", "ddp_fork"] if processes > 1 else []
         code = main(["predict", "--config", "fake.yaml", "--output", output, *several, *arguments])
     finally:
