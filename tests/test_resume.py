@@ -140,6 +140,16 @@ def test_merging_at_any_time(capsys):
     assert capsys.readouterr().err == "rps: error: nowhere holds no run: there is no config.yaml in it\n"
 
 
+def test_merge_leaves_alone_what_another_recorder_has_merged(capsys):
+    """OracleRecorder's figures need the prior; merging the records alone would lose them."""
+    assert run("--data.limit", "2") == 0, log()
+    config, before = Path("run/config.yaml"), Path("run/metrics.json").read_bytes()
+    config.write_text(config.read_text().replace("MetricRecorder", "OracleRecorder"))
+    assert main(["merge", "run"]) == 2
+    assert "recorded by OracleRecorder" in capsys.readouterr().err
+    assert Path("run/metrics.json").read_bytes() == before
+
+
 @pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_harms_nothing():
     """A file system of 300 kB, in a mount namespace of its own."""

@@ -1,7 +1,7 @@
 """Does a long run stay as it is?  Resident memory and seconds per sample of a run over many embedded samples.
 
-    python tools/soak.py --samples 2000 --output /tmp/soak        # about half an hour on two CPU cores
-    python tools/soak.py --merge-only 100000 --output /tmp/merge  # what merging so many records takes; no network
+    python tools/soak.py --samples 2000 --output runs/soak        # about half an hour on two CPU cores
+    python tools/soak.py --merge-only 100000 --output runs/merge  # what merging so many records takes; no network
 
 Prints a markdown table with a line every --mark samples, and what the run directory holds at the end. The curve is tiny
 (two levels, the second a few steps), because records, pictures and memory are what is looked at.

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from datamodules import Embedded
-from rps.estimators import MapEstimator
+from rps.estimators import Estimator, MapEstimator
 from rps.measurement import Measurement, degrade
 from rps.metrics import EmbeddedFeatures, Statistics, as_saved, frechet_distance, rmse
 from rps.operators import AnisotropicBlur, Denoise, Inpaint, Operator, SuperResolution
-from rps.priors import EmbeddedPrior
+from rps.priors import EmbeddedPrior, Prior
 from rps.samplers import Dps
 from rps.traversals import MapRps
 
@@ -32,6 +32,16 @@ TASKS: dict[str, tuple[Operator, float]] = {
 }
 
 
+class Fixed(Estimator):
+    """An estimate that was made before."""
+
+    def __init__(self, estimate: Tensor) -> None:
+        self.fixed = estimate
+
+    def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
+        return self.fixed
+
+
 class Judge:
     """RMSE and sqrt(FD) of a batch of restorations."""
 
@@ -41,11 +51,15 @@ class Judge:
         self.statistics = Statistics.load(self.features.reference)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> str:
+    def point(self, images: Tensor) -> tuple[Tensor, float]:
+        """(RMSE of each image, sqrt(FD) of all)."""
         saved = as_saved(images)
-        error = rmse(saved, self.reference)
         distance = frechet_distance(Statistics.from_features(self.features(saved)), self.statistics)
-        return f"{error.mean():.4f}({error.std() / len(error) ** 0.5:.4f}) / {max(distance, 0.0) ** 0.5:.2f}"
+        return rmse(saved, self.reference), distance**0.5
+
+    def __call__(self, images: Tensor) -> str:
+        error, root = self.point(images)
+        return f"{error.mean():.4f}({error.std() / len(error) ** 0.5:.4f}) / {root:.3f}"
 
 
 def embedded_images(n: int, skip: int) -> dict:
@@ -68,20 +82,9 @@ def sweep_curve(measurement: Measurement, prior: EmbeddedPrior, judge: Judge, ar
         measurement, prior
     )
     for steps, xi in itertools.product(arguments.steps, arguments.xi):
-        result = MapRps(arguments.t0, _Fixed(estimate), Dps(xi), steps).run(measurement, prior)
+        result = MapRps(arguments.t0, Fixed(estimate), Dps(xi), steps).run(measurement, prior)
         points = "   ".join(f"{level}: {judge(images)}" for level, images in result.images.items())
         print(f"steps {steps}  xi {xi:4.2f}   {points}", flush=True)
-
-
-class _Fixed(MapEstimator):
-    """A MAP estimate that was made before."""
-
-    def __init__(self, estimate: Tensor) -> None:
-        super().__init__()
-        self.fixed = estimate
-
-    def estimate(self, measurement: Measurement, prior: EmbeddedPrior) -> Tensor:  # type: ignore[override]
-        return self.fixed
 
 
 def main() -> None:

@@ -17,18 +17,16 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import torch
 import yaml
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from tune_embedded import TASKS, embedded_images
+from tune_embedded import TASKS, Fixed, Judge, embedded_images
 
 import configs
-from rps.estimators import Estimator, MapEstimator, PseudoInverse
-from rps.measurement import Measurement, degrade
-from rps.metrics import EmbeddedFeatures, Statistics, as_saved, frechet_distance, rmse
-from rps.priors import EmbeddedPrior, Prior
+from rps.estimators import MapEstimator, PseudoInverse
+from rps.measurement import degrade
+from rps.priors import EmbeddedPrior
 from rps.records.files import write_json
 from rps.samplers import Dps
 from rps.traversals import MapRps, SampleAverage, StepNumber, Traversal, VarianceScaling
@@ -36,16 +34,6 @@ from rps.traversals import MapRps, SampleAverage, StepNumber, Traversal, Varianc
 STEPS = 25
 SIZES = (2.0, 6.0, 18.0)
 T0 = (100, 200, 400, 600)
-
-
-class Fixed(Estimator):
-    """An estimate that was made before."""
-
-    def __init__(self, estimate: Tensor) -> None:
-        self.fixed = estimate
-
-    def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
-        return self.fixed
 
 
 def methods(map_point: Tensor, start: Tensor) -> dict[str, Callable[[float], Traversal]]:
@@ -68,18 +56,10 @@ def estimator(task: str) -> MapEstimator:
     return MapEstimator(**settings)
 
 
-class Judge:
-    """(mean RMSE, sqrt(FD)) of restorations."""
-
-    def __init__(self, clean: Tensor) -> None:
-        self.clean, self.features = as_saved(clean), EmbeddedFeatures()
-        self.reference = Statistics.load(self.features.reference)
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> tuple[float, float]:
-        saved = as_saved(images)
-        distance = frechet_distance(Statistics.from_features(self.features(saved)), self.reference)
-        return float(rmse(saved, self.clean).mean()), distance**0.5
+def mean_point(judge: Judge, images: Tensor) -> tuple[float, float]:
+    """(mean RMSE, sqrt(FD))."""
+    error, root = judge.point(images)
+    return float(error.mean()), root
 
 
 def sweep(task: str, images: int, skip: int, done: dict) -> Iterator[dict]:
@@ -89,12 +69,12 @@ def sweep(task: str, images: int, skip: int, done: dict) -> Iterator[dict]:
     measurement = degrade(batch["image"], operator, noise_std, batch["id"], seed=0)
     judge = Judge(batch["image"])
     map_point = estimator(task).estimate(measurement, prior)
-    done.setdefault("map", {})["0"] = {"0": judge(map_point)}
+    done.setdefault("map", {})["0"] = {"0": mean_point(judge, map_point)}
     for name, make in methods(map_point, PseudoInverse().estimate(measurement, prior)).items():
         for xi in SIZES:
             if str(xi) not in done.setdefault(name, {}):
                 result = make(xi).run(measurement, prior)
-                done[name][str(xi)] = {str(level): judge(image) for level, image in result.images.items()}
+                done[name][str(xi)] = {str(level): mean_point(judge, image) for level, image in result.images.items()}
                 yield done
 
 

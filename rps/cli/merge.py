@@ -49,11 +49,17 @@ def _merge(run: Path) -> None:
 
 
 def _recorder(config: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of the MetricRecorder of the run."""
+    """The arguments of the MetricRecorder of the run.  Errors: ValueError for a recorder that merges in its own way."""
     callbacks = (config.get("trainer") or {}).get("callbacks") or []
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-        if isinstance(callback, dict) and str(callback.get("class_path")).endswith("MetricRecorder"):
+        name = str(callback.get("class_path")).rpartition(".")[2] if isinstance(callback, dict) else ""
+        if name == "MetricRecorder":
             return callback.get("init_args") or {}
+        if name.endswith("Recorder"):
+            raise ValueError(
+                f"the run was recorded by {name}, whose figures need more than the records; the rps predict command of "
+                "the run, given again, merges them"
+            )
     return {}
 
 
