@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,10 +169,24 @@ def _load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
                 return kind.from_pretrained(place, **({"subfolder": sub} if sub else {}), **options)
         except Exception as error:  # diffusers raises many kinds; every one of them means that the model is unusable
             reason = reason or error
+            if _chain_names(error) & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}:
+                raise OSError(
+                    f"{path} is not in the local cache, and the Hugging Face hub could not be reached; fetch it once "
+                    "on a machine with a network, or give the folder of a model"
+                ) from error
     first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
-    if _is_unpickling(reason):
+    if "UnpicklingError" in _chain_names(reason):
         first_line = "its weights are no file of tensors alone; what else a pickle holds could run code and is refused"
     raise ValueError(f"cannot load {kind.__name__} from {path!r}: {first_line}") from reason
+
+
+def _chain_names(error: BaseException | None) -> set[str]:
+    """The classes of an error and of all that led to it."""
+    names = set()
+    while error is not None:
+        names.add(type(error).__name__)
+        error = error.__cause__ or error.__context__
+    return names
 
 
 def _load_network(kind: Any, path: str, subfolder: str, dtype: str, **options: Any) -> Any:
@@ -198,10 +211,3 @@ def _silent_diffusers() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _is_unpickling(error: BaseException | None) -> bool:
-    """Is an UnpicklingError, or came of one."""
-    return error is not None and (
-        isinstance(error, pickle.UnpicklingError) or _is_unpickling(error.__cause__ or error.__context__)
-    )

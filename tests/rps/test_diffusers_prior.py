@@ -92,3 +92,9 @@ def test_embedded_prior_is_small_and_denoises():
     t = torch.full((4,), 50)
     noisy = prior.schedule.add_noise(black, torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(0)), t)
     assert (prior.denoise(noisy, t).x0 - black).square().mean() < 0.1 * (noisy - black).square().mean()
+
+
+def test_a_hub_that_cannot_be_reached_is_named_as_such():
+    """Not as a model without config.json, which is what diffusers says."""
+    with pytest.raises(OSError, match="not in the local cache, and the Hugging Face hub could not be reached"):
+        DiffusersPrior.from_pretrained("nobody/nothing", local_files_only=True)
