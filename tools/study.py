@@ -1,10 +1,12 @@
 """A study: several runs of `rps predict` on one plane, as a file in tools/studies/ lists them.
 
-    python tools/study.py tools/studies/traversals_sr4.yaml --write
+    python tools/study.py tools/studies/traversals.yaml --write
 
-A study file has a title; `common`, the configs and values of every run; and `runs`, each with some of its own. Finished
-runs are not repeated, an unfinished one goes on. Prints a table; with --write, puts it between the markers of the study
-in docs/PAGE.md, and the figure into docs/figures/.
+A study file has a title; `common`, the configs and values of every run; `runs`, each with some of its own; and, where
+all runs are repeated for several tasks, `tasks`, whose names take the place of TASK in the names of configs. The same
+command again goes on with what is unfinished and repeats nothing; a run whose config has changed since is refused by
+`rps predict`. Prints a table; with --write, puts it between the markers of the study in docs/PAGE.md, and a figure per
+task into docs/figures/.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from rps.cli import main as rps
 from rps.report.overlay import overlay_plot
 
 DOCS = Path(__file__).parent.parent / "docs"
+Summaries = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass
@@ -39,43 +43,56 @@ class Study:
     page: str
     common: Runs
     runs: dict[str, Runs]
+    tasks: list[str]
 
     @classmethod
     def read(cls, path: Path) -> Study:
         content = yaml.safe_load(path.read_text())
         runs = {name: Runs(**(own or {})) for name, own in content["runs"].items()}
-        return cls(path.stem, content["title"], content["page"], Runs(**content["common"]), runs)
+        tasks = content.get("tasks", [""])
+        return cls(path.stem, content["title"], content["page"], Runs(**content["common"]), runs, tasks)
 
-    def arguments(self, run: str) -> list[str]:
+    def arguments(self, run: str, task: str) -> list[str]:
         """Of `rps predict`, without --output."""
         own = self.runs[run]
+        configs = [name.replace("TASK", task) for name in (*self.common.configs, *own.configs)]
         values = {**self.common.set, **own.set}
-        configs = [part for name in (*self.common.configs, *own.configs) for part in ("--config", name)]
-        return configs + [part for k, v in values.items() for part in (f"--{k}", json.dumps(v))]
+        return [part for name in configs for part in ("--config", name)] + [
+            part for k, v in values.items() for part in (f"--{k}", json.dumps(v))
+        ]
+
+    def folder(self, run: str, task: str) -> Path:
+        return Path(self.name) / task / re.sub(r"\W+", "_", run).strip("_")
+
+    def figure(self, task: str) -> str:
+        return "_".join(filter(None, (self.name, task))) + ".png"
 
 
-def result(study: Study, run: str, folder: Path) -> dict[str, Any]:
-    """metrics.json of a run, which is run now unless it has been."""
-    output = folder / study.name / re.sub(r"\W+", "_", run).strip("_")
-    if not (output / "metrics.json").is_file():
-        status = rps(["predict", *study.arguments(run), "--output", str(output)])
-        if status:
-            raise SystemExit(f"{run}: rps predict into {output} ended with exit code {status}")
-    summary: dict[str, Any] = json.loads((output / "metrics.json").read_text())
+def result(study: Study, run: str, task: str, output: Path) -> dict[str, Any]:
+    """metrics.json of a run, which is run, or gone on with, now."""
+    folder = output / study.folder(run, task)
+    status = rps(["predict", *study.arguments(run, task), "--output", str(folder)])
+    if status:
+        raise SystemExit(f"{run} {task}: rps predict into {folder} ended with exit code {status}")
+    summary: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     return summary
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """A line per run and level: RMSE and sqrt(FD), with standard errors, and what they cost."""
-    lines = ["| run | knob | RMSE | sqrt FD | PSNR | SSIM | calls |", "|---|---|---|---|---|---|---|"]
-    for name, summary in results.items():
-        for level in summary["levels"]:
-            m = level["metrics"]
-            lines.append(
-                f"| {name} | {summary['knob']} {level['level']:g} | {m['rmse']['mean']:.4f} ({m['rmse']['se']:.4f}) "
-                f"| {m['frechet']['sqrt']:.3f} ({m['frechet']['se_sqrt']:.3f}) | {m['psnr']['mean']:.2f} "
-                f"| {m['ssim']['mean']:.3f} | {level['network_calls_per_image']:.0f} |"
-            )
+def table(results: Mapping[str, Summaries]) -> str:
+    """A line per task, run and level: RMSE and sqrt(FD), with standard errors, and what they cost."""
+    lines = ["| task | run | knob | RMSE | sqrt FD | PSNR | SSIM | calls |", "|---|---|---|---|---|---|---|---|"]
+    for task, summaries in results.items():
+        for name, summary in summaries.items():
+            for level in summary["levels"]:
+                m = level["metrics"]
+                lines.append(
+                    f"| {task} | {name} | {summary['knob']} {level['level']:g} "
+                    f"| {m['rmse']['mean']:.4f} ({m['rmse']['se']:.4f}) "
+                    f"| {m['frechet']['sqrt']:.3f} ({m['frechet']['se_sqrt']:.3f}) | {m['psnr']['mean']:.2f} "
+                    f"| {m['ssim']['mean']:.3f} | {level['network_calls_per_image']:.0f} |"
+                )
+    if list(results) == [""]:
+        lines = [line.replace("| task |", "|", 1).replace("|  |", "|", 1).replace("|---|", "|", 1) for line in lines]
     return "\n".join(lines)
 
 
@@ -86,25 +103,29 @@ def write(study: Study, path: Path, text: str) -> None:
     before, found, rest = page.read_text().partition(begin)
     if not found or end not in rest:
         raise SystemExit(f"{page} has no lines {begin.strip()} and {end} to write between")
-    figure = f"![{study.title}](figures/{study.name}.png)"
+    figures = "\n".join(f"![{study.title} {task}](figures/{study.figure(task)})" for task in study.tasks)
     command = f"    python tools/study.py {path} --write"
-    page.write_text(f"{before}{begin}\n{command}\n\n{figure}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
+    page.write_text(f"{before}{begin}\n{command}\n\n{figures}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", type=Path, nargs="+", help="files in tools/studies/")
+    parser.add_argument("--tasks", nargs="+", help="only these of the study's tasks; nothing is written then")
     parser.add_argument("--output", type=Path, default=Path("runs/studies"))
     parser.add_argument("--write", action="store_true", help="write docs/PAGE.md and docs/figures/")
     arguments = parser.parse_args()
     for path in arguments.studies:
         study = Study.read(path)
-        results = {run: result(study, run, arguments.output) for run in study.runs}
+        tasks = [task for task in study.tasks if arguments.tasks is None or task in arguments.tasks]
+        results = {task: {run: result(study, run, task, arguments.output) for run in study.runs} for task in tasks}
         text = table(results)
         print(f"{study.title}\n\n{text}\n")
-        figure = DOCS / "figures" if arguments.write else arguments.output / study.name
-        overlay_plot(results, figure / f"{study.name}.png", study.title)
-        if arguments.write:
+        whole = arguments.write and arguments.tasks is None
+        for task in tasks:
+            folder = DOCS / "figures" if whole else arguments.output / study.name
+            overlay_plot(results[task], folder / study.figure(task), f"{task}, {study.title}".removeprefix(", "))
+        if whole:
             write(study, path, text)
 
 

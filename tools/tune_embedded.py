@@ -1,7 +1,8 @@
-"""Tune MAP-RPS on the embedded prior, on images that are not the reported ones.
+"""Tune MAP-RPS on the embedded prior, LMAP-RPS on the latent one, on images that are not the reported ones.
 
     python tools/tune_embedded.py map --task sr4        # stage 1: t1 and w
-    python tools/tune_embedded.py curve --task sr4      # stage 2: xi, at the settings of configs/embedded/sr4.yaml
+    python tools/tune_embedded.py curve --task sr4      # stage 2: xi, with the settings of stage 1 as given
+    python tools/tune_embedded.py curve --task sr4 --prior latent
 
 Reported figures are of images 0 to 63 of the embedded set; this tool uses 500 to 563. It prints RMSE and sqrt(FD) with
 standard errors for every setting; the choice is written into configs/embedded/ by hand.
@@ -20,8 +21,8 @@ from rps.estimators import Estimator, MapEstimator
 from rps.measurement import Measurement, degrade
 from rps.metrics import EmbeddedFeatures, Statistics, as_saved, frechet_distance, rmse
 from rps.operators import AnisotropicBlur, Denoise, Inpaint, Operator, SuperResolution
-from rps.priors import EmbeddedPrior, Prior
-from rps.samplers import Dps
+from rps.priors import EmbeddedLatentPrior, EmbeddedPrior, Prior
+from rps.samplers import Dps, LatentDps
 from rps.traversals import MapRps
 
 TASKS: dict[str, tuple[Operator, float]] = {
@@ -29,6 +30,11 @@ TASKS: dict[str, tuple[Operator, float]] = {
     "sr4": (SuperResolution(4), 0.1),
     "inpaint": (Inpaint(keep=0.3), 0.2),
     "deblur_aniso": (AnisotropicBlur(), 0.1),
+}
+# name -> the prior, and the sampler of stage 2.
+PRIORS: dict[str, tuple[type[Prior], type[Dps]]] = {
+    "pixel": (EmbeddedPrior, Dps),
+    "latent": (EmbeddedLatentPrior, LatentDps),
 }
 
 
@@ -68,21 +74,20 @@ def embedded_images(n: int, skip: int) -> dict:
     return next(iter(data.predict_dataloader()))
 
 
-def sweep_map(measurement: Measurement, prior: EmbeddedPrior, judge: Judge, arguments: argparse.Namespace) -> None:
+def sweep_map(measurement: Measurement, prior: Prior, judge: Judge, arguments: argparse.Namespace) -> None:
     for term, t1, factor, lr in itertools.product(arguments.terms, arguments.t1, arguments.w_factors, arguments.lr):
-        estimator = MapEstimator(arguments.n, lr, t1, w_factor=factor, prior_term=term)
-        print(
-            f"{term:16s} t1 {t1:4d}  w/w* {factor:4.2f}  lr {lr:4.2f}  {judge(estimator.estimate(measurement, prior))}",
-            flush=True,
-        )
+        estimate = MapEstimator(arguments.n, lr, t1, w_factor=factor, prior_term=term).estimate(measurement, prior)
+        point = judge(prior.decode(estimate))
+        print(f"{term:16s} t1 {t1:4d}  w/w* {factor:4.2f}  lr {lr:4.2f}  {point}", flush=True)
 
 
-def sweep_curve(measurement: Measurement, prior: EmbeddedPrior, judge: Judge, arguments: argparse.Namespace) -> None:
+def sweep_curve(measurement: Measurement, prior: Prior, judge: Judge, arguments: argparse.Namespace) -> None:
     estimate = MapEstimator(arguments.n, arguments.lr[0], arguments.t1[0], w_factor=arguments.w_factors[0]).estimate(
         measurement, prior
     )
+    sampler = PRIORS[arguments.prior][1]
     for steps, xi in itertools.product(arguments.steps, arguments.xi):
-        result = MapRps(arguments.t0, Fixed(estimate), Dps(xi), steps).run(measurement, prior)
+        result = MapRps(arguments.t0, Fixed(estimate), sampler(xi), steps).run(measurement, prior)
         points = "   ".join(f"{level}: {judge(images)}" for level, images in result.images.items())
         print(f"steps {steps}  xi {xi:4.2f}   {points}", flush=True)
 
@@ -91,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["map", "curve"])
     parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--prior", choices=PRIORS, default="pixel")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--skip", type=int, default=500)
     parser.add_argument("--n", type=int, default=100)
@@ -103,9 +109,11 @@ def main() -> None:
     parser.add_argument("--t0", nargs="+", type=int, default=[0, 50, 100, 200, 400])
     arguments = parser.parse_args()
 
-    batch, prior = embedded_images(arguments.images, arguments.skip), EmbeddedPrior()
+    batch = embedded_images(arguments.images, arguments.skip)
+    prior: Prior = PRIORS[arguments.prior][0]()
     operator, noise_std = TASKS[arguments.task]
     measurement = degrade(batch["image"], operator, noise_std, batch["id"], seed=0)
+    prior = prior.given(measurement)
     judge = Judge(batch["image"])
     print(
         f"{arguments.task}: A^+ y {judge(measurement.operator.pinv(measurement.y, 0.1))}, "

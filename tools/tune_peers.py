@@ -1,18 +1,21 @@
 """Tune MAP-RPS and the traversals that it is compared with, all alike, on images that are not the reported ones.
 
-    python tools/tune_peers.py --task sr4 --output runs/tuning/sr4.json      # the same command again resumes
+    python tools/tune_peers.py --task sr4 --output runs/tuning/sr4.json --write      # the same command again resumes
 
-Every method and level gets the step size xi, out of the same list, that has the lowest score on images 500 to 515:
+Every method gets the step sizes xi that have the lowest score on images 500 to 515, out of one geometric list, which
+goes further for the two methods whose published sizes grow along their knob:
     score = (RMSE - RMSE_map) / (RMSE_dps - RMSE_map) + (F - F_dps) / (F_map - F_dps),    F = sqrt(FD),
-0 for the MAP point at the perception of DPS, 1 on the chord between the two. The settings of stage 1 are
-those of configs/embedded/TASK.yaml, as tools/tune_embedded.py found them. The choices are written into
-configs/embedded/peers/ by hand.
+0 for the MAP point at the perception of DPS, 1 on the chord between both. VSDPS and DPS-S have a size for each level,
+as published; the others one for all, that of the lowest mean score over the levels. The settings of stage 1 are those
+of configs/embedded/TASK.yaml, as tools/tune_embedded.py found them. With --write, the choices go into
+configs/embedded/peers/TASK.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +35,10 @@ from rps.samplers import Dps
 from rps.traversals import MapRps, SampleAverage, StepNumber, Traversal, VarianceScaling
 
 STEPS = 25
-SIZES = (2.0, 6.0, 18.0)
+SIZES = (1.0, 2.0, 3.5, 6.0, 10.0, 18.0, 30.0)
+FURTHER = {"vsdps": (54.0, 100.0), "dps_s": (54.0, 100.0)}
+PER_LEVEL = ("vsdps", "dps_s")
+PEERS = Path(configs.__file__).parent / "embedded" / "peers"
 T0 = (100, 200, 400, 600)
 
 
@@ -71,28 +77,57 @@ def sweep(task: str, images: int, skip: int, done: dict) -> Iterator[dict]:
     map_point = estimator(task).estimate(measurement, prior)
     done.setdefault("map", {})["0"] = {"0": mean_point(judge, map_point)}
     for name, make in methods(map_point, PseudoInverse().estimate(measurement, prior)).items():
-        for xi in SIZES:
+        for xi in (*SIZES, *FURTHER.get(name, ())):
             if str(xi) not in done.setdefault(name, {}):
                 result = make(xi).run(measurement, prior)
                 done[name][str(xi)] = {str(level): mean_point(judge, image) for level, image in result.images.items()}
                 yield done
 
 
-def choices(points: dict) -> str:
-    """A line for every method and level: the score of each xi, and the best."""
+def scores(points: dict) -> dict[str, dict[str, dict[str, float]]]:
+    """{method: {level: {xi: score}}}."""
     rmse_map, f_map = points["map"]["0"]["0"]
     rmse_dps, f_dps = min((size["1"] for size in points["dps_a"].values()), key=lambda p: p[1])
-    lines = [f"MAP {rmse_map:.4f} / {f_map:.3f}; DPS of lowest F {rmse_dps:.4f} / {f_dps:.3f}"]
-    for name in points:
-        for level in next(iter(points[name].values())) if name != "map" else ():
-            at = {xi: levels[level] for xi, levels in points[name].items()}
-            scores = {
-                xi: (r - rmse_map) / (rmse_dps - rmse_map) + (f - f_dps) / (f_map - f_dps) for xi, (r, f) in at.items()
-            }
-            best = min(scores, key=lambda xi: scores[xi])
-            told = "  ".join(f"{xi}: {at[xi][0]:.4f} / {at[xi][1]:.3f} ({s:.2f})" for xi, s in scores.items())
-            lines.append(f"{name:8s} {level:>5s}  best xi {best}   {told}")
+
+    def score(rmse: float, f: float) -> float:
+        return (rmse - rmse_map) / (rmse_dps - rmse_map) + (f - f_dps) / (f_map - f_dps)
+
+    return {
+        name: {level: {xi: score(*sizes[xi][level]) for xi in sizes} for level in next(iter(sizes.values()))}
+        for name, sizes in points.items()
+        if name != "map"
+    }
+
+
+def chosen(levels: dict[str, dict[str, float]], per_level: bool) -> list[float]:
+    """The step size of each level, or the one of all."""
+    if per_level:
+        return [float(min(sizes, key=lambda xi: sizes[xi])) for sizes in levels.values()]
+    sizes = next(iter(levels.values()))
+    return [float(min(sizes, key=lambda xi: sum(level[xi] for level in levels.values())))]
+
+
+def told(points: dict) -> str:
+    """A line for every method and level: RMSE / F (score) of each xi; then what is chosen."""
+    lines = ["MAP {:.4f} / {:.3f}".format(*points["map"]["0"]["0"])]
+    for name, levels in scores(points).items():
+        for level, sizes in levels.items():
+            shown = "  ".join(
+                "{}: {:.4f} / {:.3f} ({:.2f})".format(xi, *points[name][xi][level], s) for xi, s in sizes.items()
+            )
+            lines.append(f"{name:8s} {level:>5s}  {shown}")
+        lines.append(f"{name:8s} chosen {chosen(levels, name in PER_LEVEL)}")
     return "\n".join(lines)
+
+
+def write_configs(task: str, points: dict) -> None:
+    """Puts the chosen sizes into the method's config."""
+    for name, levels in scores(points).items():
+        per_level = name in PER_LEVEL
+        sizes = chosen(levels, per_level)
+        path = PEERS / task / f"{name}.yaml"
+        value = json.dumps(sizes if per_level else sizes[0])
+        path.write_text(re.sub(r"step_size: .*", f"step_size: {value}", path.read_text(), count=1))
 
 
 def main() -> None:
@@ -101,11 +136,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--skip", type=int, default=500)
     parser.add_argument("--output", type=Path, required=True, help="JSON of all points")
+    parser.add_argument("--write", action="store_true", help="write configs/embedded/peers/TASK")
     arguments = parser.parse_args()
     points = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
     for found in sweep(arguments.task, arguments.images, arguments.skip, points):
         write_json(arguments.output, found)
-    print(choices(points))
+    print(told(points))
+    if arguments.write:
+        write_configs(arguments.task, points)
 
 
 if __name__ == "__main__":
