@@ -1,10 +1,13 @@
-"""Turn a checkpoint of guided-diffusion (ffhq_10m.pt, 256x256_diffusion_uncond.pt, ...) into a diffusers folder.
+"""Turn a checkpoint of guided-diffusion (.pt) or of CompVis' latent-diffusion (.ckpt) into a diffusers folder.
 
     python tools/convert_checkpoint.py ffhq_10m.pt models/ffhq
     python tools/convert_checkpoint.py 64x64_diffusion.pt models/in64 --attention-order new --noise-schedule cosine
+    python tools/convert_checkpoint.py ldm/ffhq256/model.ckpt models/ffhq_ldm
+    python tools/convert_checkpoint.py ldm/cin256-v2/model.ckpt models/imagenet_ldm
 
-The folder is what DiffusersPrior.from_pretrained and diffusers' DDPMPipeline read; weights are in safetensors. The same
-.pt file goes to GuidedDiffusionPrior as it is.
+The folder of a .pt is what DiffusersPrior.from_pretrained and diffusers' DDPMPipeline read; the same file goes to
+GuidedDiffusionPrior as it is. That of a .ckpt, unconditional or told a class, is read by LatentPrior.from_pretrained.
+Weights are in safetensors. Only tensors are read from a checkpoint, and no code in it runs.
 """
 
 from __future__ import annotations
@@ -14,17 +17,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rps.priors.guided_diffusion import read_checkpoint
+from rps.priors.compvis_ldm import is_latent_diffusion, latent_diffusion
+from rps.priors.guided_diffusion import architecture_of, network_of
+from rps.priors.torch_files import State, Unfit, read_tensors
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="the .pt file")
+    parser.add_argument("checkpoint", type=Path, help="the .pt or .ckpt file")
     parser.add_argument("output", type=Path, help="folder to write; it must not exist or be empty")
-    parser.add_argument("--head-channels", type=int, default=64, help="num_head_channels of its training")
-    parser.add_argument("--attention-order", default="legacy", choices=["legacy", "new"])
-    parser.add_argument("--noise-schedule", default="linear", choices=["linear", "cosine"])
-    parser.add_argument("--image-size", type=int, help="default: 8 pixels at the last level")
+    heads = parser.add_mutually_exclusive_group()
+    heads.add_argument("--head-channels", type=int, help="num_head_channels of its training; published shapes know it")
+    heads.add_argument("--num-heads", type=int, help="num_heads of a training without num_head_channels")
+    parser.add_argument("--image-size", type=int, help="default: 8 pixels at the last level; of a .ckpt 256")
+    parser.add_argument("--attention-order", default="legacy", choices=["legacy", "new"], help="of a .pt")
+    parser.add_argument("--noise-schedule", default="linear", choices=["linear", "cosine"], help="of a .pt")
+    parser.add_argument("--last-weights", action="store_true", help="of a .ckpt, not their moving averages")
     return parser.parse_args(arguments)
 
 
@@ -33,19 +41,41 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if a.output.exists() and (not a.output.is_dir() or any(a.output.iterdir())):
             raise ValueError(f"{a.output} is not empty; give a new folder")
-        unet, scheduler = read_checkpoint(
-            a.checkpoint, a.head_channels, a.attention_order, a.noise_schedule, a.image_size
-        )
+        state = read_tensors(a.checkpoint)
+        pipeline, size = latent_pipeline(state, a) if is_latent_diffusion(state) else pixel_pipeline(state, a)
+    except Unfit as reason:
+        print(f"error: {a.checkpoint} cannot be converted: {reason}", file=sys.stderr)
+        return 2
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    from diffusers import DDPMPipeline
-
-    pipeline: Any = DDPMPipeline(unet, scheduler)
     pipeline.save_pretrained(a.output, safe_serialization=True)
-    size, count = unet.config.sample_size, sum(p.numel() for p in unet.parameters())
+    networks = [part for part in pipeline.components.values() if hasattr(part, "parameters")]
+    count = sum(p.numel() for network in networks for p in network.parameters())
     print(f"{size} x {size} pixels, {count} parameters: {a.output}")
     return 0
+
+
+def pixel_pipeline(state: State, a: argparse.Namespace) -> tuple[Any, int]:
+    """(DDPMPipeline, pixels) of guided-diffusion.  Errors: Unfit."""
+    from diffusers import DDPMPipeline
+
+    architecture = architecture_of(state, a.head_channels, a.num_heads, a.image_size)
+    if unsaid := architecture.unsaid():
+        raise Unfit(
+            f"the config of a UNet2DModel has no word for {unsaid}; GuidedDiffusionPrior reads the .pt as it is"
+        )
+    return DDPMPipeline(*network_of(state, architecture, a.attention_order, a.noise_schedule)), architecture.image_size
+
+
+def latent_pipeline(state: State, a: argparse.Namespace) -> tuple[Any, int]:
+    """(LDMPipeline, pixels) of latent diffusion.  Errors: Unfit."""
+    from diffusers import LDMPipeline
+
+    unet, autoencoder, scheduler = latent_diffusion(
+        state, a.head_channels, a.num_heads, a.image_size, not a.last_weights
+    )
+    return LDMPipeline(vqvae=autoencoder, unet=unet, scheduler=scheduler), autoencoder.config.sample_size
 
 
 if __name__ == "__main__":
