@@ -1,0 +1,55 @@
+"""The commands that README.md and docs/ show are understood."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from rps.cli import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PLACES = ("TASK", "METHOD", "SAMPLER")
+
+
+def commands(page: Path) -> list[str]:
+    """Every `rps predict` of a page; names in capitals take each of the names that the page lists for them in turn."""
+    text = page.read_text().replace("\\\n", " ")
+    found = []
+    for match in re.finditer(r"^    (rps predict .*)$", text, re.MULTILINE):
+        command, after = match.group(1).split("   #")[0], text[match.end() :]
+        names = {place: names_of(place, after) for place in PLACES if place in command}
+        first = {place: listed[0] for place, listed in names.items()}
+        turns = [{**first, place: name} for place, listed in names.items() for name in listed] or [{}]
+        found += [filled(command, chosen) for chosen in turns]
+    return list(dict.fromkeys(found))
+
+
+def names_of(place: str, text: str) -> list[str]:
+    """The list behind the next "PLACE: a, b, c."."""
+    listed = re.search(rf"\b{place}: ([\w/,\s]+)\.", text)
+    assert listed, f"no list of names for {place}"
+    return re.split(r",\s+", listed.group(1))
+
+
+def filled(command: str, chosen: dict[str, str]) -> str:
+    for place in reversed(PLACES):  # a method's name may have the task in it
+        command = command.replace(place, chosen.get(place, place))
+    return command
+
+
+ELSEWHERE = ("my_operators", "my_callbacks")  # of the reader's own files: tests/test_end_to_end.py
+SHOWN = [(page.name, c) for page in PAGES for c in commands(page) if not any(name in c for name in ELSEWHERE)]
+
+
+def test_commands_are_found():
+    assert len(SHOWN) > 60
+    assert any("method/ffhq/denoise/map_rps_s " in command for _, command in SHOWN)
+    assert not [command for _, command in SHOWN if any(place in command for place in PLACES)]
+
+
+@pytest.mark.parametrize(("page", "command"), SHOWN)
+def test_command_is_understood(page, command, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert main([*shlex.split(command)[1:], "--print_config"]) == 0, capsys.readouterr().err
