@@ -1,4 +1,4 @@
-"""Does a long run stay as it is?  Resident memory and seconds per sample of a run over many embedded samples.
+"""Does a long run stay as it is?  Resident memory and time per sample of a run over many embedded samples.
 
     python tools/soak.py --samples 2000 --output runs/soak        # about half an hour on two CPU cores
     python tools/soak.py --merge-only 100000 --output runs/merge  # what merging so many records takes; no network
@@ -55,20 +55,20 @@ class Marks(L.Callback):
 
     def __init__(self, every: int) -> None:
         self.every, self.count, self.next = every, 0, every
-        self.since = time.monotonic()
+        self.since, self.worked = time.monotonic(), time.process_time()
 
     def on_predict_start(self, *_: object) -> None:
-        self.since = time.monotonic()
-        print(
-            f"| samples | resident MB | seconds per sample |\n|---:|---:|---:|\n| 0 | {resident():.0f} | |", flush=True
-        )
+        self.since, self.worked = time.monotonic(), time.process_time()
+        print("| samples | resident MB | seconds per sample | CPU seconds per sample |\n|---:|---:|---:|---:|")
+        print(f"| 0 | {resident():.0f} | | |", flush=True)
 
     def on_predict_batch_end(self, trainer: object, module: object, outputs: object, *_: object) -> None:
         self.count += len(outputs.ids)  # type: ignore[attr-defined]
         if self.count >= self.next:
-            now = time.monotonic()
-            print(f"| {self.count} | {resident():.0f} | {(now - self.since) / self.every:.3f} |", flush=True)
-            self.since, self.next = now, self.next + self.every
+            now, worked = time.monotonic(), time.process_time()
+            wall, cpu = (now - self.since) / self.every, (worked - self.worked) / self.every
+            print(f"| {self.count} | {resident():.0f} | {wall:.3f} | {cpu:.3f} |", flush=True)
+            self.since, self.worked, self.next = now, worked, self.next + self.every
 
 
 def resident() -> float:
