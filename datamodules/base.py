@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any, Protocol, TypedDict, runtime_checkable
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], str]
+Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], Mapping[str, Any]]
 """A name, and what reads the picture: -> [C, H, W] in [-1, 1]. Whatever that raises is a failure of this sample.
 
-A caption may follow: all samples of a stream have one, or none has.
+What else is known may follow, {"caption": "a cat", "label": 281}: the same keys for all samples of a stream.
 """
 
 
@@ -36,14 +36,15 @@ class Batch(TypedDict, total=False):
     """What a predict dataloader yields, and `predict_step` takes.
 
     id: N names. image: clean pictures [N, C, H, W] in [-1, 1]; or measurement: pictures that are already degraded, in
-    the same units. caption: N texts, where the data have captions. failed: (id, reason) of samples that could not be
-    read. N may be 0, when nothing could.
+    the same units. caption: N texts, label: N classes, where the data have them. failed: (id, reason) of samples that
+    could not be read. N may be 0, when nothing could.
     """
 
     id: list[str]
     image: Tensor
     measurement: Tensor
     caption: list[str]
+    label: list[int]
     failed: list[tuple[str, str]]
 
 
@@ -111,21 +112,21 @@ class SampleBatches(IterableDataset[Batch]):
 
     def _read(self, block: list[Sample]) -> Iterator[Batch]:
         """One batch, or more where shapes differ; the first of them holds the failures."""
-        alike: dict[tuple[int, ...], list[tuple[str, Tensor, list[str]]]] = {}
+        alike: dict[tuple[int, ...], list[tuple[str, Tensor, list[Mapping[str, Any]]]]] = {}
         failed: list[tuple[str, str]] = []
-        for name, read, *caption in block:
+        for name, read, *known in block:
             try:
                 picture = read()
             except Exception as error:  # decoders raise nearly every kind; one picture must not end the run
                 failed.append((name, _reason(error)))
             else:
-                alike.setdefault(tuple(picture.shape), []).append((name, picture, caption))
+                alike.setdefault(tuple(picture.shape), []).append((name, picture, known))
         for pictures in alike.values() or [[]]:
             names = [name for name, _, _ in pictures]
             stacked = torch.stack([picture for _, picture, _ in pictures]) if pictures else torch.zeros(0, 1, 1, 1)
             batch: Batch = {"id": names, self.key: stacked, "failed": failed}  # type: ignore[misc]
-            if len(block[0]) == 3:
-                batch["caption"] = [text for _, _, caption in pictures for text in caption]
+            for key in block[0][2] if len(block[0]) == 3 else ():
+                batch[key] = [known[key] for _, _, (known,) in pictures]  # type: ignore[literal-required]
             yield batch
             failed = []
 
@@ -172,6 +173,11 @@ class SampleDataModule(L.LightningDataModule):
     def total(self) -> int | None:
         """How many samples there are before skip and limit; None when only reading them all would tell."""
         return None
+
+    @property
+    def wanted_ids(self) -> AbstractSet[str]:
+        """Samples that were asked for by name, so that one which the data lack can be told; empty where none were."""
+        return frozenset()
 
     @property
     def num_samples(self) -> int | None:

@@ -7,6 +7,7 @@ import heapq
 import re
 from bisect import bisect
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -37,13 +38,14 @@ class HuggingFace(SampleDataModule):
         data_dir: a folder.
         image_column: null takes the only column of pictures.
         caption_column: the batch gets its texts as "caption", the first where a row has several; null has none.
+        label_column: the batch gets its integers as "label", the classes of the pictures; null has none.
         id_column: names the samples; null as id_from says.
         id_from: "file", the name of the picture's file; or "index", its place, for which the revision must be pinned.
         size: height and width of the pictures; null as the prior says.
         channels: 1 (grey) or 3 (RGB); null as the prior says.
         enlarge: whether pictures that are smaller than size are enlarged, or are failed samples.
-        subset: the ids of the wanted samples; or so many of all, chosen at random: a larger choice with the same seed
-            has all samples of a smaller one.
+        subset: the ids of the wanted samples, of which those that the data lack are failed ones; or so many of all,
+            chosen at random: a larger choice with the same seed has all samples of a smaller one.
         subset_seed: of that choice.
         batch_size: pictures of one batch.
         num_workers: processes that read ahead; 0 reads in the main one.
@@ -63,6 +65,7 @@ class HuggingFace(SampleDataModule):
         data_dir: str | None = None,
         image_column: str | None = None,
         caption_column: str | None = None,
+        label_column: str | None = None,
         id_column: str | None = None,
         id_from: Literal["file", "index"] = "file",
         size: int | None = None,
@@ -86,7 +89,7 @@ class HuggingFace(SampleDataModule):
             raise ValueError(f"subset must be a list of ids, or a number of samples that is at least 1; got {subset}")
         self.path, self.name, self.split, self.revision = path, name, split, revision
         self.data_files, self.data_dir = data_files, data_dir
-        self.image_column, self.caption_column = image_column, caption_column
+        self.image_column, self.caption_column, self.label_column = image_column, caption_column, label_column
         self.id_column, self.id_from = id_column, id_from
         self.size, self.channels, self.enlarge = size, channels, enlarge
         self.subset, self.subset_seed = subset, subset_seed
@@ -126,6 +129,12 @@ class HuggingFace(SampleDataModule):
     def total(self) -> int | None:
         return self._total
 
+    @property
+    def wanted_ids(self) -> AbstractSet[str]:
+        """Those of `subset`, unless `skip` and `limit` choose among them."""
+        named = isinstance(self.subset, list) and self.skip == 0 and self.limit is None
+        return frozenset(map(str, self.subset)) if named else frozenset()  # type: ignore[arg-type]
+
     def _columns(self, opened: Opened) -> Columns:
         """The columns, after a look whether they are there."""
         features: Mapping[str, Any] = opened.dataset.features or {}
@@ -139,7 +148,7 @@ class HuggingFace(SampleDataModule):
                 )
             image = pictures[0]
         by_index = self.id_column is None and self.id_from == "index"
-        columns = Columns(image, self.caption_column, self.id_column, by_index)
+        columns = Columns(image, self.caption_column, self.label_column, self.id_column, by_index)
         for name in columns.all:
             if features and name not in features:
                 raise ValueError(f"data set {self.path!r} has no column {name!r}; it has {', '.join(features)}")

@@ -31,12 +31,13 @@ class Columns:
 
     image: str
     caption: str | None = None
+    label: str | None = None
     id: str | None = None
     by_index: bool = False
 
     @property
     def all(self) -> list[str]:
-        return list(dict.fromkeys(name for name in (self.image, self.caption, self.id) if name is not None))
+        return list(dict.fromkeys(name for name in (self.image, self.caption, self.label, self.id) if name is not None))
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,12 @@ class Rows:
         image = row[self.columns.image] or {"bytes": None, "path": None}
         name = self._id(shard, number, row, image["path"])
         read = partial(_read, image, self.decode, image["path"] in self.files, self.retry)
-        return (name, read) if self.columns.caption is None else (name, read, _text(row[self.columns.caption]))
+        known: dict[str, Any] = {}
+        if self.columns.caption is not None:
+            known["caption"] = _text(row[self.columns.caption])
+        if self.columns.label is not None:
+            known["label"] = row[self.columns.label]  # whether it is a class is for the prior to say
+        return (name, read, known) if known else (name, read)
 
     def _id(self, shard: int, number: int, row: dict[str, Any], path: str | None) -> str:
         if self.columns.id is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -24,8 +24,8 @@ class SolverModule(L.LightningModule):
     """Degrade a batch (or take the given measurement), restore it at every level, return a Prediction.
 
     A batch is a dict: "id" N names; "image" clean [N, C, H, W] in [-1, 1], or "measurement" pictures that are already
-    degraded; "caption" N texts, where there are any; "failed" (id, reason) of samples that could not be read.
-    Subclasses build the traversal from their own typed arguments, which are the user's form.
+    degraded; "caption" N texts or "label" N classes, where the prior needs them; "failed" (id, reason) of samples that
+    could not be read. Subclasses build the traversal from their own typed arguments, which are the user's form.
 
     A sample that fails is a failure of the Prediction, with its reason, and the others of its batch go on; see
     modules/isolation.py.
@@ -64,7 +64,7 @@ class SolverModule(L.LightningModule):
             pictures = batch["measurement"]
             self._check_channels(pictures)
             measurement = measured(pictures, self.operator, self.noise, self.prior.image_shape, ids, self.seed)
-            return replace(measurement, captions=self._captions(batch))
+            return replace(measurement, conditions=self._conditions(batch))
         images = batch["image"]
         self._check_channels(images)
         if len(images) and tuple(images.shape[1:]) != tuple(self.prior.image_shape):
@@ -73,7 +73,7 @@ class SolverModule(L.LightningModule):
                 "images; set the size of the data to that of the prior"
             )
         measurement = degrade(images, self.operator, self.noise, ids, self.seed)
-        return replace(measurement, captions=self._captions(batch))
+        return replace(measurement, conditions=self._conditions(batch))
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         if torch.is_inference_mode_enabled():
@@ -85,6 +85,8 @@ class SolverModule(L.LightningModule):
         left = [i for i, id_ in enumerate(batch["id"]) if id_ not in self.skip_ids]
         if len(left) < len(batch["id"]):
             batch = rows(batch, left)
+        if batch["id"]:
+            self._conditions(batch)  # what all data lack is no sample's own failure
         self.isolation.proven = self.isolation.proven or bool(self.skip_ids)
         parts, failed = self.isolation.run(batch, self._restore)
         prediction = joined(parts, batch, self.measure, self._nothing())
@@ -113,14 +115,17 @@ class SolverModule(L.LightningModule):
         per_level: list[dict[Level, Any]] = [dict.fromkeys(levels, value) for value in (images, calls, 0.0)]
         return Restoration(self.traversal.knob, levels, per_level[0], per_level[1], calls, per_level[2])
 
-    def _captions(self, batch: dict[str, Any]) -> list[str] | None:
-        captions = batch.get("caption")
-        if captions is None and self.prior.needs_captions:
+    def _conditions(self, batch: dict[str, Any]) -> dict[str, Sequence[Any]]:
+        """What the prior must be told of each sample."""
+        if self.prior.needs is None:
+            return {}
+        name, instead = self.prior.needs
+        if name not in batch:
             raise ValueError(
-                "the prior's prompt has {caption} in it, but the data come without captions; name their column "
-                "(--data.caption_column) or give a text for all images (--model.prior.prompt)"
+                f"the prior is told the {name} of each image, but the data come without {name}s; name their column "
+                f"(--data.{name}_column, of datamodules.HuggingFace) or give one for all (--model.prior.{instead})"
             )
-        return captions
+        return {name: batch[name]}
 
     def _check_channels(self, pictures: Tensor) -> None:
         channels = self.prior.image_shape[0]

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from rps.operators import AnisotropicBlur, BoxInpaint, Denoise, Inpaint, SuperResolution, check_operator
     from rps.priors import (
         DiffusersPrior,
+        EmbeddedLatentPrior,
         EmbeddedPrior,
         EmpiricalPrior,
         GaussianMixturePrior,
+        GuidedDiffusionPrior,
+        LatentPrior,
         LowRankMixturePrior,
+        StableDiffusionPrior,
         check_prior,
     )
     from rps.randomness import Streams
     from rps.restoration import Prediction, Restoration
-    from rps.samplers import Dps, check_sampler
+    from rps.samplers import Dps, LatentDps, Psld, check_sampler
     from rps.traversals import MapRps
 
 __version__ = "0.1.0"
@@ -33,15 +37,19 @@ _ROOMS = {
     "operators": ["AnisotropicBlur", "BoxInpaint", "Denoise", "Inpaint", "SuperResolution", "check_operator"],
     "priors": [
         "DiffusersPrior",
+        "EmbeddedLatentPrior",
         "EmbeddedPrior",
         "EmpiricalPrior",
         "GaussianMixturePrior",
+        "GuidedDiffusionPrior",
+        "LatentPrior",
         "LowRankMixturePrior",
+        "StableDiffusionPrior",
         "check_prior",
     ],
     "randomness": ["Streams"],
     "restoration": ["Prediction", "Restoration"],
-    "samplers": ["Dps", "check_sampler"],
+    "samplers": ["Dps", "LatentDps", "Psld", "check_sampler"],
     "traversals": ["MapRps"],
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
@@ -50,8 +58,9 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "MapEstimator", "PseudoInverse",
     "Measurement", "degrade", "measured",
     "AnisotropicBlur", "BoxInpaint", "Denoise", "Inpaint", "SuperResolution", "check_operator",
-    "DiffusersPrior", "EmbeddedPrior", "EmpiricalPrior", "GaussianMixturePrior", "LowRankMixturePrior", "check_prior",
-    "Streams", "Prediction", "Restoration", "Dps", "check_sampler", "MapRps",
+    "DiffusersPrior", "EmbeddedLatentPrior", "EmbeddedPrior", "EmpiricalPrior", "GaussianMixturePrior",
+    "GuidedDiffusionPrior", "LatentPrior", "LowRankMixturePrior", "StableDiffusionPrior", "check_prior",
+    "Streams", "Prediction", "Restoration", "Dps", "LatentDps", "Psld", "check_sampler", "MapRps",
 ]  # fmt: skip
 
 

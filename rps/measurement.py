@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ class Measurement:
     y: [N, ...]. operator: bound to these N images. noise_std: in [-1, 1] image units. image_shape: [C, H, W] of x.
     streams: the random numbers of these samples, from which solvers draw theirs. noise: the law of y given A(x), which
     is Gaussian(noise_std) unless it is given; of any other, noise_std is that of a Gaussian to use in its place.
-    captions: N texts that say what the images show, for priors that listen to them.
+    conditions: what else is known of the images, for priors that listen: N values under "caption" (texts) or "label"
+    (classes, as integers).
     """
 
     y: Tensor
@@ -33,7 +35,7 @@ class Measurement:
     image_shape: tuple[int, int, int]
     streams: Streams
     noise: Noise = None  # type: ignore[assignment]
-    captions: Sequence[str] | None = None
+    conditions: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.noise = self.noise or Gaussian(self.noise_std)
@@ -43,11 +45,14 @@ class Measurement:
 
     def rows(self, index: Tensor | slice) -> Measurement:
         """The measurement of some rows of the batch (a row may be taken more than once)."""
-        captions = self.captions
-        if captions is not None:
-            captions = [captions[i] for i in torch.arange(len(self), device=self.y.device)[index].tolist()]
+        taken = torch.arange(len(self), device=self.y.device)[index].tolist() if self.conditions else []
+        conditions = {name: [values[i] for i in taken] for name, values in self.conditions.items()}
         return replace(
-            self, y=self.y[index], operator=self.operator.rows(index), streams=self.streams[index], captions=captions
+            self,
+            y=self.y[index],
+            operator=self.operator.rows(index),
+            streams=self.streams[index],
+            conditions=conditions,
         )
 
     def residual(self, x: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ NAMES = list(packaged_configs())
 FFHQ = [name for name in NAMES if name.startswith("method/ffhq/")]
 SOLVERS = [name for name in NAMES if name.startswith("method/solver/")]
 TASKS = [name for name in NAMES if name.startswith("task/")]
+PRIORS = [name for name in NAMES if name.startswith("prior/")]
+LATENT = [name for name in NAMES if name.startswith(("method/ldm/", "method/coco/"))]
 
 
 def merged(capsys, *names: str) -> dict:
@@ -44,6 +46,34 @@ def test_tasks_merge_with_the_general_method(name, capsys):
     wanted = yaml.safe_load(packaged_configs()[name].read_text())["model"]
     model = merged(capsys, name, "prior/ffhq", "data/ffhq", "method/map_rps")["model"]
     assert contains(model["init_args"], wanted["init_args"])
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_published_latent_settings_merge_in_any_order(name, capsys):
+    """method/ldm/TASK with data and priors of faces; method/coco/TASK with MS-COCO and Stable Diffusion."""
+    _, family, task, _ = name.split("/")
+    ldm = family == "ldm"
+    texts = [name, f"task/{task}" if ldm else f"task/coco/{task}", "data/ffhq" if ldm else "data/coco"]
+    for k, prior in enumerate(["ffhq_ldm", "celebahq_ldm"] if ldm else ["sd15", "sd21", "sdxl"]):
+        whole = merged(capsys, *texts[k:], f"prior/{prior}", *texts[:k])
+        for part in (f"prior/{prior}", *texts):
+            assert contains(whole, yaml.safe_load(packaged_configs()[part].read_text())), (prior, part)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_every_prior_config_has_arguments_that_its_class_takes(name, capsys):
+    """Over the general config of pixel models, or over that of a latent method; all that the file says is kept."""
+    given = yaml.safe_load(packaged_configs()[name].read_text())
+    prior = given["model"]["init_args"]["prior"]
+    pixel = "GuidedDiffusionPrior" in prior["class_path"] or "DiffusersPrior" in prior["class_path"]
+    base = ["photos"] if pixel else ["data/ffhq", "task/sr4", "method/ldm/sr4/lmap_rps"]
+    assert contains(merged(capsys, *base, name), given) and prior["init_args"]["path"]
+
+
+def test_the_class_conditional_latent_model_merges_with_box_inpainting(capsys):
+    names = ["data/imagenet", "prior/imagenet_ldm", "task/box_imagenet", "method/ldm/inpaint/lmap_rps"]
+    model = merged(capsys, *names)["model"]["init_args"]
+    assert model["prior"]["init_args"]["guidance_scale"] == 4.0 and model["operator"]["init_args"]["size"] == 128
 
 
 def contains(whole: object, part: object) -> bool:

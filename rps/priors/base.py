@@ -26,19 +26,29 @@ class Denoised(NamedTuple):
     variance_fraction: Tensor | None = None
 
 
+class Need(NamedTuple):
+    """What every sample must come with: a column of the batch, and of Measurement.conditions.
+
+    name: of the column. instead: the prior's argument that says the same of all samples.
+    """
+
+    name: str
+    instead: str
+
+
 class Prior(nn.Module):
     """What images look like. Subclasses set `schedule` and `sample_shape` and define `denoise`.
 
     The diffusion runs in a sample space of shape `sample_shape`; for pixel models this is the image itself, for latent
     models `encode` and `decode` lead there and back.
 
-    latent: whether samples are something else than images. needs_captions: whether a batch must come with captions.
+    latent: whether samples are something else than images. needs: what a batch must come with, if anything.
     """
 
     schedule: Schedule
     sample_shape: tuple[int, int, int]
     latent: bool = False
-    needs_captions: bool = False
+    needs: Need | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -50,7 +60,8 @@ class Prior(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define denoise(x, t)")
 
     def given(self, measurement: Measurement) -> Prior:
-        """This prior as it is for the samples of a measurement, row by row: their captions, their random numbers."""
+        """This prior as it is for the samples of a measurement, row by row: their captions or labels, and their
+        random numbers."""
         return self
 
     def encode(self, image: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class CountedPrior(Prior):
         self.prior = prior
         self.schedule = prior.schedule
         self.sample_shape = prior.sample_shape
-        self.latent, self.needs_captions = prior.latent, prior.needs_captions
+        self.latent, self.needs = prior.latent, prior.needs
         self.phase = ""
         self._calls = 0
         self._progress = progress

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rps.priors.base import Denoised, Prior
+from rps.measurement import Measurement
+from rps.priors.base import Denoised, Need, Prior
+from rps.priors.given import GivenPrior
 from rps.priors.parametrisation import Parametrisation
+from rps.randomness import Streams
 
 EMBEDDED = Path(__file__).parent.parent / "assets" / "embedded" / "prior"
 
@@ -28,7 +32,9 @@ class DiffusersPrior(Prior):
         unet: a diffusers UNet2DModel, or anything called as unet(x, t).sample with in_channels, out_channels
             and sample_size in its config.
         scheduler: a diffusers scheduler; its noise levels and its prediction_type are used, its stepping rule is not.
-        class_label: the class of all images, for a network that is conditioned on one of its num_class_embeds.
+        class_label: the class of all images, for a network that is conditioned on one of its num_class_embeds; or
+            that sees, as a UNet2DConditionModel, one of encoder_hid_dim classes by cross-attention. None is each
+            sample's own class, which the batch must come with.
     """
 
     schedule: Parametrisation
@@ -38,14 +44,11 @@ class DiffusersPrior(Prior):
         config: Any = unet.config
         if not isinstance(config.sample_size, int):
             raise ValueError(f"the UNet's config must give one sample_size, got {config.sample_size}")
-        classes = config.get("num_class_embeds") or 0
-        if classes and (class_label is None or not 0 <= class_label < classes):
-            raise ValueError(
-                f"this network knows {classes} classes; class_label must be 0 .. {classes - 1}, got {class_label}"
-            )
+        self.classes = classes = int(config.get("num_class_embeds") or config.get("encoder_hid_dim") or 0)
         if class_label is not None and not classes:
             raise ValueError(f"this network knows no classes; leave out class_label, got {class_label}")
-        self.class_label = class_label
+        self.class_label = None if class_label is None else self._known(class_label, "class_label")
+        self.needs = Need("label", "class_label") if classes and class_label is None else None
         channels, out_channels = config.in_channels, config.out_channels
         if out_channels not in (channels, 2 * channels):
             raise ValueError(
@@ -72,7 +75,7 @@ class DiffusersPrior(Prior):
             revision: branch, tag or commit of a hub repository.
             dtype: of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
             local_files_only: never ask the hub.
-            class_label: the class of all images, for class-conditional models.
+            class_label: the class of all images, for class-conditional models; None is each sample's own.
         """
         from diffusers import UNet2DModel
 
@@ -80,17 +83,59 @@ class DiffusersPrior(Prior):
         unet = _load_network(UNet2DModel, path, "unet", dtype, **options)
         return cls(unet, _load(_Scheduler, path, "scheduler", **options), class_label)
 
-    def denoise(self, x: Tensor, t: Tensor) -> Denoised:
-        """E[x_0 | x_t] from the network's prediction.  x: [N, C, H, W], t: [N]."""
-        return self._understood(x, t, self.predict)
+    def given(self, measurement: Measurement) -> Prior:
+        return GivenPrior(self, measurement) if self.needs else self
 
-    def predict(self, x: Tensor, time: Tensor) -> Tensor:
-        """The network's output, in its own precision.  x: [N, C, H, W], time: [N]."""
-        labels = {} if self.class_label is None else {"class_labels": self._labels(time, self.class_label)}
-        return self.unet(x, time, **labels).sample
+    def condition(self, measurement: Measurement) -> Any:
+        """What the network is told of each row, beside x and t: its class, [N]; None where it is the same for all.
 
-    def _labels(self, time: Tensor, label: int) -> Tensor:
-        return torch.full_like(time, label, dtype=torch.int64)
+        Errors: ValueError for a row without a class, or with one that the network does not know.
+        """
+        if self.needs is None:
+            return None
+        labels = [self._known(label, self.needs.name) for label in self._own(measurement, self.needs)]
+        return torch.tensor(labels, dtype=torch.int64, device=measurement.y.device)
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Any = None) -> Denoised:
+        """E[x_0 | x_t] from the network's prediction.  x: [N, *sample_shape], t: [N]. condition: of these rows."""
+        if condition is None and self.needs:
+            raise ValueError(_untold(self.needs))
+        return self._understood(x, t, lambda scaled, time: self.predict(scaled, time, condition))
+
+    def encode(self, image: Tensor, streams: Streams | None = None) -> Tensor:
+        """Image [N, C, H, W] in [-1, 1] -> sample [N, *sample_shape].  streams: of the rows, where encoding draws."""
+        return image
+
+    def predict(self, x: Tensor, time: Tensor, condition: Any = None) -> Tensor:
+        """The network's output, in its own precision.  x: [N, *sample_shape], time: [N]. condition: see `condition`."""
+        unet: Any = self.unet
+        if not self.classes:
+            return unet(x, time).sample
+        label: Any = self.class_label
+        labels = torch.full_like(time, label, dtype=torch.int64) if condition is None else condition
+        if unet.config.get("num_class_embeds"):
+            return unet(x, time, class_labels=labels).sample
+        one = torch.nn.functional.one_hot(labels, self.classes).to(x.dtype)
+        return unet(x, time, encoder_hidden_states=one[:, None]).sample
+
+    def _own(self, measurement: Measurement, need: Need) -> Sequence[Any]:
+        """What each row comes with."""
+        values = measurement.conditions.get(need.name, ())
+        if len(values) != len(measurement):
+            raise ValueError(_untold(need))
+        return values
+
+    def _known(self, label: Any, name: str) -> int:
+        """A class as an integer.  Errors: ValueError where it is none of the network's."""
+        try:
+            known = operator.index(label)
+        except TypeError:
+            known = -1
+        if not 0 <= known < self.classes:
+            raise ValueError(
+                f"this network knows {self.classes} classes; {name} must be 0 .. {self.classes - 1}, got {label!r}"
+            )
+        return known
 
     def _understood(self, x: Tensor, t: Tensor, predict: Callable[[Tensor, Tensor], Tensor]) -> Denoised:
         """What predict(scaled x, time) says of x_t."""
@@ -124,7 +169,7 @@ class EmbeddedPrior(DiffusersPrior):
 class _Scheduler:
     """Loads a scheduler as the class that its config names."""
 
-    config_name = "scheduler_config.json"
+    config_name, what = "scheduler_config.json", "a scheduler"
 
     @staticmethod
     def from_pretrained(place: str, **options: Any) -> Any:
@@ -137,6 +182,13 @@ class _Scheduler:
         if not known:
             raise ValueError(f"its scheduler config names {name!r}, which is not a scheduler of diffusers")
         return kind.from_config(config)
+
+
+def _untold(need: Need) -> str:
+    return (
+        f"this prior is told the {need.name} of each sample: use prior.given(measurement) with a measurement that has "
+        f"one for each in its conditions, or give a {need.instead} for all"
+    )
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -157,7 +209,10 @@ def _load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
             )
         places: list[tuple[str, str | None]] = [(str(found[0]), None)]
     elif folder.is_file():
-        raise FileNotFoundError(f"prior {path!r} is a file; a .pt file goes to rps.priors.GuidedDiffusionPrior")
+        raise FileNotFoundError(
+            f"prior {path!r} is a file; a .pt file goes to rps.priors.GuidedDiffusionPrior, and "
+            "tools/convert_checkpoint.py makes a folder of a .ckpt"
+        )
     elif path.startswith((".", "/", "~")) or path.count("/") != 1:
         raise FileNotFoundError(f"prior {path!r} is neither a folder nor a hub id of the form owner/name")
     else:
@@ -177,7 +232,7 @@ def _load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
     first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
     if "UnpicklingError" in _chain_names(reason):
         first_line = "its weights are no file of tensors alone; what else a pickle holds could run code and is refused"
-    raise ValueError(f"cannot load {kind.__name__} from {path!r}: {first_line}") from reason
+    raise ValueError(f"cannot load {getattr(kind, 'what', kind.__name__)} from {path!r}: {first_line}") from reason
 
 
 def _chain_names(error: BaseException | None) -> set[str]:

@@ -34,6 +34,16 @@ class WeightedImages(Mixture):
     def trace(self) -> Tensor:
         return self.spread()
 
+    def covariance_times(self, v: Tensor) -> Tensor:
+        """One row at a time, without the covariance itself: K images are fewer than pixels squared."""
+        return torch.stack([o.mT @ (w.unsqueeze(1) * (o @ one)) for (w, o), one in zip(self.offsets(), v, strict=True)])
+
+    def covariance_square(self) -> Tensor:
+        return torch.stack([w @ (o @ o.mT).square() @ w for w, o in self.offsets()])
+
+    def fourth(self) -> Tensor:
+        return torch.stack([w @ offset.square().sum(-1) ** 2 for w, offset in self.offsets()])
+
     def given_noisy(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> WeightedImages:
         """Weights times exp(-|x_t - alpha x_k|^2 / 2 sigma_t^2), of which |x_t|^2 is common to all k."""
         images = self.means[0]

@@ -47,6 +47,13 @@ class GaussianMixture(Mixture):
     def trace(self) -> Tensor:
         return (self.weights * self.values.sum(-1)).sum(1) + self.spread()
 
+    def fourth(self) -> Tensor:
+        """sum_k pi_k ((|d|^2 + Tr S)^2 + 2 ||S||_F^2 + 4 d^T S d), d = m_k - m."""
+        offset = self.means - self.mean().unsqueeze(1)
+        size = offset.square().sum(-1) + self.values.sum(-1)
+        across = (offset.unsqueeze(-2) @ self.covariances() @ offset.unsqueeze(-1)).flatten(1)
+        return (self.weights * (size**2 + 2 * self.values.square().sum(-1) + 4 * across)).sum(1)
+
     def log_density(self, x: Tensor) -> Tensor:
         """log sum_k pi_k N(x; m_k, S_k), for S_k without a zero eigenvalue."""
         many = x if x.ndim == 3 else x.unsqueeze(1)

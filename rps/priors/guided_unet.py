@@ -1,21 +1,21 @@
-"""The UNet of guided-diffusion (arXiv 2105.05233) as a UNet2DModel of the same function: its architecture, read off the
-shapes of its tensors, and their names."""
+"""The UNet of guided-diffusion (arXiv 2105.05233), which latent diffusion (2112.10752) shares, as a diffusers UNet of
+the same function: its architecture, read off the shapes of its tensors, and their names."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-State = dict[str, Tensor]
+from rps.priors.heads import Heads, Shape, heads_of, widths
+from rps.priors.torch_files import State, Unfit
+
 AttentionOrder = Literal["legacy", "new"]
-
-
-class Unfit(Exception):
-    """Why a state dict is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Architecture:
     """What the published flags say, as the shapes tell it.
 
     channels: of each level. layers: num_res_blocks. attended: does a level have attention? updown: resblock_updown.
+    time_channels: num_channels. context: channels of what cross-attention sees, None without transformers.
     """
 
     in_channels: int
@@ -32,12 +33,21 @@ class Architecture:
     attended: list[bool]
     updown: bool
     scale_shift: bool
+    time_channels: int
     classes: int | None
-    head_channels: int
+    context: int | None
+    heads: Heads
     image_size: int
 
     @classmethod
-    def of(cls, state: State, head_channels: int = 64, image_size: int | None = None) -> Architecture:
+    def of(
+        cls,
+        state: State,
+        head_channels: int | None = None,
+        num_heads: int | None = None,
+        image_size: int | None = None,
+        channels_allowed: Sequence[int] = (1, 3),
+    ) -> Architecture:
         """Errors: Unfit."""
 
         def size(name: str, axis: int = 0) -> int:
@@ -46,10 +56,11 @@ class Architecture:
             return state[name].shape[axis]
 
         in_channels, out_channels = size("input_blocks.0.0.weight", 1), size("out.2.weight")
-        if in_channels not in (1, 3) or out_channels not in (in_channels, 2 * in_channels):
+        if in_channels not in channels_allowed or out_channels not in (in_channels, 2 * in_channels):
+            allowed = " or ".join(str(c) for c in channels_allowed)
             raise Unfit(
-                f"it maps {in_channels} channels to {out_channels}, and an image prior 1 or 3 to as many or twice as "
-                "many (upsamplers, which see a second image, are none)"
+                f"it maps {in_channels} channels to {out_channels}, and a prior {allowed} to as many or twice as many "
+                "(upsamplers, which see a second image, are none)"
             )
         # An output block with a second convolution ends a level.
         ups = [re.fullmatch(r"output_blocks\.(\d+)\.[12]\.(in_layers\.2|conv)\.weight", name) for name in state]
@@ -59,54 +70,87 @@ class Architecture:
             raise Unfit("its output_blocks are not those of equally deep levels; it is incomplete or of another kind")
         firsts = [1 + level * (layers + 1) for level in range(levels)]
         channels = [size(f"input_blocks.{first}.0.out_layers.3.weight") for first in firsts]
-        attended = [f"input_blocks.{first}.1.qkv.weight" in state for first in firsts]
-        if (told := size("time_embed.0.weight", 1)) != channels[0]:
-            raise Unfit(
-                f"its time embedding has {told} channels and its first level {channels[0]}, which a UNet2DModel cannot "
-                "represent (the 512 x 512 networks are such)"
-            )
+        attended = [f"input_blocks.{first}.1.norm.weight" in state for first in firsts]
+        updown, transformer = ends[0][1] != "conv", "middle_block.1.proj_in.weight" in state
         if odd := [c for c in channels if c % 32]:
             raise Unfit(f"the channels of its levels must be multiples of 32, got {odd[0]}")
-        attending = [c for c, a in zip(channels, attended, strict=True) if a] + channels[-1:]
-        if head_channels < 1 or any(c % head_channels for c in attending):
-            wanted = ", ".join(str(c) for c in sorted(set(attending)))
-            raise Unfit(f"head_channels must divide the {wanted} channels of attention layers, got {head_channels}")
+        heads = heads_of(Shape(tuple(channels), layers, updown, transformer), head_channels, num_heads)
         if image_size is not None and (image_size < 1 or image_size % 2 ** (levels - 1)):
             raise Unfit(
                 f"image_size must be a multiple of {2 ** (levels - 1)} for its {levels} levels, got {image_size}"
             )
-        return cls(
+        found = cls(
             in_channels,
             out_channels == 2 * in_channels,
             channels,
             layers,
             attended,
-            updown=ends[0][1] != "conv",
+            updown,
             scale_shift=size("input_blocks.1.0.emb_layers.1.weight") == 2 * channels[0],
+            time_channels=size("time_embed.0.weight", 1),
             classes=size("label_emb.weight") if "label_emb.weight" in state else None,
-            head_channels=head_channels,
+            context=size("middle_block.1.transformer_blocks.0.attn2.to_k.weight", 1) if transformer else None,
+            heads=heads,
             image_size=image_size or 8 * 2 ** (levels - 1),
         )
+        found.widths()  # its errors
+        return found
+
+    def widths(self) -> list[int]:
+        """Channels per head of the layers with attention."""
+        attending = [c for c, a in zip(self.channels, self.attended, strict=True) if a] + self.channels[-1:]
+        return widths(self.heads, attending)
+
+    def unsaid(self) -> str | None:
+        """What the config of a UNet of diffusers has no word for, so that the network cannot be saved as one."""
+        if self.time_channels != self.channels[0]:
+            return f"a time embedding of {self.time_channels} channels before a first level of {self.channels[0]}"
+        if self.context is None and len(set(self.widths())) > 1:
+            return f"{self.heads.number} heads at levels of different channels"
+        return None
 
     def config(self) -> dict[str, Any]:
         """Arguments of a UNet2DModel."""
         plain = ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D") if self.updown else ("DownBlock2D", "UpBlock2D")
         sampling = "resnet" if self.updown else "conv"
+        return self.shared_config(("AttnDownBlock2D", "AttnUpBlock2D"), plain) | {
+            "downsample_type": sampling,
+            "upsample_type": sampling,
+            "attention_head_dim": math.gcd(*self.widths()),
+            "attn_norm_num_groups": 32,
+            "num_class_embeds": self.classes,
+        }
+
+    def shared_config(self, attended: tuple[str, str], plain: tuple[str, str]) -> dict[str, Any]:
+        """Arguments that all UNets of diffusers share, for blocks (down, up) of these kinds."""
         return {
             "sample_size": self.image_size,
             "in_channels": self.in_channels,
             "out_channels": self.in_channels * (1 + self.learned_variance),
             "block_out_channels": tuple(self.channels),
             "layers_per_block": self.layers,
-            "down_block_types": tuple("AttnDownBlock2D" if a else plain[0] for a in self.attended),
-            "up_block_types": tuple("AttnUpBlock2D" if a else plain[1] for a in reversed(self.attended)),
-            "downsample_type": sampling,
-            "upsample_type": sampling,
-            "attention_head_dim": self.head_channels,
-            "attn_norm_num_groups": 32,
+            "down_block_types": tuple(attended[0] if a else plain[0] for a in self.attended),
+            "up_block_types": tuple(attended[1] if a else plain[1] for a in reversed(self.attended)),
             "resnet_time_scale_shift": "scale_shift" if self.scale_shift else "default",
-            "num_class_embeds": self.classes,
+            "time_embedding_dim": None if self.time_channels == self.channels[0] else 4 * self.time_channels,
         }
+
+    def network(self) -> Any:
+        """A UNet2DModel without numbers, on the meta device."""
+        from diffusers import UNet2DModel
+        from diffusers.models.attention_processor import Attention
+        from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+
+        with torch.device("meta"):
+            unet = UNet2DModel(**self.config())
+            if self.time_channels != self.channels[0]:
+                unet.time_proj = Timesteps(self.time_channels, flip_sin_to_cos=True, downscale_freq_shift=0)
+                unet.time_embedding = TimestepEmbedding(self.time_channels, 4 * self.time_channels)
+        for layer in unet.modules():
+            if isinstance(layer, Attention):
+                width = self.heads.width(layer.inner_dim)
+                layer.heads, layer.scale = layer.inner_dim // width, width**-0.5
+        return unet
 
     def modules(self) -> Iterator[tuple[str, str]]:
         """(name in guided-diffusion, name in diffusers) of every layer, in the order of the network's data flow."""
@@ -151,12 +195,14 @@ def translate(theirs: State, architecture: Architecture, attention_order: Attent
     """The state dict of guided-diffusion under the names of UNet2DModel.  Errors: Unfit where a name has no place."""
     places, ours = dict(architecture.modules()), {}
     for name, value in theirs.items():
-        module = next((m for m in (name.rsplit(".", k)[0] for k in (1, 2, 3)) if m in places), None)
+        module = next((m for m in (name.rsplit(".", k)[0] for k in range(1, name.count(".") + 1)) if m in places), None)
         if module is None:
             raise Unfit(f"there is no place for its tensor {name}")
         part, _, kind = name[len(module) + 1 :].rpartition(".")
         place = places[module]
-        if part == "qkv":
+        if f"{module}.proj_in.weight" in theirs:  # a transformer, whose parts are called alike
+            ours[f"{place}.{part}.{kind}"] = value
+        elif part == "qkv":
             for target, third in zip(
                 ("to_q", "to_k", "to_v"), _thirds(value, architecture, attention_order), strict=True
             ):
@@ -172,12 +218,24 @@ def _thirds(qkv: Tensor, architecture: Architecture, order: AttentionOrder) -> t
     """q, k and v of a joint projection [3 C, C, 1] or its bias [3 C]: in "legacy" order the rows are those of head 1's
     q, k and v, then head 2's; in "new" order all heads' q, then all k, then all v."""
     rows = qkv.flatten(1) if qkv.ndim > 1 else qkv
-    if len(rows) % (3 * architecture.head_channels):
-        raise Unfit(f"its qkv have {len(rows)} rows, which is no multiple of 3 x {architecture.head_channels}")
+    if len(rows) % 3:
+        raise Unfit(f"its qkv have {len(rows)} rows, which is no multiple of 3")
     if order == "new":
         return tuple(third.clone() for third in rows.chunk(3))  # safetensors refuses tensors that share memory
-    heads = rows.unflatten(0, (-1, 3, architecture.head_channels))
+    heads = rows.unflatten(0, (-1, 3, architecture.heads.width(len(rows) // 3)))
     return tuple(heads[:, k].flatten(0, 1) for k in range(3))
+
+
+def fill(network: nn.Module, ours: State, dtype: torch.dtype = torch.float32) -> None:
+    """Give a network on the meta device its numbers.  Errors: Unfit where names or shapes are not its own."""
+    wanted = network.state_dict()
+    for name, parameter in wanted.items():
+        if name not in ours or ours[name].shape != parameter.shape:
+            found = tuple(ours[name].shape) if name in ours else "nothing"
+            raise Unfit(f"for {name} it has {found} instead of {tuple(parameter.shape)}")
+    if more := sorted(ours.keys() - wanted.keys()):
+        raise Unfit(f"there is no place for its {more[0]}")
+    network.load_state_dict({name: value.to(dtype) for name, value in ours.items()}, assign=True)
 
 
 def _in(parent: str, *children: str) -> list[str]:

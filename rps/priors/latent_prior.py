@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from rps.measurement import Measurement
-from rps.priors.base import Denoised, Prior
+from rps.priors.base import Prior
 from rps.priors.diffusers_prior import EMBEDDED, DiffusersPrior, _load, _load_network, _Scheduler
+from rps.priors.given import GivenPrior
 from rps.randomness import Streams
 
 Posterior = Literal["mean", "sample"]
@@ -25,10 +27,11 @@ class LatentPrior(DiffusersPrior):
     Args:
         unet: of the latents. vae: an AutoencoderKL or a VQModel of diffusers, or what is called like one.
         scheduler: see DiffusersPrior.
-        class_label: the class of all images, for a network that is conditioned on one of its num_class_embeds.
-        guidance_scale: g of u + g (c - u), c and u the network's output with the class_label and with its last class,
-            which stands for none. The ImageNet model's published c + 3 (c - u) is g = 4. Other than 1, g doubles the
-            network's time, and a call still counts as one.
+        class_label: the class of all images, for a network that is conditioned on one; None is each sample's own. See
+            DiffusersPrior.
+        guidance_scale: g of u + g (c - u), c and u the network's output with the sample's class and with its last
+            class, which stands for none. The ImageNet model's published c + 3 (c - u) is g = 4. Other than 1, g doubles
+            the network's time, and a call still counts as one.
         image_size: of square images; None is that of the network's own latents.
         scaling_factor: c, where the config has another one than the network was trained with.
         posterior: of an AutoencoderKL, the mean of the latents or a sample, which is a function of (seed, id).
@@ -104,11 +107,10 @@ class LatentPrior(DiffusersPrior):
             class_label, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling, checkpointing: see
                 LatentPrior.
         """
-        from diffusers import UNet2DModel
-
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+        kind = _load(_UNetKind, path, "unet", **options)
         return cls(
-            _load_network(UNet2DModel, path, "unet", dtype, **options),
+            _load_network(kind, path, "unet", dtype, **options),
             load_autoencoder(path, dtype, **options),
             _load(_Scheduler, path, "scheduler", **options),
             class_label, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling, checkpointing,
@@ -119,29 +121,14 @@ class LatentPrior(DiffusersPrior):
         return self._image_shape
 
     def given(self, measurement: Measurement) -> Prior:
-        return GivenPrior(self, measurement) if self.posterior == "sample" else self
+        return GivenPrior(self, measurement) if self.posterior == "sample" else super().given(measurement)
 
-    def condition(self, measurement: Measurement) -> Any:
-        """What the network is told of each row, beside z and t."""
-        return None
-
-    def denoise(self, x: Tensor, t: Tensor, condition: Any = None) -> Denoised:
-        """E[z_0 | z_t] from the network's prediction.  x: [N, C, h, w], t: [N]."""
-        if condition is None:
-            return super().denoise(x, t)
-        return self._understood(x, t, lambda z, time: self.predict_given(z, time, condition))
-
-    def predict(self, x: Tensor, time: Tensor) -> Tensor:
-        output = super().predict(x, time)
-        if self.guidance_scale == 1 or self.class_label is None:
+    def predict(self, x: Tensor, time: Tensor, condition: Any = None) -> Tensor:
+        output = super().predict(x, time, condition)
+        if self.guidance_scale == 1 or not self.classes:
             return output
-        unet: Any = self.unet
-        none = self._labels(time, unet.config.num_class_embeds - 1)
-        return guided(output, unet(x, time, class_labels=none).sample, self.guidance_scale)
-
-    def predict_given(self, x: Tensor, time: Tensor, condition: Any) -> Tensor:
-        """The network's output for a `condition`."""
-        raise NotImplementedError(f"{type(self).__name__} must define predict_given(x, time, condition)")
+        none = torch.full_like(time, self.classes - 1, dtype=torch.int64)
+        return guided(output, super().predict(x, time, none), self.guidance_scale)
 
     def encode(self, image: Tensor, streams: Streams | None = None) -> Tensor:
         """Image [N, C, H, W] in [-1, 1] -> z [N, *sample_shape].
@@ -164,35 +151,6 @@ class LatentPrior(DiffusersPrior):
         vae: Any = self.vae
         z = sample / self.scaling_factor + self.shift_factor
         return vae.decode(z.to(vae.dtype)).sample.to(sample.dtype)
-
-
-class GivenPrior(Prior):
-    """A latent prior that knows the rows that it is asked about: their conditions and their random numbers."""
-
-    latent = True
-
-    def __init__(self, prior: LatentPrior, measurement: Measurement) -> None:
-        super().__init__()
-        self.prior, self.schedule, self.sample_shape = prior, prior.schedule, prior.sample_shape
-        self.streams, self.conditions = measurement.streams, prior.condition(measurement)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.prior.image_shape
-
-    def given(self, measurement: Measurement) -> Prior:
-        return self.prior.given(measurement)
-
-    def denoise(self, x: Tensor, t: Tensor) -> Denoised:
-        if len(x) != len(self.streams):
-            raise ValueError(f"{len(x)} rows for a prior that was given {len(self.streams)}; use prior.given(rows)")
-        return self.prior.denoise(x, t, self.conditions)
-
-    def encode(self, image: Tensor) -> Tensor:
-        return self.prior.encode(image, self.streams)
-
-    def decode(self, sample: Tensor) -> Tensor:
-        return self.prior.decode(sample)
 
 
 class EmbeddedLatentPrior(LatentPrior):
@@ -239,10 +197,27 @@ def load_autoencoder(path: str, dtype: str, **options: Any) -> Any:
     raise reason
 
 
+class _UNetKind:
+    """The class that a UNet's config names: unconditional or with class_labels, or told a class by cross-attention."""
+
+    config_name, what = "config.json", "a UNet"
+
+    @staticmethod
+    def from_pretrained(place: str, **options: Any) -> Any:
+        from diffusers import UNet2DConditionModel, UNet2DModel
+
+        config = UNet2DModel.load_config(place, **options)
+        if config.get("_class_name") != "UNet2DConditionModel":
+            return UNet2DModel
+        if not config.get("encoder_hid_dim"):
+            raise ValueError("it is told texts; use rps.priors.StableDiffusionPrior.from_pretrained")
+        return UNet2DConditionModel
+
+
 class _AutoencoderKind:
     """The class that an autoencoder's config names, and whether it must run in float32."""
 
-    config_name = "config.json"
+    config_name, what = "config.json", "an autoencoder"
 
     @staticmethod
     def from_pretrained(place: str, **options: Any) -> tuple[Any, bool]:

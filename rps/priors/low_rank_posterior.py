@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -27,6 +28,33 @@ class _Component(NamedTuple):
     """V^T U.  [N or 1, p, R]."""
     root: Tensor
     """[N, R, R]."""
+
+
+class _Covariance(NamedTuple):
+    """s^2 I - V psi V^T + F F^T, of which nothing of size D x D is made."""
+
+    spectrum: Spectrum
+    level: Tensor
+    """s^2 [N]."""
+    seen: Tensor
+    """psi [N, p]."""
+    factors: Tensor
+    """F [N, D, q]."""
+
+    def times(self, v: Tensor) -> Tensor:
+        """[N, D, B] -> [N, D, B]."""
+        inside = self.spectrum.back(self.seen.unsqueeze(2) * self.spectrum.forward(v))
+        return self.level.view(-1, 1, 1) * v - inside + self.factors @ (self.factors.mT @ v)
+
+    def trace(self) -> Tensor:
+        return self.level * self.factors.shape[1] - self.seen.sum(1) + self.factors.square().sum((1, 2))
+
+    def square(self) -> Tensor:
+        """The squared Frobenius norm.  -> [N]."""
+        s2, f = self.level, self.factors
+        flat = s2**2 * f.shape[1] - 2 * s2 * self.seen.sum(1) + self.seen.square().sum(1)
+        across = s2 * f.square().sum((1, 2)) - (self.seen.unsqueeze(2) * self.spectrum.forward(f).square()).sum((1, 2))
+        return flat + 2 * across + (f.mT @ f).square().sum((1, 2))
 
 
 @dataclass(frozen=True)
@@ -71,25 +99,41 @@ class LowRankPosterior(Mixture):
         )
 
     def covariance(self) -> Tensor:
-        result = self.between()
-        eye = torch.eye(self.means.shape[2]).to(self.means)
-        for k in range(self.means.shape[1]):
-            part, floor = self._component(k), self.prior.floor[:, k, None, None]
-            through = self._through(k, part, part.root)
-            seen = self.spectrum.back(part.phi.unsqueeze(-1) * self.spectrum.forward(eye[None]))
-            within = floor * (eye - seen) + through @ through.mT
-            result = result + self.weights[:, k, None, None] * within
-        return result
+        return self._covariance.times(torch.eye(self.means.shape[2]).to(self.means).expand(len(self.y), -1, -1))
+
+    def covariance_times(self, v: Tensor) -> Tensor:
+        return self._covariance.times(v)
+
+    def covariance_square(self) -> Tensor:
+        return self._covariance.square()
 
     def trace(self) -> Tensor:
-        result, weights = self.spread(), self.weights
+        return self._covariance.trace()
+
+    @cached_property
+    def _covariance(self) -> _Covariance:
+        weights, offset = self.weights, self.means - self.mean().unsqueeze(1)
+        level, seen = torch.zeros_like(weights[:, 0]), torch.zeros_like(self.y)
+        factors = [(weights.sqrt().unsqueeze(2) * offset).mT]
         for k in range(self.means.shape[1]):
-            part = self._component(k)
-            lost = ((2 - part.phi) * part.phi).unsqueeze(-1)
-            # T^T T, where U has orthonormal columns; root is zero where it has none.
-            gram = torch.eye(part.root.shape[1]).to(part.root) - part.seen.mT @ (lost * part.seen)
-            floor = self.prior.floor[:, k] * (self.means.shape[2] - part.phi.sum(1))
-            result = result + weights[:, k] * (floor + ((gram @ part.root) * part.root).sum((1, 2)))
+            share, own = weights[:, k], self._within(k)
+            level, seen = level + share * own.level, seen + share.unsqueeze(1) * own.seen
+            factors.append(share.sqrt().view(-1, 1, 1) * own.factors)
+        return _Covariance(self.spectrum, level, seen, torch.cat(factors, dim=2))
+
+    def _within(self, k: int) -> _Covariance:
+        """Of component k."""
+        part, floor = self._component(k), self.prior.floor[:, k].expand(len(self.y))
+        return _Covariance(self.spectrum, floor, floor.unsqueeze(1) * part.phi, self._through(k, part, part.root))
+
+    def fourth(self) -> Tensor:
+        """As of a GaussianMixture."""
+        result, weights, middle = torch.zeros_like(self.y[:, 0]), self.weights, self.mean()
+        for k in range(self.means.shape[1]):
+            own, offset = self._within(k), self.means[:, k] - middle
+            across = (offset.unsqueeze(1) @ own.times(offset.unsqueeze(2))).flatten()
+            size = offset.square().sum(1) + own.trace()
+            result = result + weights[:, k] * (size**2 + 2 * own.square() + 4 * across)
         return result
 
     def log_density(self, x: Tensor) -> Tensor:

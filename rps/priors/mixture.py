@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from typing_extensions import Self
@@ -47,6 +49,18 @@ class Mixture:
         """Tr Cov[x], which is the least mean squared error per image where p is a posterior.  -> [N]."""
         raise NotImplementedError(f"{type(self).__name__} must define trace()")
 
+    def covariance_times(self, v: Tensor) -> Tensor:
+        """Cov[x] v.  v: [N, D, B] -> [N, D, B]."""
+        return self.covariance() @ v
+
+    def covariance_square(self) -> Tensor:
+        """||Cov[x]||_F^2.  -> [N]."""
+        return self.covariance().square().sum((1, 2))
+
+    def fourth(self) -> Tensor:
+        """E|x - E[x]|^4.  -> [N]."""
+        raise NotImplementedError(f"{type(self).__name__} must define fourth()")
+
     @property
     def weights(self) -> Tensor:
         """pi_k, normalised.  -> [N, K]."""
@@ -70,15 +84,18 @@ class Mixture:
         cumulative = torch.cumsum(self.weights, dim=1)
         return (uniform > cumulative).sum(1).clamp(max=cumulative.shape[1] - 1)
 
+    def offsets(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(pi_k [K], m_k - m [K, D]) of each row, one row at a time for the memory of K images."""
+        for row, (weights, mean) in enumerate(zip(self.weights, self.mean(), strict=False)):
+            yield weights, taken(self.means, row) - mean
+
     def spread(self) -> Tensor:
         """sum_k pi_k |m_k - m|^2, the part of the trace that lies between the components.  -> [N]."""
-        offsets = (taken(self.means, row) - mean for row, mean in enumerate(self.mean()))
-        return torch.stack([w @ offset.square().sum(-1) for w, offset in zip(self.weights, offsets, strict=False)])
+        return torch.stack([w @ offset.square().sum(-1) for w, offset in self.offsets()])
 
     def between(self) -> Tensor:
         """sum_k pi_k (m_k - m)(m_k - m)^T.  -> [N, D, D]."""
-        offsets = (taken(self.means, row) - mean for row, mean in enumerate(self.mean()))
-        return torch.stack([(w.unsqueeze(1) * o).mT @ o for w, o in zip(self.weights, offsets, strict=False)])
+        return torch.stack([(w.unsqueeze(1) * offset).mT @ offset for w, offset in self.offsets()])
 
 
 def taken(tensor: Tensor, row: int) -> Tensor:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from rps.measurement import Measurement
-from rps.priors.base import Denoised, Prior
+from rps.priors.base import Need, Prior
 from rps.priors.diffusers_prior import _load, _load_network, _Scheduler
-from rps.priors.latent_prior import GivenPrior, LatentPrior, Posterior, guided, load_autoencoder
+from rps.priors.given import GivenPrior
+from rps.priors.latent_prior import LatentPrior, Posterior, guided, load_autoencoder
 from rps.priors.text import TextEncoder
 
 
@@ -56,8 +57,10 @@ class StableDiffusionPrior(LatentPrior):
             checkpointing,
         )  # fmt: skip
         self.text, self.prompt, self.negative_prompt = text, prompt, negative_prompt
-        self.needs_captions = "{caption}" in prompt
-        for own in [negative_prompt] if self.needs_captions else [negative_prompt, prompt]:
+        if self.classes:
+            raise ValueError(f"the network knows {self.classes} classes, but is told texts alone; take another one")
+        self.needs = Need("caption", "prompt") if "{caption}" in prompt else None
+        for own in [negative_prompt] if self.needs else [negative_prompt, prompt]:
             text(own)  # its errors, before any data are read
 
     @classmethod
@@ -92,6 +95,8 @@ class StableDiffusionPrior(LatentPrior):
 
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         unet = _load_network(UNet2DConditionModel, path, "unet", dtype, **options)
+        if unet.config.get("encoder_hid_dim"):
+            raise ValueError(f"cannot load {path!r}: it is told a class; use rps.priors.LatentPrior.from_pretrained")
         pair = unet.config.get("addition_embed_type") == "text_time"
         return cls(
             unet,
@@ -107,21 +112,11 @@ class StableDiffusionPrior(LatentPrior):
 
     def condition(self, measurement: Measurement) -> Texts:
         """The texts of the rows, encoded."""
-        captions: Any = measurement.captions
-        rows = range(len(measurement))
-        if self.needs_captions and captions is None and rows:
-            raise ValueError(_NO_CAPTIONS)
-        return self._texts([self.prompt.replace("{caption}", captions[i] if captions else "") for i in rows])
+        captions = self._own(measurement, self.needs) if self.needs else [""] * len(measurement)
+        return self._texts([self.prompt.replace("{caption}", caption) for caption in captions])
 
-    def denoise(self, x: Tensor, t: Tensor, condition: Any = None) -> Denoised:
-        if condition is None:
-            if self.needs_captions:
-                raise ValueError(_NO_CAPTIONS)
-            condition = self._texts([self.prompt] * len(x))
-        return super().denoise(x, t, condition)
-
-    def predict_given(self, x: Tensor, time: Tensor, condition: Texts) -> Tensor:
-        output = self._told(x, time, condition)
+    def predict(self, x: Tensor, time: Tensor, condition: Texts | None = None) -> Tensor:
+        output = self._told(x, time, condition or self._texts([self.prompt] * len(x)))
         if self.guidance_scale == 1:
             return output
         none = self._texts([self.negative_prompt] * len(x))
@@ -144,9 +139,3 @@ class StableDiffusionPrior(LatentPrior):
         hidden = torch.cat([states for states, _ in encoded])[: len(texts)]
         pooled = [summary for _, summary in encoded if summary is not None]
         return Texts(hidden, torch.cat(pooled)[: len(texts)] if pooled else None)
-
-
-_NO_CAPTIONS = (
-    "this prior's prompt has {caption} in it: use prior.given(measurement) with a measurement that has captions, or "
-    "give a prompt without it"
-)

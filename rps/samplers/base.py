@@ -38,6 +38,9 @@ class Sampler:
         """
         raise NotImplementedError(f"{type(self).__name__} must define step(...)")
 
+    def check(self, measurement: Measurement, prior: Prior) -> None:
+        """Told before anything is computed.  Errors: ValueError where the sampler and these do not go together."""
+
     def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
         """The descending timesteps of a chain from the noise count t0; evenly spaced unless the method has its own."""
         return schedule.grid(t0, steps)

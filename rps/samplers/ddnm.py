@@ -38,6 +38,9 @@ class Ddnm(Sampler):
         room = (sigma_next**2 - m**2).clamp(min=0).sqrt()
         return 1.0, self.eta * room, (1 - self.eta**2) ** 0.5 * room
 
+    def check(self, measurement: Measurement, prior: Prior) -> None:
+        linear_operator(measurement, prior, self)
+
     @torch.no_grad()
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams

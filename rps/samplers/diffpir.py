@@ -32,6 +32,9 @@ class DiffPir(Sampler):
             raise ValueError(f"lam must be > 0 and zeta between 0 and 1, got {lam} and {zeta}")
         self.lam, self.zeta = lam, zeta
 
+    def check(self, measurement: Measurement, prior: Prior) -> None:
+        linear_operator(measurement, prior, self)
+
     @torch.no_grad()
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams

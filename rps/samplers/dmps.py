@@ -29,6 +29,9 @@ class Dmps(Sampler):
     def __init__(self, scale: float = 1.0, eta: float = 1.0) -> None:
         self.scale, self.eta = scale, eta
 
+    def check(self, measurement: Measurement, prior: Prior) -> None:
+        linear_operator(measurement, prior, self)
+
     @torch.no_grad()
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams

@@ -50,6 +50,9 @@ class PiGdm(Sampler):
             raise ValueError(f"update must be posterior or published, got {update!r}")
         self.prior_variance, self.eta, self.update, self.clip = prior_variance, eta, update, clip
 
+    def check(self, measurement: Measurement, prior: Prior) -> None:
+        linear_operator(measurement, prior, self)
+
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:

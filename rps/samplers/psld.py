@@ -15,7 +15,7 @@ from rps.samplers.linear import linear_on_images
 
 class Psld(LatentDps):
     """LatentDps with the loss ||y - A(D(z0hat)) - sigma_y n||^2 + lam ||z0hat - E(Pi_y D(z0hat))||^2, n ~ N(0, I) and
-    Pi_y x = x + A^+ (y - A x); the second term is not differentiated through E.
+    Pi_y x = x + A^+ (y - A x); what E says is taken as a constant.
 
     It glues what y says to what the decoder can say. One network call a step, differentiated with respect to its
     input. Needs a linear operator.
@@ -36,6 +36,9 @@ class Psld(LatentDps):
     ) -> None:
         super().__init__(step_size, squared, clip_image)
         self.lam, self.rcond = lam, rcond
+
+    def check(self, measurement: Measurement, prior: Prior) -> None:
+        linear_on_images(measurement, self)
 
     def guided(
         self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams

@@ -73,6 +73,8 @@ class Staged(Traversal):
 
     def run(self, measurement: Measurement, prior: Prior, progress: Progress = silent) -> Restoration:
         plan = self.plan(prior.schedule)
+        if any(chain.timesteps for chain in plan):
+            self.sampler.check(measurement, prior)
         counted = CountedPrior(prior, progress)
         n, device = max(len(measurement), 1), measurement.y.device
 

@@ -143,6 +143,13 @@ def test_parts_of_the_data_are_split_exactly_too(shards, options, expected):
         assert sorted(name for part in parts for name in part) == sorted(expected)
 
 
+def test_samples_asked_for_by_name_are_known(shards):
+    """MetricRecorder makes failures of those that nobody met; with a limit, not all of them are wanted."""
+    options = {"data_files": shards, "id_column": "name"}
+    assert data(subset=["r1", "nobody"], **options).wanted_ids == {"r1", "nobody"}
+    assert data(subset=["r1", "r2"], limit=1, **options).wanted_ids == data(subset=3, **options).wanted_ids == set()
+
+
 def test_a_random_choice_is_nested_even_and_a_function_of_the_seed():
     """Every row has the same chance: over 400 seeds, 3 of 12, each count is within 4 standard errors of 100."""
     sizes = [5, 0, 4, 3]
@@ -175,10 +182,11 @@ def test_done_samples_are_not_decoded(shards, monkeypatch):
 
 def test_columns_captions_and_damaged_rows(tmp_path):
     (tmp_path / "a.parquet").write_bytes(parquet(range(4), damaged=(1,)))
-    module = data(data_files=str(tmp_path / "a.parquet"), caption_column="texts", batch_size=4)
+    named = {"caption_column": "texts", "label_column": "label"}
+    module = data(data_files=str(tmp_path / "a.parquet"), batch_size=4, **named)
     (batch,) = module.predict_dataloader()
     assert batch["id"] == ["pictures__0", "pictures__2", "pictures__3"]
-    assert batch["caption"] == ["caption 0", "caption 2", "caption 3"]
+    assert batch["caption"] == ["caption 0", "caption 2", "caption 3"] and batch["label"] == [0, 0, 1]
     ((name, reason),) = batch["failed"]
     assert name == "pictures__1" and "not a picture" in reason
     assert module.num_samples == 4
@@ -252,6 +260,7 @@ def test_no_code_of_a_data_set_is_run(tmp_path):
         ({"split": "val"}, "has no split 'val'; it has 'train'"),
         ({"image_column": "picture"}, "has no column 'picture'; it has image, name, texts, label"),
         ({"caption_column": "text"}, "has no column 'text'"),
+        ({"label_column": "class"}, "has no column 'class'; it has image, name, texts, label"),
         ({"id_column": "label"}, "two samples have the id '0'"),
         ({"subset": 18}, "subset must be at most the 17 samples that there are, got 18"),
         ({"subset": 0}, "a number of samples that is at least 1; got 0"),

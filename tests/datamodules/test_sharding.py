@@ -180,12 +180,17 @@ def test_done_samples_are_not_read_and_the_others_are_dealt_out_evenly():
     assert sorted(b["id"] for b in data.predict_dataloader()) == [["1", "2"], ["4", "5"], ["6"]]
 
 
-def test_captions_stay_with_their_pictures():
+def test_captions_and_labels_stay_with_their_pictures():
     """Through failures and different shapes."""
-    samples = [("a", partial(constant, 0.0), "A"), ("b", broken, "B"), ("c", partial(constant, 0.0, (1, 3, 3)), "C")]
-    batches = list(SampleBatches([*samples, ("d", partial(constant, 0.0), "D")], 4))
-    assert [(b["id"], b["caption"]) for b in batches] == [(["a", "d"], ["A", "D"]), (["c"], ["C"])]
-    assert "caption" not in next(iter(SampleBatches(Constants(1).samples(), 1)))
+    small, large = partial(constant, 0.0), partial(constant, 0.0, (1, 3, 3))
+    pictures = {"a": small, "b": broken, "c": large, "d": small}
+    samples = [(name, read, {"caption": name.upper(), "label": k}) for k, (name, read) in enumerate(pictures.items())]
+    batches = list(SampleBatches(samples, 4))
+    assert [(b["id"], b["caption"], b["label"]) for b in batches] == [
+        (["a", "d"], ["A", "D"], [0, 3]), (["c"], ["C"], [2]),
+    ]  # fmt: skip
+    bare = next(iter(SampleBatches(Constants(1).samples(), 1)))
+    assert "caption" not in bare and "label" not in bare
 
 
 def test_two_samples_of_one_id_are_refused():

@@ -39,9 +39,9 @@ class Residual(nn.Module):
 class Attention(nn.Module):
     """x + proj_out(softmax(q^T k / sqrt(d)) v), q, k, v = qkv(norm(x)); one head after another."""
 
-    def __init__(self, channels, head_channels, new_order):
+    def __init__(self, channels, head_channels, num_heads, new_order):
         super().__init__()
-        self.heads, self.new_order = channels // head_channels, new_order
+        self.heads, self.new_order = num_heads or channels // head_channels, new_order
         self.norm, self.qkv = nn.GroupNorm(32, channels), nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
 
@@ -75,11 +75,12 @@ class First(nn.Conv2d):
 
 
 class GuidedUNet(nn.Module):
-    """attention: levels (0 is full resolution) whose residual blocks are each followed by attention."""
+    """attention: levels (0 is full resolution) whose residual blocks are each followed by attention; or by what
+    attend(c) makes for c channels, which is called as the others are."""
 
     def __init__(
-        self, channels, mults, blocks, attention, head_channels, out_channels=6, scale_shift=True, updown=True,
-        new_order=False, classes=None, in_channels=3,
+        self, channels, mults, blocks, attention, head_channels=None, out_channels=6, scale_shift=True, updown=True,
+        new_order=False, classes=None, in_channels=3, num_heads=None, attend=None,
     ):  # fmt: skip
         super().__init__()
         self.channels, emb = channels, 4 * channels
@@ -87,31 +88,34 @@ class GuidedUNet(nn.Module):
         if classes:
             self.label_emb = nn.Embedding(classes, emb)
 
+        attend = attend or (lambda c: Attention(c, head_channels, num_heads, new_order))
+
         def resized(c, up):
             resample = (lambda x: F.interpolate(x, scale_factor=2)) if up else (lambda x: F.avg_pool2d(x, 2))
             return Residual(c, emb, c, scale_shift, resample) if updown else Resize(c, up)
 
-        c, skips = channels * mults[0], [channels * mults[0]]
+        widths = [int(channels * mult) for mult in mults]
+        c, skips = widths[0], [widths[0]]
         self.input_blocks = nn.ModuleList([nn.ModuleList([First(in_channels, c, 3, padding=1)])])
-        for level, mult in enumerate(mults):
+        for level in range(len(mults)):
             for _ in range(blocks):
-                layers = [Residual(c, emb, channels * mult, scale_shift)]
-                c = channels * mult
-                layers += [Attention(c, head_channels, new_order)] * (level in attention)
+                layers = [Residual(c, emb, widths[level], scale_shift)]
+                c = widths[level]
+                layers += [attend(c)] * (level in attention)
                 self.input_blocks.append(nn.ModuleList(layers))
                 skips.append(c)
             if level < len(mults) - 1:
                 self.input_blocks.append(nn.ModuleList([resized(c, up=False)]))
                 skips.append(c)
         self.middle_block = nn.ModuleList(
-            [Residual(c, emb, c, scale_shift), Attention(c, head_channels, new_order), Residual(c, emb, c, scale_shift)]
+            [Residual(c, emb, c, scale_shift), attend(c), Residual(c, emb, c, scale_shift)]
         )
         self.output_blocks = nn.ModuleList()
         for level in reversed(range(len(mults))):
             for k in range(blocks + 1):
-                layers = [Residual(c + skips.pop(), emb, channels * mults[level], scale_shift)]
-                c = channels * mults[level]
-                layers += [Attention(c, head_channels, new_order)] * (level in attention)
+                layers = [Residual(c + skips.pop(), emb, widths[level], scale_shift)]
+                c = widths[level]
+                layers += [attend(c)] * (level in attention)
                 layers += [resized(c, up=True)] if level and k == blocks else []
                 self.output_blocks.append(nn.ModuleList(layers))
         self.out = nn.Sequential(nn.GroupNorm(32, c), nn.SiLU(), nn.Conv2d(c, out_channels, 3, padding=1))
@@ -141,6 +145,13 @@ IMAGENET = {"channels": 256, "mults": (1, 1, 2, 2, 4, 4), "blocks": 2, "attentio
 IMAGENET_64 = {
     "channels": 192, "mults": (1, 2, 3, 4), "blocks": 3, "attention": (1, 2, 3), "head_channels": 64, "classes": 1000,
     "new_order": True,
+}  # fmt: skip
+IMAGENET_128 = {
+    "channels": 256, "mults": (1, 1, 2, 3, 4), "blocks": 2, "attention": (2, 3, 4), "num_heads": 4, "classes": 1000,
+}  # fmt: skip
+IMAGENET_512 = {
+    "channels": 256, "mults": (0.5, 1, 1, 2, 2, 4, 4), "blocks": 2, "attention": (4, 5, 6), "head_channels": 64,
+    "classes": 1000,
 }  # fmt: skip
 TINY = {"channels": 32, "mults": (1, 2), "blocks": 1, "attention": (1,), "head_channels": 32}
 

@@ -10,7 +10,19 @@ import torch
 from diffusers import DDPMPipeline
 
 from rps.priors import DiffusersPrior, GuidedDiffusionPrior
-from tests.rps.guided_unet import FFHQ, IMAGENET, IMAGENET_64, TINY, Attention, GuidedUNet, narrow, network
+from rps.priors.guided_unet import Architecture
+from tests.rps.guided_unet import (
+    FFHQ,
+    IMAGENET,
+    IMAGENET_64,
+    IMAGENET_128,
+    IMAGENET_512,
+    TINY,
+    Attention,
+    GuidedUNet,
+    narrow,
+    network,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import convert_checkpoint
@@ -20,6 +32,8 @@ ARCHITECTURES = {
     "imagenet": narrow(IMAGENET),
     "class-conditional imagenet": narrow(IMAGENET) | {"classes": 10},
     "imagenet 64": narrow(IMAGENET_64) | {"classes": 10},
+    "imagenet 128": narrow(IMAGENET_128, head_channels=None) | {"classes": 10},
+    "imagenet 512": narrow(IMAGENET_512, channels=64) | {"classes": 10},
     "fixed variance": TINY | {"out_channels": 3},
     "resampling by convolutions": TINY | {"updown": False},
     "plain norms": TINY | {"scale_shift": False},
@@ -35,7 +49,8 @@ def save(flags: dict, path: Path) -> GuidedUNet:
 
 def options(flags: dict) -> dict:
     return {
-        "head_channels": flags["head_channels"],
+        "head_channels": flags.get("head_channels"),
+        "num_heads": flags.get("num_heads"),
         "attention_order": "new" if flags.get("new_order") else "legacy",
         "class_label": 3 if flags.get("classes") else None,
     }
@@ -73,8 +88,9 @@ def test_the_prior_is_the_original_network_at_full_width(tmp_path):
 def test_what_the_shapes_say(tmp_path):
     """Sizes that are known of the published files: parameters, pixels."""
     with torch.device("meta"):
-        counts = [sum(p.numel() for p in GuidedUNet(**flags).parameters()) for flags in (FFHQ, IMAGENET, IMAGENET_64)]
-    assert [round(count / 1e6, 1) for count in counts] == [93.6, 552.8, 295.9]
+        published = [GuidedUNet(**flags) for flags in (FFHQ, IMAGENET, IMAGENET_64, IMAGENET_128, IMAGENET_512)]
+    counts = [sum(p.numel() for p in net.parameters()) for net in published]
+    assert [round(count / 1e6, 1) for count in counts] == [93.6, 552.8, 295.9, 421.5, 559.0]
     save(narrow(FFHQ), tmp_path / "ffhq.pt")
     prior = GuidedDiffusionPrior(str(tmp_path / "ffhq.pt"), head_channels=16)
     assert prior.sample_shape == (3, 256, 256) and len(prior.schedule) == 1000
@@ -99,6 +115,46 @@ def test_the_attention_order_matters(tmp_path):
                 layer.new_order = True
         assert (other - eps).norm() > 1e-3 * eps.norm()
         torch.testing.assert_close(other, net(x, t)[:, :3], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("flags", [FFHQ, IMAGENET, IMAGENET_64, IMAGENET_128, IMAGENET_512])
+def test_published_networks_have_the_published_heads(flags):
+    """Without any flag of ours, at full width, on the meta device."""
+    with torch.device("meta"):
+        state = GuidedUNet(**flags).state_dict()
+    unet = Architecture.of(state).network()
+    heads = [layer.heads for layer in unet.modules() if type(layer).__name__ == "Attention"]
+    channels = [layer.inner_dim for layer in unet.modules() if type(layer).__name__ == "Attention"]
+    assert heads == [flags.get("num_heads") or c // flags["head_channels"] for c in channels]
+
+
+def test_heads_that_nothing_says_are_asked_for(tmp_path):
+    """Another number of heads is another network of the same shapes: TINY's 64 channels as 2 heads or 4."""
+    path = tmp_path / "net.pt"
+    net = save({**TINY, "head_channels": None, "num_heads": 4}, path)
+    with pytest.raises(ValueError, match="give head_channels or num_heads, num_head_channels or num_heads of its"):
+        GuidedDiffusionPrior(str(path))
+    with pytest.raises(ValueError, match="head_channels and num_heads exclude each other, got 16 and 4"):
+        GuidedDiffusionPrior(str(path), head_channels=16, num_heads=4)
+    with pytest.raises(ValueError, match="num_heads must divide the 64 channels of attention layers, got 3"):
+        GuidedDiffusionPrior(str(path), num_heads=3)
+    x, t = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([500])
+    with torch.no_grad():
+        eps = net(x, t)[:, :3]
+        torch.testing.assert_close(GuidedDiffusionPrior(str(path), num_heads=4).denoise(x, t).eps, eps)
+        other = GuidedDiffusionPrior(str(path), num_heads=2).denoise(x, t).eps
+    assert (other - eps).norm() > 1e-3 * eps.norm()
+
+
+@pytest.mark.parametrize("name", ["imagenet 128", "imagenet 512"])
+def test_what_a_folder_cannot_say_is_not_converted(name, tmp_path, capsys):
+    flags = ARCHITECTURES[name]
+    save(flags, tmp_path / "net.pt")
+    heads = ["--num-heads", "4"] if flags.get("num_heads") else ["--head-channels", "16"]
+    assert convert_checkpoint.main([f"{tmp_path}/net.pt", f"{tmp_path}/folder", *heads]) == 2
+    err = capsys.readouterr().err
+    assert "no word for" in err and "GuidedDiffusionPrior reads" in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "folder").exists()
 
 
 @pytest.mark.parametrize("order", ["legacy", "new"])
@@ -156,7 +212,7 @@ def spoilt(kind: str, path: Path) -> None:
         torch.save({name: value for name, value in state.items() if not name.startswith("output")}, path)
     elif kind == "upsampler":
         torch.save(network(TINY | {"in_channels": 6}).state_dict(), path)
-    elif kind == "512":
+    elif kind == "two networks":
         wide = network(TINY | {"channels": 64}).state_dict()
         torch.save(state | {name: value for name, value in wide.items() if name.startswith("time_embed")}, path)
     elif kind == "flat":
@@ -178,10 +234,10 @@ SPOILT = {
     "more": "there is no place for its tensor controller.weight",
     "classifier": "output_blocks",
     "upsampler": "maps 6 channels to 6",
-    "512": "its time embedding has 64 channels and its first level 32",
+    "two networks": r"for down_blocks.0.resnets.0.time_emb_proj.weight it has .64, 128. instead of .64, 256.",
     "other": "it has no input_blocks.0.0.weight of the right kind among its 1 tensors",
     "flat": "it has no out.2.weight of the right kind",
-    "odd attention": r"its qkv have 191 rows, which is no multiple of 3 x 32",
+    "odd attention": r"its qkv have 191 rows, which is no multiple of 3",
 }
 
 
@@ -198,8 +254,6 @@ def test_an_unusable_checkpoint_is_one_sentence(kind, tmp_path):
 def test_wrong_arguments_are_one_sentence(tmp_path):
     path = tmp_path / "net.pt"
     save(TINY | {"classes": 10}, path)
-    with pytest.raises(ValueError, match=r"class_label must be 0 .. 9, got None"):
-        GuidedDiffusionPrior(str(path), head_channels=32)
     with pytest.raises(ValueError, match=r"class_label must be 0 .. 9, got 10"):
         GuidedDiffusionPrior(str(path), 10, 32)
     with pytest.raises(ValueError, match="head_channels must divide the 64 channels of attention layers, got 48"):

@@ -10,7 +10,7 @@ from rps.measurement import degrade
 from rps.operators import SuperResolution
 from rps.priors import LatentPrior, StableDiffusionPrior
 from rps.priors.counted import CountedPrior
-from rps.samplers import LatentDps
+from rps.samplers import Ddnm, Ddrm, DiffPir, Dmps, LatentDps, PiGdm
 from rps.samplers.guidance import data_gradient, through_denoiser
 from rps.traversals import MapRps
 from tests.rps.latent_models import (
@@ -35,7 +35,7 @@ def latents(prior, n: int = 3) -> torch.Tensor:
 
 
 def captioned(n: int = 3):
-    return replace(degrade(images(n), SuperResolution(2), 0.1), captions=CAPTIONS[:n])
+    return replace(degrade(images(n), SuperResolution(2), 0.1), conditions={"caption": CAPTIONS[:n]})
 
 
 def test_a_quantised_model_from_disk_decodes_as_diffusers_does(tmp_path):
@@ -107,7 +107,7 @@ def test_stable_diffusion_from_disk(tmp_path, prediction_type):
 
     path = save_stable_diffusion(tmp_path, prediction_type=prediction_type)
     prior, plain = (StableDiffusionPrior.from_pretrained(path, guidance_scale=g) for g in (7.5, 1.0))
-    assert prior.needs_captions and prior.sample_shape == (4, 8, 8) and prior.image_shape == (3, 16, 16)
+    assert prior.needs.name == "caption" and prior.sample_shape == (4, 8, 8) and prior.image_shape == (3, 16, 16)
     measurement, z, t = captioned(), latents(prior), torch.tensor([10, 500, 900])
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "tokenizer")
     encoder = CLIPTextModel.from_pretrained(tmp_path / "text_encoder")
@@ -130,13 +130,14 @@ def test_own_prompts_and_none(tmp_path):
     path = save_stable_diffusion(tmp_path)
     own, none = (StableDiffusionPrior.from_pretrained(path, prompt=p, guidance_scale=1.0) for p in ("sea", ""))
     captions = StableDiffusionPrior.from_pretrained(path, guidance_scale=1.0)
-    assert not own.needs_captions and not none.needs_captions
+    assert own.needs is None and none.needs is None
     z, t = latents(own), torch.tensor([10, 500, 900])
-    same = captions.given(replace(captioned(), captions=["sea"] * 3)).denoise(z, t).eps
+    same = captions.given(replace(captioned(), conditions={"caption": ["sea"] * 3})).denoise(z, t).eps
     torch.testing.assert_close(own.denoise(z, t).eps, same)
     assert not close(none.denoise(z, t).eps, same, 1e-6)
     template = StableDiffusionPrior.from_pretrained(path, prompt="s{caption}", guidance_scale=1.0)
-    torch.testing.assert_close(template.given(replace(captioned(), captions=["ea"] * 3)).denoise(z, t).eps, same)
+    seas = template.given(replace(captioned(), conditions={"caption": ["ea"] * 3}))
+    torch.testing.assert_close(seas.denoise(z, t).eps, same)
 
 
 def test_sdxl_is_told_both_texts_the_pooled_one_and_the_sizes(tmp_path):
@@ -167,11 +168,23 @@ def test_lmap_rps_on_stable_diffusion_treats_each_row_by_itself(tmp_path):
     rows = torch.tensor([2, 0])
     traversal.micro_batch = 2
     part = traversal.run(captioned().rows(rows), prior)
-    other = traversal.run(replace(captioned(), captions=["sea"] * 3), prior)
+    other = traversal.run(replace(captioned(), conditions={"caption": ["sea"] * 3}), prior)
     for level in (0, 100, 600):
         assert close(part.images[level], whole.images[level][rows], 1e-4)
         assert close(other.images[level][2], whole.images[level][2], 1e-4)
         assert not close(other.images[level][0], whole.images[level][0], 1e-4)
+
+
+@pytest.mark.parametrize("sampler", [Ddnm(), Ddrm(), DiffPir(), Dmps(), PiGdm()], ids=lambda s: type(s).__name__)
+def test_samplers_of_pixel_models_are_refused_before_stage_1(sampler):
+    """Where they would run; t0 = 0 has no stage 2."""
+    calls = []
+    prior = LatentPrior(unet(3), vqvae(), scheduler(), scaling_factor=1.0)
+    prior.predict = lambda x, time, condition: calls.append(1) or torch.zeros_like(x)
+    with pytest.raises(ValueError, match=f"{type(sampler).__name__} needs a linear operator in the space"):
+        MapRps([0, 100], MapEstimator(num_steps=2, t1=50), sampler, steps=5).run(captioned(), prior)
+    assert not calls
+    assert set(MapRps([0], MapEstimator(num_steps=2, t1=50), sampler).run(captioned(), prior).images) == {0} and calls
 
 
 def test_counting_goes_on_in_what_is_given(tmp_path):
@@ -234,13 +247,13 @@ def test_slicing_changes_nothing_and_tiling_little_but_the_seams():
 def test_what_does_not_fit_is_told_in_a_sentence(tmp_path):
     path = save_stable_diffusion(tmp_path / "sd")
     prior = StableDiffusionPrior.from_pretrained(path)
-    with pytest.raises(ValueError, match=r"prompt has \{caption\} in it"):
+    with pytest.raises(ValueError, match=r"is told the caption of each sample: .* or give a prompt for all"):
         prior.denoise(latents(prior), torch.tensor([1, 2, 3]))
-    with pytest.raises(ValueError, match=r"prompt has \{caption\} in it"):
+    with pytest.raises(ValueError, match=r"is told the caption of each sample: .* or give a prompt for all"):
         prior.given(degrade(images(), SuperResolution(2), 0.1))
     long = "a b c d e f g h i j k l m n"
     with pytest.raises(ValueError, match="has 16 tokens, but the text encoder takes 12; shorten it"):
-        prior.given(replace(captioned(1), captions=[long]))
+        prior.given(replace(captioned(1), conditions={"caption": [long]}))
     with pytest.raises(ValueError, match="has 16 tokens"):
         StableDiffusionPrior.from_pretrained(path, prompt=long)
     with pytest.raises(ValueError, match="3 rows for a prior that was given 1"):
@@ -264,4 +277,4 @@ def test_data_without_captions_are_told_before_anything_is_computed(tmp_path):
     module = LmapRps(StableDiffusionPrior.from_pretrained(save_stable_diffusion(tmp_path)), SuperResolution(2), 0.1)
     with pytest.raises(ValueError, match=r"come without captions; name their column .--data\.caption_column"):
         module.measure({"id": ["a"], "image": images(1)})
-    assert module.measure({"id": ["a"], "image": images(1), "caption": ["sea"]}).captions == ["sea"]
+    assert module.measure({"id": ["a"], "image": images(1), "caption": ["sea"]}).conditions == {"caption": ["sea"]}

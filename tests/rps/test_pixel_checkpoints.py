@@ -18,8 +18,8 @@ from diffusers import (
 from PIL import Image
 
 from rps.cli import main
-from tests.rps.guided_unet import TINY, network
-from tests.rps.test_guided_diffusion import spoilt
+from tests.rps.guided_unet import IMAGENET_128, TINY, narrow, network
+from tests.rps.test_guided_diffusion import convert_checkpoint, spoilt
 
 FOLDER = "rps.priors.DiffusersPrior.from_pretrained"
 GUIDED = "rps.priors.GuidedDiffusionPrior"
@@ -38,6 +38,12 @@ def write(kind: str, path: Path) -> None:
     """A checkpoint in the format in which its kind is published."""
     if kind == "guided":
         torch.save(network(TINY).state_dict(), path)
+    elif kind == "guided heads":
+        flags = narrow(IMAGENET_128, head_channels=None) | {"mults": (1, 2, 3), "attention": (1, 2), "blocks": 1}
+        torch.save(network(flags | {"classes": None}).state_dict(), path)
+    elif kind == "converted":
+        torch.save(network(TINY).state_dict(), path.with_suffix(".pt"))
+        assert convert_checkpoint.main([f"{path}.pt", str(path), "--head-channels", "32"]) == 0
     elif kind == "guided classes":
         torch.save(network(TINY | {"classes": 10}).state_dict(), path)
     elif kind == "ddpm":
@@ -76,6 +82,8 @@ def predict(*arguments: str) -> int:
 CHECKPOINTS = {
     "guided": [GUIDED, "--model.prior.head_channels", "32"],
     "guided classes": [GUIDED, "--model.prior.head_channels", "32", "--model.prior.class_label", "3"],
+    "guided heads": [GUIDED, "--model.prior.num_heads", "4", "--model.prior.image_size", "16"],
+    "converted": [FOLDER],
     "ddpm": [FOLDER],
     "edm": [FOLDER],
     "consistency": [FOLDER, "--model.prior.class_label", "3"],
@@ -119,7 +127,10 @@ def test_packaged_configs_of_priors(name, kind, options, here):
 
 def bad(kind: str, path: Path) -> str:
     """Write an unusable checkpoint.  -> the class that is asked to read it."""
-    if kind in ("truncated", "code", "other"):
+    if kind in ("truncated", "code", "other", "page", "heads"):
+        if kind == "heads":
+            write("guided", path)
+            return GUIDED
         spoilt(kind, path)
         return GUIDED
     write("edm", path)
@@ -144,6 +155,8 @@ def bad(kind: str, path: Path) -> str:
 BAD = {
     "truncated": "checkpoint is not a guided-diffusion checkpoint that can be used: it is truncated",
     "code": "could run code and is refused",
+    "page": "it is no file of tensors alone",
+    "heads": "its tensors do not say how attention is divided into heads",
     "other": "it has no input_blocks.0.0.weight",
     "truncated folder": "cannot load UNet2DModel from 'checkpoint'",
     "folder with a pickle": "could run code and is refused",

@@ -1,0 +1,131 @@
+"""Checkpoints of the latent-diffusion code base (.ckpt, arXiv 2112.10752), unconditional or told a class, as diffusers
+networks: a UNet, an autoencoder and a scheduler."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rps.priors.compvis_autoencoder import AutoencoderShape, translate_autoencoder
+from rps.priors.guided_unet import Architecture, fill, translate
+from rps.priors.torch_files import State, Unfit
+
+UNET, AVERAGED, FIRST, CLASSES = "model.diffusion_model.", "model_ema.", "first_stage_model.", "cond_stage_model."
+
+
+class LatentDiffusion(NamedTuple):
+    """unet: a UNet2DModel; or, told a class, a UNet2DConditionModel whose encoder_hid_proj is the table of classes.
+    autoencoder: a VQModel or an AutoencoderKL. scheduler: a DDIMScheduler."""
+
+    unet: Any
+    autoencoder: Any
+    scheduler: Any
+
+
+def is_latent_diffusion(state: State) -> bool:
+    return any(name.startswith(UNET) for name in state)
+
+
+def latent_diffusion(
+    state: State,
+    head_channels: int | None = None,
+    num_heads: int | None = None,
+    image_size: int | None = None,
+    averaged: bool = True,
+) -> LatentDiffusion:
+    """The networks of a state dict: `model.diffusion_model.*`, `first_stage_model.*`, `cond_stage_model.embedding`.
+
+    Args:
+        state: see rps.priors.torch_files.read_tensors.
+        head_channels, num_heads: of attention layers of the UNet, see rps.priors.heads.
+        image_size: of square images, 256 unless given, which no tensor says.
+        averaged: take the moving averages of the UNet's weights (`model_ema.*`) where there are any, as CompVis do.
+
+    Errors: Unfit.
+    """
+    shape = AutoencoderShape.of(first := below(state, FIRST))
+    stride, size = 2 ** (len(shape.channels) - 1), image_size or 256
+    if size % stride:
+        raise Unfit(f"image_size must be a multiple of {stride} for its autoencoder, got {size}")
+    theirs = unet_tensors(state, averaged)
+    architecture = Architecture.of(theirs, head_channels, num_heads, size // stride, (shape.latent,))
+    if unsaid := architecture.unsaid():
+        raise Unfit(f"the config of a UNet of diffusers has no word for {unsaid}")
+    ours = translate(theirs, architecture)
+    if architecture.context is None:
+        unet = architecture.network()
+    else:
+        table = class_table(state, architecture.context)
+        unet = class_conditional(architecture, len(table))
+        # One class as a row of ones and zeros [1, K], times [K, C], is its row of the table.
+        ours["encoder_hid_proj.weight"] = table.T.contiguous()
+        ours["encoder_hid_proj.bias"] = torch.zeros_like(table[0])
+    fill(unet, ours)
+    autoencoder = shape.network(size, float(state["scale_factor"]) if "scale_factor" in state else 1.0)
+    fill(autoencoder, translate_autoencoder(first, shape))
+    return LatentDiffusion(unet.eval(), autoencoder.eval(), scheduler_of(state))
+
+
+def below(state: State, prefix: str) -> State:
+    """The tensors whose names begin so, without it."""
+    return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+
+
+def unet_tensors(state: State, averaged: bool) -> State:
+    """Those of the UNet; their moving averages, which are named without dots, where wanted and there are any."""
+    last, means = below(state, UNET), below(state, AVERAGED)
+    if not averaged or not means:
+        return last
+    names = {name: ("diffusion_model." + name).replace(".", "") for name in last}
+    if lacking := [name for name, mean in names.items() if mean not in means]:
+        raise Unfit(f"it has no moving average of {lacking[0]}; take the last weights in their place (--last-weights)")
+    return {name: means[mean] for name, mean in names.items()}
+
+
+def class_table(state: State, context: int) -> Tensor:
+    """[K, C], what the network is told of each class.  Errors: Unfit."""
+    table = state.get(CLASSES + "embedding.weight")
+    if table is None or table.ndim != 2 or table.shape[1] != context:
+        raise Unfit(
+            "it is told something else than a class; Stable Diffusion and other text-to-image models are read in "
+            "diffusers format, by rps.priors.StableDiffusionPrior.from_pretrained"
+        )
+    return table
+
+
+def class_conditional(architecture: Architecture, classes: int) -> Any:
+    """A UNet2DConditionModel without numbers, on the meta device."""
+    from diffusers import UNet2DConditionModel
+
+    if architecture.updown:
+        raise Unfit("it has both transformers and resblock_updown, which no UNet of diffusers has")
+    blocks = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D"), ("DownBlock2D", "UpBlock2D")
+    attended = [*architecture.attended[:-1], True]  # the last level's heads are those of the middle as well
+    levels = zip(architecture.channels, attended, strict=True)
+    with torch.device("meta"):
+        return UNet2DConditionModel(
+            **architecture.shared_config(*blocks),
+            cross_attention_dim=architecture.context,
+            # In this class a number of heads.
+            attention_head_dim=tuple(c // architecture.heads.width(c) if a else 1 for c, a in levels),
+            encoder_hid_dim=classes,
+            encoder_hid_dim_type="text_proj",
+        )
+
+
+def scheduler_of(state: State) -> Any:
+    """DDIMScheduler of the `betas` that lie beside the weights; of the published .0015 to .0195 without them."""
+    from diffusers import DDIMScheduler
+
+    betas = state["betas"].double() if "betas" in state else _scaled_linear(0.0015, 0.0195, 1000)
+    start, end = (round(betas[k].item(), 8) for k in (0, -1))  # of float32
+    options: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": start, "beta_end": end}
+    if not torch.allclose(_scaled_linear(start, end, len(betas)), betas, rtol=1e-4, atol=0):
+        options = {"trained_betas": betas.tolist()}
+    return DDIMScheduler(num_train_timesteps=len(betas), clip_sample=False, set_alpha_to_one=False, **options)
+
+
+def _scaled_linear(start: float, end: float, number: int) -> Tensor:
+    return torch.linspace(start**0.5, end**0.5, number, dtype=torch.float64) ** 2
