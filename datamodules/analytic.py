@@ -9,11 +9,11 @@ from torch import Tensor
 
 from datamodules.base import Sample, SampleDataModule
 from rps.metrics.oracle_world import draw
-from rps.priors.gaussian_mixture import GaussianMixturePrior
+from rps.priors.analytic import AnalyticPrior
 
 
 class Analytic(SampleDataModule):
-    """Draws from the GaussianMixturePrior of the module that is run, one for each id "000000", "000001", ...
+    """Draws from the AnalyticPrior of the module that is run, one for each id "000000", "000001", ...
 
     Args:
         limit: how many.
@@ -31,10 +31,10 @@ class Analytic(SampleDataModule):
 
     def samples(self) -> PriorDraws:
         prior = getattr(getattr(self.trainer, "lightning_module", None), "prior", None)
-        if not isinstance(prior, GaussianMixturePrior):
+        if not isinstance(prior, AnalyticPrior):
             raise ValueError(
-                f"Analytic draws its images from the module's GaussianMixturePrior, got {type(prior).__name__}; "
-                "choose such a prior (--model.prior rps.metrics.oracle_world.smooth_prior) or other data"
+                f"Analytic draws its images from the module's AnalyticPrior, got {type(prior).__name__}; "
+                "choose such a prior (--model.prior rps.metrics.oracle_world.smooth_prior, say) or other data"
             )
         return PriorDraws(prior, self.total(), self.seed)
 
@@ -45,7 +45,7 @@ class Analytic(SampleDataModule):
 class PriorDraws:
     """count samples of a prior."""
 
-    def __init__(self, prior: GaussianMixturePrior, count: int, seed: int) -> None:
+    def __init__(self, prior: AnalyticPrior, count: int, seed: int) -> None:
         self.prior, self.count, self.seed = prior, count, seed
 
     def __iter__(self) -> Iterator[Sample]:
@@ -53,5 +53,5 @@ class PriorDraws:
             yield f"{i:06d}", partial(_image, self.prior, f"{i:06d}", self.seed)
 
 
-def _image(prior: GaussianMixturePrior, id_: str, seed: int) -> Tensor:
+def _image(prior: AnalyticPrior, id_: str, seed: int) -> Tensor:
     return draw(prior, [id_], seed)[0].float()

@@ -4,6 +4,9 @@ import ast
 import re
 from pathlib import Path
 
+import rps.operators
+from tests.rps.solvers import kinds
+
 ROOT = Path(__file__).parent.parent
 SHARED = {"rps/__init__.py"}
 """The front door, which imports all rooms, is none itself."""
@@ -59,3 +62,27 @@ def test_lightning_stays_in_its_rooms():
         name = path.relative_to(ROOT).as_posix()
         if not name.startswith(("rps/callbacks/", "rps/cli/")):
             assert not re.search(r"^\s*(import|from) lightning\b", path.read_text(), re.MULTILINE), name
+
+
+def names(path: Path) -> set[str]:
+    """Every name that the code of a file uses, not its docstrings."""
+    tree = ast.walk(ast.parse(path.read_text()))
+    return {getattr(node, "id", None) or getattr(node, "attr", None) or getattr(node, "name", "") for node in tree}
+
+
+def test_no_sampler_names_an_operator():
+    """Samplers know linear operators and their singular values, and no task. (check_sampler has one to try them on.)"""
+    operators = set(kinds(rps.operators, rps.operators.Operator))
+    assert "SuperResolution" in names(ROOT / "rps" / "samplers" / "check.py") & operators
+    for path in (ROOT / "rps" / "samplers").glob("*.py"):
+        if path.name != "check.py":
+            assert not names(path) & operators, path.name
+
+
+def test_files_are_small():
+    """A sampler or an operator is one file, most of them under 80 lines; no file of the library has more than 400."""
+    for room in ("samplers", "operators"):
+        lengths = [len(path.read_text().splitlines()) for path in (ROOT / "rps" / room).glob("*.py")]
+        assert sum(length <= 80 for length in lengths) > len(lengths) / 2, room
+    long = {p.name: n for p in (ROOT / "rps").rglob("*.py") if (n := len(p.read_text().splitlines())) > 400}
+    assert not long

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -13,8 +15,17 @@ from rps.callbacks.base import as_prediction
 from rps.callbacks.metric_recorder import MetricRecorder
 from rps.metrics import oracle
 from rps.metrics.oracle import Figure, exact_samples, figures, measures
-from rps.metrics.oracle_world import Pixels, optimal_images, pixel_statistics
-from rps.priors.gaussian_mixture import GaussianMixturePrior
+from rps.metrics.oracle_world import (
+    Pixels,
+    estimate_moments,
+    expected_covariance,
+    moments,
+    optimal_images,
+    pixel_statistics,
+    uncertain,
+)
+from rps.priors.analytic import AnalyticPrior
+from rps.randomness import Streams
 from rps.records.evaluate import evaluate
 from rps.records.files import level_name, write_json, write_text
 from rps.records.reader import Records, has_records, read_records
@@ -29,14 +40,16 @@ DEFINITIONS = {
     "oracle_*": "numbers of each measurement from `samples` runs of the traversal, see rps.metrics.oracle.measures",
     "oracle": "what they come to, see rps.metrics.oracle.figures; zero: of a sampler with the exact law; se_off: "
     "standard error of value - zero",
-    "exact": "posterior_mean, posterior_sample: E[x|y] and a draw of p(x|y); optimal: images on the optimal curve of a "
-    "Gaussian prior by weight, 0 the posterior mean, 1 of the prior's law (arXiv 2107.02555)",
+    "exact": "posterior_mean, posterior_sample: E[x|y] and a draw of p(x|y); optimal: images on the optimal curve by "
+    "weight, 0 the posterior mean, 1 of the prior's mean and covariance along the features; see "
+    "rps.metrics.oracle_world.optimal_images",
 }
 
 
 class OracleRecorder(MetricRecorder):
-    """MetricRecorder for a GaussianMixturePrior and a linear operator, whose posterior is known: Frechet distances are
-    of pixels, to the prior itself, and every level is judged against the exact posterior.
+    """MetricRecorder for a linear operator and an AnalyticPrior (GaussianMixturePrior, LowRankMixturePrior,
+    EmpiricalPrior), whose posterior is known: Frechet distances are of pixels, or along the 16 directions of which y
+    says least where there are more, to the prior itself, and every level is judged against the exact posterior.
 
     For that the traversal runs `samples` more times on every measurement, with other random numbers. RUN/metrics.json
     gets the figures ("oracle" of every level) and the exact points and optimal curve ("exact"), which CurvePlot draws;
@@ -56,12 +69,17 @@ class OracleRecorder(MetricRecorder):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         prior = getattr(pl_module, "prior", None)
-        if not isinstance(prior, GaussianMixturePrior):
+        if not isinstance(prior, AnalyticPrior):
             raise ValueError(
-                f"OracleRecorder needs a GaussianMixturePrior, whose posterior is known, got {type(prior).__name__}; "
+                "OracleRecorder needs an AnalyticPrior, whose posterior is known (GaussianMixturePrior, "
+                f"LowRankMixturePrior, EmpiricalPrior), got {type(prior).__name__}; "
                 "use MetricRecorder"
             )
-        self.features, self.statistics = Pixels(prior.image_shape), pixel_statistics(prior)
+        module: Any = pl_module
+        expected = expected_covariance(prior, module.operator, module.noise)
+        basis = uncertain(prior, expected)
+        self.features, self.statistics = Pixels(basis), pixel_statistics(prior, basis)
+        self.curve = partial(optimal_images, moments(prior, basis), estimate_moments(prior, basis, expected), basis)
 
     def on_predict_batch_end(
         self,
@@ -80,7 +98,7 @@ class OracleRecorder(MetricRecorder):
             raise ValueError("OracleRecorder needs clean images, drawn from the prior; use datamodules.Analytic")
         assert self.features is not None  # since setup
         exact = _Exact(pl_module, prediction, self.samples)
-        found = evaluate(prediction, None, self.features, exact.images())
+        found = evaluate(prediction, None, self.features, exact.images(self.curve))
         numbers, place = exact.numbers(), {id_: i for i, id_ in enumerate(prediction.ids)}
 
         def judged(row: Row) -> Row:
@@ -124,13 +142,16 @@ class _Exact:
         drawn = (exact_samples(self.posterior, self.streams.at(k), samples) for k in ("first", "second"))
         self.first, self.second = drawn
 
-    def images(self) -> dict[tuple[Kind, Level | None], Tensor]:
-        """E[x | y], a draw of p(x | y), and the optimal curve of a Gaussian prior."""
+    def images(
+        self, curve: Callable[[Tensor, Sequence[float], Streams], dict[float, Tensor]]
+    ) -> dict[tuple[Kind, Level | None], Tensor]:
+        """E[x | y], a draw of p(x | y), and the optimal curve."""
         flat: dict[tuple[Kind, Level | None], Tensor] = {
             ("posterior_mean", None): self.posterior.mean(),
             ("posterior_sample", None): self.first[:, 0],
         }
-        for weight, x in optimal_images(self.module.prior, self.posterior, WEIGHTS, self.streams).items():
+        mean = self.posterior.mean()
+        for weight, x in curve(mean, WEIGHTS, self.streams).items():
             flat["optimal", weight] = x
         y = self.prediction.measurement.y
         return {key: x.to(y).view(-1, *self.module.prior.image_shape) for key, x in flat.items()}

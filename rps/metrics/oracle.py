@@ -17,7 +17,7 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.metrics.intervals import counts, estimate
 from rps.priors.base import Prior
-from rps.priors.gaussian_mixture import GaussianMixture
+from rps.priors.mixture import Mixture
 from rps.randomness import Streams
 from rps.restoration import Level
 from rps.traversals.base import Traversal
@@ -26,6 +26,9 @@ LEVELS = (0.5, 0.9)
 """Of the regions of highest posterior density whose coverage is measured."""
 
 PROJECTIONS, SEED = 32, 0
+
+NARROW = 1e-3
+"""A standard deviation of a pixel, in [-1, 1]: an eighth of a step of 8 bits."""
 
 
 class Figure(NamedTuple):
@@ -58,13 +61,14 @@ def outputs(traversal: Traversal, measurement: Measurement, prior: Prior, m: int
     return {level: x.detach().double().view(m, n, -1).transpose(0, 1) for level, x in images.items()}
 
 
-def exact_samples(posterior: GaussianMixture, streams: Streams, m: int) -> Tensor:
+def exact_samples(posterior: Mixture, streams: Streams, m: int) -> Tensor:
     """m draws of each of the N posteriors.  streams: N rows -> [N, m, D]."""
-    wide = Streams.cat([streams.at("exact", k) for k in range(m)])
-    rows = torch.arange(len(streams), device=streams.keys.device).repeat(m)
-    normal = wide.at("x").normal((posterior.noises,)).to(posterior.means)
-    x = posterior.rows(rows).sample(wide.at("component").uniform((1,)).to(posterior.means), normal)
-    return x.view(m, len(streams), -1).transpose(0, 1)
+    draws = []
+    for k in range(m):
+        own = streams.at("exact", k)
+        normal = own.at("x").normal((posterior.noises,)).to(posterior.means)
+        draws.append(posterior.sample(own.at("component").uniform((1,)).to(posterior.means), normal))
+    return torch.stack(draws, dim=1)
 
 
 def sliced_w2(a: Tensor, b: Tensor, projections: int = PROJECTIONS, seed: int = SEED) -> Tensor:
@@ -77,7 +81,7 @@ def sliced_w2(a: Tensor, b: Tensor, projections: int = PROJECTIONS, seed: int = 
     return ((a @ v).sort(dim=1).values - (b @ v).sort(dim=1).values).square().mean((1, 2))
 
 
-def measures(x: Tensor, truth: Tensor, posterior: GaussianMixture, exact: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+def measures(x: Tensor, truth: Tensor, posterior: Mixture, exact: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
     """Numbers of each measurement, [N], of M outputs x [N, M, D] for the images truth [N, D].
 
     With m, C of the outputs (C unbiased), m*, C* of the posterior, and E[.] under the exact law in brackets:
@@ -90,52 +94,50 @@ def measures(x: Tensor, truth: Tensor, posterior: GaussianMixture, exact: tuple[
                        j = (1 - a) (M + 1), which is a quantile without bias         [a]
         sliced         sliced W2^2 to M exact draws, over Tr C* / D                  [sliced_zero]
         sliced_zero    the same of M other exact draws
-    M = 1 has no averaged and no covariance; covers_a needs (1 - a) (M + 1) >= 1. A method that draws nothing gets M
+    M = 1 has no averaged and no covariance; covers_a needs (1 - a) (M + 1) >= 1, and a density, which a posterior that
+    consists of single images does not have. Of a posterior of less than NARROW a pixel, which may be one image, errors
+    are in units of that. A method that draws nothing gets M
     equal outputs: single is then its error, and there is no spread to speak of.
 
     exact: two sets of exact draws [N, M, D], see `exact_samples`.
     """
     m, d = x.shape[1:]
-    mean, covariance = posterior.mean(), posterior.covariance()
-    trace = posterior.trace()
+    mean, trace = posterior.mean(), posterior.trace()
+    least, square = trace.clamp(min=NARROW**2 * d), posterior.covariance_square()
+    size = square.clamp(min=NARROW**4 * d)
     average = x.mean(1)
     centred = x - average.unsqueeze(1)
     found = {
         "mmse": (truth - mean).square().sum(1),
         "single": (truth.unsqueeze(1) - x).square().sum(2).mean(1),
-        "mean": (average - mean).square().sum(1) / trace,
-        "mean_zero": (1 / m / torch.ones_like(trace)).expand(len(x)),
+        "mean": (average - mean).square().sum(1) / least,
+        "mean_zero": (trace / least / m).expand(len(x)),
     }
     if m > 1:
-        spread = centred.mT @ centred / (m - 1)
-        variance = spread.diagonal(dim1=-2, dim2=-1).sum(-1)
+        variance = centred.square().sum((1, 2)) / (m - 1)
         found["averaged"] = (truth - average).square().sum(1) - variance / m
-        found["covariance"] = (spread - covariance).square().sum((1, 2)) / covariance.square().sum((1, 2))
-        found["covariance_zero"] = (covariance_noise(posterior, m) / covariance.square().sum((1, 2))).expand(len(x))
+        # ||C - C*||^2 = ||C||^2 - 2 <C, C*> + ||C*||^2, without a matrix of all pixels.
+        own = (centred @ centred.mT).square().sum((1, 2)) / (m - 1) ** 2
+        both = (centred.mT * posterior.covariance_times(centred.mT)).sum((1, 2)) / (m - 1)
+        found["covariance"] = (own - 2 * both + square).clamp(min=0) / size
+        found["covariance_zero"] = (covariance_noise(posterior, m) / size).expand(len(x))
     here, there = posterior.log_density(truth), posterior.log_density(x).sort(dim=1).values
-    for level in LEVELS:
+    for level in LEVELS if posterior.noises else ():
         j = (1 - level) * (m + 1)
         if j > 0.999:
             found[f"covers_{level:.0%}"] = (here >= there[:, round(j) - 1]).double()
-    found["sliced"] = sliced_w2(x, exact[0]) / (trace / d)
-    found["sliced_zero"] = sliced_w2(exact[1], exact[0]) / (trace / d)
+    found["sliced"] = sliced_w2(x, exact[0]) / (least / d)
+    found["sliced_zero"] = sliced_w2(exact[1], exact[0]) / (least / d)
     found["trace"] = trace.expand(len(x))
     return found
 
 
-def covariance_noise(posterior: GaussianMixture, m: int) -> Tensor:
+def covariance_noise(posterior: Mixture, m: int) -> Tensor:
     """E||C - C*||_F^2 of the unbiased covariance C of m exact draws: (E|z|^4 - (m - 2)/(m - 1) ||C*||_F^2 +
     (Tr C*)^2 / (m - 1)) / m, z = x - m*; ((Tr C*)^2 + ||C*||_F^2) / (m - 1) of one Gaussian.  -> [N].
-
-    E|z|^4 of component k, which is d_k off the mean: (|d|^2 + Tr S)^2 + 2 ||S||_F^2 + 4 d S d.
     """
-    c, s = posterior.covariance(), posterior.covariances()
-    trace, square = posterior.trace(), c.square().sum((-2, -1))
-    offset = posterior.means - posterior.mean().unsqueeze(1)
-    size = offset.square().sum(-1) + posterior.values.sum(-1)
-    across = (offset.unsqueeze(-2) @ s @ offset.unsqueeze(-1)).flatten(1)
-    fourth = (posterior.weights * (size**2 + 2 * posterior.values.square().sum(-1) + 4 * across)).sum(1)
-    return (fourth - (m - 2) / (m - 1) * square + trace**2 / (m - 1)) / m
+    square, trace = posterior.covariance_square(), posterior.trace()
+    return (posterior.fourth() - (m - 2) / (m - 1) * square + trace**2 / (m - 1)) / m
 
 
 def figures(values: Mapping[str, Tensor]) -> dict[str, Figure]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from rps.measurement import degrade
 from rps.metrics.features import FeatureNetwork
 from rps.metrics.frechet import Statistics
 from rps.metrics.gaussian import Gaussian, optimal_coupling, root
-from rps.priors.gaussian_mixture import GaussianMixture, GaussianMixturePrior
+from rps.noise import Noise
+from rps.operators.base import Operator
+from rps.priors.analytic import AnalyticPrior
+from rps.priors.empirical import EmpiricalPrior
+from rps.priors.gaussian_mixture import GaussianMixturePrior
+from rps.priors.mixture import Mixture
 from rps.randomness import Streams
 
 
@@ -45,52 +50,118 @@ def smooth_prior(
     return GaussianMixturePrior(means, scale.view(-1, 1, 1) * shape, weights)
 
 
-def draw(prior: GaussianMixturePrior, ids: Sequence[str], seed: int = 0) -> Tensor:
-    """One image of the prior for each id, a function of (seed, id) alone.  -> [N, C, H, W], in the prior's dtype."""
-    streams, mixture = Streams(seed, ids).at("image"), prior.mixture
-    normal = streams.at("x").normal((mixture.means.shape[-1],)).to(mixture.means)
+def empirical_prior(images: int = 256, size: int = 4, components: int = 1, std: float = 0.35) -> EmpiricalPrior:
+    """So many draws of a `smooth_prior` as a prior: a set of images that is small enough for y to leave several.
+
+    Args:
+        images: K. size, components, std: of the smooth prior.
+    """
+    source = smooth_prior(size, components, std)
+    return EmpiricalPrior(draw(source, [f"image {k}" for k in range(images)]))
+
+
+def law(prior: AnalyticPrior) -> Mixture:
+    """p(x) on the CPU, in double precision; one row."""
+    return prior.law(torch.zeros((), dtype=torch.float64))
+
+
+def draw(prior: AnalyticPrior, ids: Sequence[str], seed: int = 0) -> Tensor:
+    """One image of the prior for each id, a function of (seed, id) alone.  -> float64 [N, C, H, W]."""
+    streams, mixture = Streams(seed, ids).at("image"), law(prior)
+    normal = streams.at("x").normal((mixture.noises,)).to(mixture.means)
     uniform = streams.at("component").uniform((1,)).to(mixture.means)
     return mixture.sample(uniform, normal).view(-1, *prior.sample_shape)
 
 
 class Pixels(FeatureNetwork):
-    """The pixels themselves: the Frechet distance to a Gaussian prior is then its Wasserstein-2 distance.
+    """Coordinates of an image in [0, 1] along a few directions: the Frechet distance to a Gaussian prior is then the
+    Wasserstein-2 distance of what is seen along them.
 
     Args:
-        shape: [C, H, W] of the images.
+        basis: [D, q] with orthonormal columns; the unit matrix has the pixels themselves.
     """
 
-    name = "pixels in [0, 1]"
+    basis: Tensor
 
-    def __init__(self, shape: Sequence[int]) -> None:
+    def __init__(self, basis: Tensor) -> None:
         super().__init__()
-        self.dim = math.prod(shape)
+        pixels, self.dim = basis.shape
+        self.name = "pixels in [0, 1]" if self.dim == pixels else f"{self.dim} directions of which y says least"
+        self.register_buffer("basis", basis.float(), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return images.flatten(1).float()
+        return images.flatten(1).float() @ self.basis
 
 
-def pixel_statistics(prior: GaussianMixturePrior) -> Statistics:
-    """Mean and covariance of the prior's images in [0, 1], x -> (x + 1) / 2, in closed form: n = 0 images."""
-    mixture = prior.mixture
-    mean, covariance = mixture.mean()[0].double(), mixture.covariance()[0].double()
-    return Statistics((mean + 1) / 2, covariance / 4, 0, "the prior in closed form")
+def expected_covariance(
+    prior: AnalyticPrior, operator: Operator, noise_std: float | Noise, parts: int = 8, seed: int = 0
+) -> Tensor:
+    """E[Cov(x | y)] as each of several sets of 8 draws of (x, y) has it. Exact where Cov(x | y) is the same for every
+    y: of a Gaussian, with one operator for all images.  -> [parts, D, D]."""
+    found = []
+    for part in range(parts):
+        ids = [f"moments {8 * part + i}" for i in range(8)]
+        measurement = degrade(draw(prior, ids, seed), operator, noise_std, ids, seed)
+        found.append(prior.posterior(measurement).covariance().mean(0))
+    return torch.stack(found)
+
+
+def uncertain(prior: AnalyticPrior, expected: Tensor, most: int = 16) -> Tensor:
+    """The directions w of which y says least, those of the largest w^T E[Cov(x | y)] w / w^T Cov(x) w: a Frechet
+    distance of many pixels takes many images, and along what y determines all estimates are alike. The pixels
+    themselves where they are no more than `most`.
+
+    expected: `expected_covariance` [parts, D, D] -> [D, q], orthonormal columns.
+    """
+    expected = expected.mean(0)
+    if len(expected) <= most:
+        return torch.eye(len(expected)).to(expected)
+    white = root(law(prior).covariance()[0], -0.5)
+    return torch.linalg.qr(white @ torch.linalg.eigh(white @ expected @ white)[1][:, -most:])[0]
+
+
+def moments(prior: AnalyticPrior, basis: Tensor) -> Gaussian:
+    """Mean and covariance of the prior along the directions of a basis [D, q], in closed form."""
+    mixture = law(prior)
+    return Gaussian(mixture.mean()[0] @ basis, basis.mT @ mixture.covariance()[0] @ basis)
+
+
+def estimate_moments(prior: AnalyticPrior, basis: Tensor, expected: Tensor) -> Gaussian:
+    """Mean and covariance of E[x | y] along the directions of a basis: those of the prior, less E[Cov(x | y)].
+
+    Variances that are within 2 standard errors of zero, by the norm of the standard errors, are zero: an estimator that
+    scaled E[x | y] up by them would scale noise. expected: `expected_covariance` [parts, D, D].
+    """
+    mean, covariance = moments(prior, basis)
+    within = basis.mT @ expected @ basis
+    error = 2 * float(within.std(0).norm()) / len(within) ** 0.5 + 1e-9 * float(covariance.trace())
+    values, vectors = torch.linalg.eigh(covariance - within.mean(0))
+    return Gaussian(mean, (vectors * torch.where(values > error, values, 0.0)) @ vectors.mT)
+
+
+def pixel_statistics(prior: AnalyticPrior, basis: Tensor) -> Statistics:
+    """The prior's moments of images in [0, 1], x -> (x + 1) / 2: n = 0 images."""
+    mean, covariance = moments(prior, basis)
+    return Statistics((mean + basis.sum(0)) / 2, covariance / 4, 0, "the prior in closed form")
 
 
 def optimal_images(
-    prior: GaussianMixturePrior, posterior: GaussianMixture, weights: Sequence[float], streams: Streams
+    prior: Gaussian, estimate: Gaussian, basis: Tensor, best: Tensor, weights: Sequence[float], streams: Streams
 ) -> dict[float, Tensor]:
-    """X_w = (1 - w) X* + w X_0: the optimal curve D(P) of a Gaussian prior (arXiv 2107.02555), X* = E[x | y], and X_0
-    of the prior's law and as near to X* as that allows; see `rps.metrics.gaussian.optimal_coupling`.
+    """X_w = X* + w (X_0 - X*), X* = E[x | y], where X_0 differs from X* along the directions of a basis alone, has the
+    mean and covariance of the prior there, and is as near to X* as these allow; see
+    `rps.metrics.gaussian.optimal_coupling`.
 
-    -> weight -> [N, D]; empty where the prior has several components, or the operator differs between images, so that
-    X* is no Gaussian.
+    Where perception is Gelbrich's distance to the prior along these directions, the Frechet distance of `Pixels`, these
+    are on the curve D(P) = D* + [(P* - P)_+]^2, below which nothing lies: that distance obeys the triangle inequality,
+    whatever the laws are. Of a Gaussian prior and all pixels, it is W2, and X_w the optimal estimator of arXiv
+    2107.02555.
+
+    prior, estimate: `moments`, `estimate_moments`, of the basis [D, q]. best: X* [N, D] -> weight -> [N, D].
     """
-    covariance = posterior.covariance()
-    if posterior.means.shape[1] > 1 or float((covariance - covariance[:1]).abs().max()) > 1e-6:
-        return {}
-    mean, s = (v[0].to(covariance) for v in (prior.mixture.mean(), prior.mixture.covariance()))
-    best = posterior.mean() - mean
-    m, r = optimal_coupling(Gaussian(mean, s), Gaussian(mean, s - covariance[0]))
-    drawn = best @ m.mT + streams.at("optimal").normal((len(mean),)).to(best) @ root(0.5 * (r + r.mT))
-    return {w: mean + (1 - w) * best + w * drawn for w in weights}
+    prior, estimate = (Gaussian(*(v.to(best) for v in known)) for known in (prior, estimate))
+    basis = basis.to(best)
+    offset = best @ basis - prior.mean
+    m, r = optimal_coupling(prior, estimate)
+    drawn = offset @ m.mT + streams.at("optimal").normal((len(prior.mean),)).to(best) @ root(0.5 * (r + r.mT))
+    return {w: best + w * (drawn - offset) @ basis.mT for w in weights}

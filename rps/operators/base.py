@@ -90,6 +90,16 @@ class Operator(nn.Module):
         )
 
 
+def check_divisible(operator: Operator, shape: tuple[int, int, int], factor: int) -> None:
+    """Raises ValueError for images [C, H, W] whose height or width is not divisible by a factor."""
+    _, h, w = shape
+    if h % factor or w % factor:
+        raise ValueError(
+            f"{type(operator).__name__}(factor={factor}) needs images whose height and width are divisible by "
+            f"{factor}, got {h} x {w}"
+        )
+
+
 class LinearOperator(Operator):
     """A linear A. With `forward` alone, the adjoint comes from autograd and A^+ y from conjugate gradients.
 

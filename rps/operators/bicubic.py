@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rps.operators.base import check_divisible
 from rps.operators.padding import mirror
 from rps.operators.separable import Separable
 from rps.randomness import Streams
@@ -48,12 +49,7 @@ class BicubicSuperResolution(Separable):
         self.factor = factor
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> Separable:
-        _, h, w = shape
-        if h % self.factor or w % self.factor:
-            raise ValueError(
-                f"BicubicSuperResolution(factor={self.factor}) needs images whose height and width are divisible by "
-                f"{self.factor}, got {h} x {w}"
-            )
+        check_divisible(self, shape, self.factor)
         return super().bind(shape, streams)
 
     def matrices(self, height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from rps.operators.base import Gain, SpectralOperator
+from rps.operators.base import Gain, SpectralOperator, check_divisible
 from rps.randomness import Streams
 
 
@@ -25,12 +25,7 @@ class SuperResolution(SpectralOperator):
         self.factor = factor
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> SuperResolution:
-        _, h, w = shape
-        if h % self.factor or w % self.factor:
-            raise ValueError(
-                f"SuperResolution(factor={self.factor}) needs images whose height and width are divisible by "
-                f"{self.factor}, got {h} x {w}"
-            )
+        check_divisible(self, shape, self.factor)
         return self.bound(image_shape=tuple(shape))
 
     def forward(self, x: Tensor) -> Tensor:

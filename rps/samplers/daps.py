@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,9 @@ class Daps(Sampler):
     """x0hat by the probability flow from x_t to t = 0; then Langevin steps from there on
         U(x) = ||x - x0hat||^2 / (2 r^2) + ||y - A(x)||^2 / (2 tau^2),  r = sigma_t / alpha_t,
         x <- x - h grad U(x) + sqrt(2 h) z;
-    then x' = alpha' x + sigma' z. Any operator; back through it and the decoder, not through the network.
+    then x' = alpha' x + sigma' z. With a momentum m the steps are damped Hamiltonian ones, v ~ N(0, I) at first:
+        v <- m v - sqrt(h) grad U(x) + sqrt(2 (1 - m)) z,  x <- x + sqrt(h) v.
+    Any operator; back through it and the decoder, not through the network.
 
     `ode_steps` network calls a step. Both time grids are polynomial in sigma/alpha (power 1/7) and rounded to the
     schedule's timesteps, the outer one from sigma_max to sigma_min, the inner one from t down to ode_min.
@@ -26,9 +30,10 @@ class Daps(Sampler):
         ode_steps: Euler steps of the flow. langevin_steps: of the correction.
         step_size: h at the start; published 1e-4 for SR, blur and random inpainting, 5e-5 for box, motion and phase,
             2e-5 for HDR, 1e-5 for nonlinear blur. Stable below 2 / (c^2 / tau^2 + 1 / r^2), c the largest singular
-            value of A.
+            value of A. Also one number per row.
         step_decay: h at sigma_min as a fraction of step_size, linear in between along the outer grid.
         tau: standard deviation of the measurement noise as the correction sees it; published .01 whatever the noise.
+        momentum: m; 0 is Langevin.
         sigma_max, sigma_min, ode_min: ends of the grids, in units of sigma/alpha.
     """
 
@@ -46,11 +51,15 @@ class Daps(Sampler):
         sigma_max: float = 100.0,
         sigma_min: float = 0.1,
         ode_min: float = 0.01,
+        momentum: float = 0.0,
     ) -> None:
         if ode_steps < 1 or langevin_steps < 0:
             raise ValueError(f"ode_steps must be >= 1 and langevin_steps >= 0, got {ode_steps} and {langevin_steps}")
         if not tau > 0 or not 0 < sigma_min < sigma_max:
             raise ValueError(f"tau must be > 0 and 0 < sigma_min < sigma_max, got {tau}, {sigma_min} and {sigma_max}")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be >= 0 and < 1, got {momentum}")
+        self.momentum = momentum
         self.ode_steps, self.langevin_steps, self.step_size, self.step_decay = (
             ode_steps, langevin_steps, step_size, step_decay,
         )  # fmt: skip
@@ -80,10 +89,12 @@ class Daps(Sampler):
         level, top, bottom = ((v**self.power) for v in (sigma / alpha, self.sigma_max, self.sigma_min))
         progress = ((top - level) / (top - bottom)).clamp(0, 1)
         h = per_row(self.step_size, x) * (1 + progress * (self.step_decay - 1))
-        x0, draws = x0hat, noise.at("langevin")
+        x0, draws, m = x0hat, noise.at("langevin"), self.momentum
+        v = noise.at("velocity").normal(shape).to(x) if m else torch.zeros_like(x)
         for k in range(self.langevin_steps):
             slope = (x0 - x0hat) * (alpha / sigma) ** 2 + data_gradient(x0, measurement, prior) / (2 * self.tau**2)
-            x0 = x0 - h * slope + (2 * h).sqrt() * draws.at_step(k).normal(shape).to(x)
+            v = m * v - h.sqrt() * slope + math.sqrt(2 * (1 - m)) * draws.at_step(k).normal(shape).to(x)
+            x0 = x0 + h.sqrt() * v
         return schedule.add_noise(x0, noise.at("renoise").normal(shape).to(x), t_next)
 
     def _flow(self, x: Tensor, t: Tensor, prior: Prior) -> Tensor:

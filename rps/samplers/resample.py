@@ -11,6 +11,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.fitting import fit
 from rps.samplers.reverse import reverse_step
+from rps.schedule import CLEAN
 
 
 class ReSample(Sampler):
@@ -18,13 +19,19 @@ class ReSample(Sampler):
     min ||y - A(D(z0))||^2 from z0hat, and
         z' ~ N((s^2 alpha' z0(y) + sigma'^2 z'') / (s^2 + sigma'^2), s^2 sigma'^2 / (s^2 + sigma'^2) I),
         s^2 = gamma (sigma' / alpha)^2 (1 - (alpha / alpha')^2);
-    elsewhere z' = z''. The last step, t' = CLEAN, gives z0(y). One network call a step, not differentiated.
+    elsewhere, and where t >= fit_below, z' = z''. The last step, t' = CLEAN, gives z0(y). One network call a step, not
+    differentiated.
+
+    Steps, rates, thirds and gamma are those of the authors' code (github.com/soominkwon/resample), which otherwise
+    differs: it takes a step of latent DPS at every time as well, fits the estimate that DDIM has five steps later,
+    stops at a mean squared residual of 1e-6 whatever the noise, and has 1 - alpha^2 for alpha^2 in s^2.
 
     Args:
         period: in timesteps; the published every tenth of 500 steps is 20 of T = 1000.
         pixel_steps, pixel_lr: of AdamW on the image D(z0hat), which is then encoded: at times t >= latent_below.
         latent_steps, latent_lr: of AdamW on z0hat: below, where the noise is small enough for details.
-        latent_below: a timestep. gamma: see above.
+        latent_below: a timestep, a third of the chain. gamma: see above.
+        fit_below: a timestep above which the chain is left to the prior; published 667, the first third; None is none.
         tolerance: a row whose residual is at most tolerance * noise_std * sqrt(m) moves no further.
     """
 
@@ -40,13 +47,14 @@ class ReSample(Sampler):
         latent_below: int = 333,
         gamma: float = 40.0,
         tolerance: float = 1.0,
+        fit_below: int | None = None,
     ) -> None:
         if period < 1 or min(pixel_steps, latent_steps) < 0 or not gamma > 0:
             raise ValueError(
                 f"period must be >= 1, pixel_steps and latent_steps >= 0 and gamma > 0, got {period}, {pixel_steps}, "
                 f"{latent_steps} and {gamma}"
             )
-        self.period, self.gamma, self.tolerance = period, gamma, tolerance
+        self.period, self.gamma, self.tolerance, self.fit_below = period, gamma, tolerance, fit_below
         self.pixel_steps, self.pixel_lr = pixel_steps, pixel_lr
         self.latent_steps, self.latent_lr, self.latent_below = latent_steps, latent_lr, latent_below
 
@@ -58,6 +66,8 @@ class ReSample(Sampler):
         denoised = prior.denoise(x, t)
         moved = reverse_step(denoised, t, t_next, schedule, noise, eta=0.0)
         crosses = t.div(self.period, rounding_mode="floor") != t_next.div(self.period, rounding_mode="floor")
+        if self.fit_below is not None:
+            crosses = crosses & ((t < self.fit_below) | (t_next == CLEAN))
         z0 = denoised.x0.clone()
         for late in (False, True):
             rows = torch.nonzero(crosses & ((t < self.latent_below) == late)).flatten()

@@ -20,6 +20,9 @@ class Sitcom(Sampler):
 
     inner_steps + 1 network calls a step, all but the last differentiated with respect to their input. Any operator.
 
+    The 20 steps, K and lr are those of the authors' code (github.com/sjames40/SITCOM), which stops a row at
+    (noise_std + .001) sqrt(m) and, in the version for noisy y, has lam = 0; its ablation tries lam of .05 to 1.5.
+
     Args:
         inner_steps: K. lr: of Adam. lam: see above.
         tolerance: a row whose ||y - A(x0hat)|| is at most tolerance * noise_std * sqrt(m), m the number of

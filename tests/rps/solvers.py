@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from rps import estimators, samplers, traversals
 from rps.estimators import MapEstimator
 from rps.measurement import Measurement, degrade
 from rps.operators import LinearOperator, Operator, SuperResolution
 from rps.priors import GaussianMixturePrior
+from rps.priors.base import Denoised
+from rps.randomness import Streams
+from rps.samplers import Dps
 from tests.rps.gaussian import SHAPE, correlated_prior, draw
+from tests.rps.latent_models import Z_SHAPE, LinearLatentPrior, latent_draws
 
-# Fewer steps than by default, so that a test takes a moment. Whoever is not named runs with its defaults.
+# Fewer steps than by default, so that a test takes a moment. Whoever is not named runs with its defaults; who cannot be
+# built without arguments must be named.
 SMALL: dict[str, dict[str, Any]] = {
+    "ChainEstimator": {"sampler": Dps(), "num_steps": 4},
     "MapEstimator": {"num_steps": 4, "draws": 2},
     "RedDiff": {"num_steps": 4},
     "RmpEstimator": {"num_steps": 4},
@@ -35,21 +48,54 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def exported(package: ModuleType, base: type) -> dict[str, Any]:
-    """Every subclass of `base` in the package's __all__ that can be built without arguments, built: name -> object."""
-    found = {}
-    for name in package.__all__:
-        kind = getattr(package, name)
-        if not (isinstance(kind, type) and issubclass(kind, base)) or kind is base:
-            continue
-        needed = [p for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
-        if not needed:
-            found[name] = kind(**SMALL.get(name, {}))
-    return found
+def kinds(package: ModuleType, base: type) -> dict[str, type]:
+    """Every subclass of `base` that any file of the package defines, exported or not, unless something of it is left to
+    be defined by others (raises NotImplementedError).  name -> class."""
+    modules = [package]
+    for entry in pkgutil.iter_modules(getattr(package, "__path__", [])):
+        modules.append(importlib.import_module(f"{package.__name__}.{entry.name}"))
+    return {
+        name: kind
+        for module in modules
+        for name, kind in vars(module).items()
+        if isinstance(kind, type) and issubclass(kind, base) and kind is not base
+        and kind.__module__ == module.__name__
+        and not name.startswith("_") and not any(_undefined(kind, attribute) for attribute in dir(kind))
+    }  # fmt: skip
+
+
+def _undefined(kind: type, name: str) -> bool:
+    code = getattr(inspect.getattr_static(kind, name), "__code__", None)
+    return code is not None and "NotImplementedError" in code.co_names and not name.startswith("_")
+
+
+def instances(package: ModuleType, base: type) -> dict[str, Any]:
+    """One of each of the `kinds`; TypeError for one that needs arguments which SMALL does not have."""
+    return {name: kind(**SMALL.get(name, {})) for name, kind in sorted(kinds(package, base).items())}
+
+
+ESTIMATORS: dict[str, estimators.Estimator] = instances(estimators, estimators.Estimator)
+SAMPLERS: dict[str, samplers.Sampler] = instances(samplers, samplers.Sampler)
+TRAVERSALS: dict[str, traversals.Traversal] = instances(traversals, traversals.Traversal)
+
+
+def statement(solver: Any) -> bool | None:
+    """What the docstring of a solver, or of what it derives from or is made of, says of its network calls: whether they
+    are differentiated. None where it says nothing of it."""
+    for kind in type(solver).__mro__:
+        text = " ".join((kind.__doc__ or "").split())
+        if re.search(r"(not|never) differentiated|not through the network|No network call", text):
+            return False
+        if re.search(r"differentiated with respect to (its|their) input", text):
+            return True
+    return statement(solver.sampler) if hasattr(solver, "sampler") else None
 
 
 class TrainablePrior(GaussianMixturePrior):
-    """A Gaussian mixture with a parameter that would take a gradient, if anybody gave it one."""
+    """A Gaussian mixture with a parameter that would take a gradient, if anybody gave it one.
+
+    differentiated: of every call so far, whether a gradient with respect to its input was to come.
+    """
 
     def __init__(self) -> None:
         source = correlated_prior(2)
@@ -57,11 +103,33 @@ class TrainablePrior(GaussianMixturePrior):
             source.mixture.means.view(2, *SHAPE), source.mixture.covariances()[0], source.mixture.weights[0]
         )
         self.scale = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+        self.differentiated: list[bool] = []
 
     def denoise(self, x, t):
-        assert not torch.is_inference_mode_enabled()
-        denoised = super().denoise(x, t)
-        return self.from_x0(x, denoised.x0 * self.scale.to(x), t)
+        return asked(self, x, super().denoise(x, t), t)
+
+
+class TrainableLatentPrior(LinearLatentPrior):
+    """The same in the latent space of a linear autoencoder."""
+
+    def __init__(self) -> None:
+        super().__init__(0.5)
+        self.scale = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+        self.differentiated: list[bool] = []
+
+    def denoise(self, x, t):
+        return asked(self, x, super().denoise(x, t), t)
+
+    def posterior(self, measurement):
+        """Without noise, a y that no image of the decoder explains has none: that of a little noise."""
+        return super().posterior(replace(measurement, noise_std=max(measurement.noise_std, 1e-3)))
+
+
+def asked(prior: Any, x: torch.Tensor, denoised: Denoised, t: torch.Tensor) -> Denoised:
+    """What a network with weights says, and a note of how it was asked."""
+    assert not torch.is_inference_mode_enabled()
+    prior.differentiated.append(x.requires_grad and torch.is_grad_enabled())
+    return prior.from_x0(x, denoised.x0 * prior.scale.to(x), t)
 
 
 class ForwardOnly(LinearOperator):
@@ -71,11 +139,81 @@ class ForwardOnly(LinearOperator):
         return torch.nn.functional.avg_pool2d(x, 2)
 
 
-def measure(n: int = 4, operator: Operator | None = None, noise_std: float = 0.2) -> Measurement:
-    """n images of the two-component mixture, measured, in float64."""
-    return degrade(
-        draw(correlated_prior(2), n), operator or SuperResolution(2), noise_std, [f"image {k}" for k in range(n)]
-    )
+class World(NamedTuple):
+    """Where a solver is tried. images: n clean ones, float64. shape: of the samples of the prior."""
+
+    prior: Callable[[], Any]
+    images: Callable[[int], torch.Tensor]
+    shape: tuple[int, int, int]
+
+    def measure(self, n: int = 4, operator: Operator | None = None, noise_std: float = 0.2) -> Measurement:
+        """n images, measured: 2 x 2 means unless told otherwise."""
+        return degrade(self.images(n), operator or SuperResolution(2), noise_std, [f"image {k}" for k in range(n)])
+
+    def takes(self, solve: Callable[[World], torch.Tensor]) -> bool:
+        """Whether a solver works here, or refuses in a sentence because it is of pixel models alone."""
+        try:
+            return bool(torch.isfinite(solve(self)).all())
+        except ValueError as error:
+            if "in the space in which the diffusion runs" not in str(error):
+                raise
+            return False
+
+
+PIXEL = World(TrainablePrior, lambda n: draw(correlated_prior(2), n), SHAPE)
+LATENT = World(TrainableLatentPrior, lambda n: latent_draws(LinearLatentPrior(0.5), n), Z_SHAPE)
+WORLDS = {"pixel": PIXEL, "latent": LATENT}
+measure = PIXEL.measure
+
+
+class WatchedStreams(Streams):
+    """Streams that write down what is asked of them."""
+
+    asked: list[tuple[Any, ...]]
+
+    @classmethod
+    def over(cls, streams: Streams, asked: list[tuple[Any, ...]]) -> WatchedStreams:
+        copy = cls.__new__(cls)
+        copy.keys, copy.asked = streams.keys, asked
+        return copy
+
+    def plain(self) -> Streams:
+        return Streams._from_keys(self.keys)
+
+    def at(self, *path: Any) -> Streams:
+        self.asked.append(path)
+        return self.plain().at(*path)
+
+    def at_step(self, step: Any) -> Streams:
+        return self.plain().at_step(step)
+
+    def __getitem__(self, rows: Any) -> Streams:
+        return self.over(self.plain()[rows], self.asked)
+
+
+def peeks(solve: Callable[[Measurement], Any], measurement: Measurement) -> list[tuple[Any, ...]]:
+    """What a solver asks of the random numbers of the measurement's own noise and operator, of which it must ask
+    nothing. y = A(x) + noise: who redraws the noise is told more of x than the measurement says."""
+    asked: list[tuple[Any, ...]] = []
+    solve(replace(measurement, streams=WatchedStreams.over(measurement.streams, asked)))
+    return [path for path in asked if path[:1] in (("measurement",), ("operator",))]
+
+
+def reachable(thing: Any) -> Iterator[torch.Tensor]:
+    """Every tensor that can be reached from an object: through attributes, containers, methods and closures."""
+    seen, todo = {}, [thing]
+    while todo:
+        one = todo.pop()
+        if id(one) in seen or isinstance(one, (type, ModuleType)):
+            continue
+        seen[id(one)] = one
+        if isinstance(one, torch.Tensor):
+            yield one
+        elif inspect.isroutine(one):
+            todo += [getattr(one, "__self__", None)]
+            todo += [cell.cell_contents for cell in getattr(one, "__closure__", None) or ()]
+        else:
+            todo += gc.get_referents(one)
 
 
 def close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-7) -> bool:

@@ -5,15 +5,12 @@ import re
 import pytest
 import torch
 
-from rps import samplers
 from rps.operators import Inpaint
-from rps.samplers import Dps, PiGdm, Sampler, check_sampler
+from rps.samplers import Dps, ExactPosterior, PiGdm, Sampler, check_sampler
 from rps.samplers.reverse import reverse_step
 from rps.schedule import CLEAN
-from tests.rps.solvers import exported
+from tests.rps.solvers import SAMPLERS
 from tests.rps.test_low_rank_mixture import low_rank
-
-SAMPLERS = exported(samplers, Sampler)
 
 
 class Unguided(Sampler):
@@ -170,7 +167,7 @@ def test_nothing_is_wrong(name):
     assert check_sampler(SAMPLERS.get(name) or Unguided()) == []
 
 
-@pytest.mark.parametrize("sampler", [PiGdm(), samplers.ExactPosterior()])
+@pytest.mark.parametrize("sampler", [PiGdm(), ExactPosterior()])
 def test_nothing_is_wrong_in_another_world(sampler):
     """With another prior and an operator that differs from sample to sample."""
     assert check_sampler(sampler, low_rank(), Inpaint(0.5), noise_std=0.1) == []

@@ -29,6 +29,8 @@ from rps.samplers import (
     Stsl,
 )
 from rps.samplers.chains import Chain, run_chains
+from rps.samplers.reverse import reverse_step
+from rps.schedule import CLEAN
 from rps.traversals import MapRps
 from tests.rps.latent_models import X_SHAPE, Z_SHAPE, LinearLatentPrior, latent_draws
 
@@ -137,3 +139,18 @@ def test_samplers_of_pixel_space_refuse_a_latent_prior_in_a_sentence(sampler):
             torch.zeros(1, *Z_SHAPE), torch.tensor([500]), torch.tensor([400]), measurement, CountedPrior(prior),
             measurement.streams,
         )  # fmt: skip
+
+
+def test_resample_leaves_the_beginning_to_the_prior():
+    """Where t >= fit_below a step is that of DDIM; below it, and at the end, it is the fit."""
+    prior, t = LinearLatentPrior(VARIANCE), torch.tensor([700, 660, 700])
+    measurement = degrade(latent_draws(prior, 3), SuperResolution(2), NOISE)
+    x, noise = torch.randn(3, *Z_SHAPE, dtype=torch.float64), measurement.streams
+    t_next = torch.tensor([680, 640, CLEAN])
+    settings = {"pixel_steps": 5, "latent_steps": 5}
+    late, always = (
+        ReSample(fit_below=limit, **settings).step(x, t, t_next, measurement, prior, noise) for limit in (667, None)
+    )
+    ddim = reverse_step(prior.denoise(x, t), t, t_next, prior.schedule, noise, eta=0.0)
+    assert torch.equal(late[0], ddim[0]) and torch.equal(late[1:], always[1:])
+    assert (always - ddim).flatten(1).norm(dim=1).min() > 1e-3

@@ -60,11 +60,28 @@ def test_files(run):
     assert result["levels"][0]["n"] == 40 and "oracle_*" in result["definitions"]
 
 
-def test_a_mixture_has_no_closed_form_curve(tmp_path):
-    arguments = [*SMALL, "--config", "oracle/exact", "--config", "oracle/mixture", "--model.t0", "[0]"]
-    assert main([*arguments, "--data.limit", "4", "--output", str(tmp_path / "run")]) == 0
-    exact = json.loads((tmp_path / "run" / "metrics.json").read_text())["exact"]
-    assert len(exact["posterior_sample"]) == 1 and exact["optimal"] == []
+@pytest.mark.parametrize("prior", ["mixture", "images", pytest.param("fitted", marks=pytest.mark.slow)])
+def test_other_priors(prior, tmp_path):
+    """From the command on: exact stages give the exact mean and figures, and the optimal curve runs from the exact MMSE
+    point to the prior's mean and covariance, ever nearer to the prior at ever more RMSE."""
+    few = ["--data.limit", "2", "--model.t0", "[0]"] if prior == "fitted" else ["--data.limit", "40"]
+    arguments = [*SMALL, "--config", "oracle/sr2", "--config", "oracle/exact", "--config", f"oracle/{prior}", *few]
+    assert main([*arguments, "--model.steps", "4", "--output", str(tmp_path / "run")]) == 0
+    result = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    exact, levels = result["exact"], [level["oracle"] for level in result["levels"]]
+    (mean,), (sample,), optimal = exact["posterior_mean"], exact["posterior_sample"], exact["optimal"]
+    assert levels[0]["mean"]["value"] == pytest.approx(0, abs=1e-3)
+    assert ("covers 50%" in levels[0]) is (prior != "images")  # which have no density
+    assert optimal[0]["metrics"]["rmse"]["mean"] == pytest.approx(mean["metrics"]["rmse"]["mean"])
+    if prior != "fitted":  # of two images the distances are bias
+        rmse = [point["metrics"]["rmse"]["mean"] for point in optimal]
+        distances = [point["metrics"]["frechet"]["sqrt"] for point in optimal]
+        assert rmse == sorted(rmse)
+        if prior == "mixture":  # 256 images leave so little open that the distance of 40 is mostly its bias
+            assert distances == sorted(distances, reverse=True)
+        assert sample["metrics"]["rmse"]["mean"] > rmse[0]
+        for name, figure in levels[1].items():
+            assert abs(figure["value"] - figure["zero"]) < 4 * figure["se_off"], name
 
 
 class Flat(Prior):
@@ -87,13 +104,13 @@ def test_what_it_needs(tmp_path):
         batch = {"id": ["a"], key: torch.zeros(1, 1, 4, 4)}
         trainer(tmp_path).predict(MapRps(prior, Denoise(), 0.3, [0]), DataLoader([batch], batch_size=None))
 
-    with pytest.raises(ValueError, match=r"OracleRecorder needs a GaussianMixturePrior.*, got Flat; use Metric"):
+    with pytest.raises(ValueError, match=r"OracleRecorder needs an AnalyticPrior.*, got Flat; use Metric"):
         predict(Flat(), "image")
     with pytest.raises(ValueError, match=r"needs clean images, drawn from the prior; use datamodules\.Analytic"):
         predict(smooth_prior(), "measurement")
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         OracleRecorder(samples=0)
-    with pytest.raises(ValueError, match="Analytic draws its images from the module's GaussianMixturePrior, got None"):
+    with pytest.raises(ValueError, match="Analytic draws its images from the module's AnalyticPrior, got None"):
         Analytic(4).predict_dataloader()
 
 

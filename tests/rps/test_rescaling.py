@@ -5,24 +5,22 @@ first. So published settings, which are of DDPM, mean the same for EDM (c = 1 / 
 import pytest
 import torch
 
-from rps import estimators, samplers
-from rps.samplers import Dps, PiGdm, Sampler, VsDps
+from rps.samplers import Dps, PiGdm, VsDps
 from rps.schedule import CLEAN, Schedule
 from tests.rps.gaussian import SHAPE, correlated_prior
-from tests.rps.solvers import exported, measure
+from tests.rps.solvers import ESTIMATORS, measure
+from tests.rps.solvers import SAMPLERS as EVERY
 
 T, T_NEXT = torch.tensor([900, 500, 20, 0]), torch.tensor([700, 499, 5, CLEAN])
 PLAIN = correlated_prior()
 ALPHA, SIGMA = PLAIN.schedule.alpha_table[:-1], PLAIN.schedule.sigma_table[:-1]
 SCALES = {"alpha is 1": 1 / ALPHA, "alpha + sigma is 1": 1 / (ALPHA + SIGMA)}
 PIXEL = ["Daps", "Ddnm", "Ddrm", "DiffPir", "Dmap", "Dmps", "Dps", "ExactPosterior", "PiGdm", "Sitcom", "VsDps"]
-EXPORTED = exported(samplers, Sampler)
-SAMPLERS = {name: EXPORTED[name] for name in PIXEL} | {
+SAMPLERS = {name: EVERY[name] for name in PIXEL} | {
     "PiGdm as published": PiGdm(update="published"),
     "VsDps blended": VsDps(0.5, blend=True),
     "Dps with decay": Dps(decay=True),
 }
-ESTIMATORS = exported(estimators, estimators.Estimator)
 
 
 def rescaled(scale):

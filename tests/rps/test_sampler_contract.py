@@ -1,5 +1,9 @@
-"""What every sampler of the package keeps to, whatever it does; a new one is tested by being exported."""
+"""What every sampler of the package keeps to, whatever it does; a new one is tested by being there.
 
+Each in pixel space, and in the latent space of an autoencoder unless it refuses, in a sentence, to work there.
+"""
+
+import inspect
 import itertools
 import re
 from dataclasses import replace
@@ -7,16 +11,29 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rps import samplers
 from rps.operators import Denoise, Inpaint, Operator, SuperResolution
 from rps.priors.counted import CountedPrior
 from rps.samplers.chains import Chain, run_chains
 from rps.schedule import CLEAN
-from tests.rps.gaussian import SHAPE, correlated_prior
-from tests.rps.solvers import ForwardOnly, TrainablePrior, close, exported, measure
+from tests.rps.gaussian import correlated_prior
+from tests.rps.solvers import LATENT, PIXEL, SAMPLERS, WORLDS, ForwardOnly, close, measure, peeks, statement
 
-SAMPLERS = exported(samplers, samplers.Sampler)
 T, T_NEXT = torch.tensor([900, 500, 20, 0]), torch.tensor([700, 499, 5, CLEAN])
+
+
+def start(n: int = 4, world=PIXEL) -> torch.Tensor:
+    return torch.randn(n, *world.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def step(sampler, measurement, x=None, prior=None, rows=None, world=PIXEL):
+    """One step of four rows that stand at different times, or of some of them."""
+    rows = torch.arange(4) if rows is None else rows
+    prior, x = prior or world.prior(), start(world=world) if x is None else x
+    part = measurement.rows(rows)
+    return sampler.step(x[rows].clone(), T[rows], T_NEXT[rows], part, prior, part.streams.at_step(T[rows]))
+
+
+LATENT_TOO = [name for name, s in SAMPLERS.items() if LATENT.takes(lambda w, s=s: step(s, w.measure(), world=w))]
 
 
 @pytest.fixture(params=SAMPLERS)
@@ -24,65 +41,56 @@ def sampler(request):
     return SAMPLERS[request.param]
 
 
-def start(n: int = 4) -> torch.Tensor:
-    return torch.randn(n, *SHAPE, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+@pytest.fixture(
+    params=[*((name, "pixel") for name in SAMPLERS), *((name, "latent") for name in LATENT_TOO)], ids="-".join
+)
+def solver(request):
+    """(sampler, world)"""
+    name, world = request.param
+    return SAMPLERS[name], WORLDS[world]
 
 
-def step(sampler, measurement, x=None, prior=None, rows=None):
-    """One step of four rows that stand at different times, or of some of them."""
-    rows = torch.arange(4) if rows is None else rows
-    prior, x = prior or TrainablePrior(), start() if x is None else x
-    part = measurement.rows(rows)
-    return sampler.step(x[rows].clone(), T[rows], T_NEXT[rows], part, prior, part.streams.at_step(T[rows]))
+def test_only_those_of_linear_equations_in_pixels_refuse_a_latent_model():
+    assert set(SAMPLERS) - set(LATENT_TOO) == {"Ddnm", "Ddrm", "DiffPir", "Dmps", "PiGdm"}
 
 
-def test_who_there_is():
-    assert {
-        "Daps",
-        "Ddnm",
-        "Ddrm",
-        "DiffPir",
-        "Dmap",
-        "Dmps",
-        "Dps",
-        "ExactPosterior",
-        "PiGdm",
-        "Sitcom",
-        "VsDps",
-    } <= set(SAMPLERS)
-
-
-def test_a_row_is_what_it_is_alone(sampler):
+def test_a_row_is_what_it_is_alone(solver):
     """In any batch, in any order, at whatever times the rows beside it stand."""
-    whole = step(sampler, measure())
-    assert whole.shape == (4, *SHAPE) and whole.dtype == torch.float64
+    sampler, world = solver
+    whole = step(sampler, world.measure(), world=world)
+    assert whole.shape == (4, *world.shape) and whole.dtype == torch.float64
     for rows in ([2], [3], [3, 0, 2, 1], [1, 1]):
         index = torch.tensor(rows)
-        assert close(step(sampler, measure(), rows=index), whole[index])
-    assert step(sampler, measure(), rows=torch.tensor([], dtype=torch.int64)).shape == (0, *SHAPE)
+        assert close(step(sampler, world.measure(), rows=index, world=world), whole[index])
+    none = torch.tensor([], dtype=torch.int64)
+    assert step(sampler, world.measure(), rows=none, world=world).shape == (0, *world.shape)
 
 
-def test_noise_is_a_function_of_the_id(sampler):
-    measurement = measure()
-    whole = step(sampler, measurement)
-    assert torch.equal(step(sampler, measurement), whole)
+def test_noise_is_a_function_of_the_id(solver):
+    sampler, world = solver
+    measurement = world.measure()
+    whole = step(sampler, measurement, world=world)
+    assert torch.equal(step(sampler, measurement, world=world), whole)
     others = replace(measurement, streams=measurement.streams.at("another"))
-    assert (step(sampler, others)[:3] - whole[:3]).flatten(1).norm(dim=1).min() > 1e-3
+    moved = (step(sampler, others, world=world)[:3] - whole[:3]).flatten(1).norm(dim=1)
+    assert moved.min() > 1e-6 and moved.max() > 1e-3
 
 
-def test_a_row_that_is_not_a_number_leaves_the_others_alone(sampler):
-    measurement = measure()
-    good, y = step(sampler, measurement), measurement.y.clone()
+def test_a_row_that_is_not_a_number_leaves_the_others_alone(solver):
+    sampler, world = solver
+    measurement = world.measure()
+    good, y = step(sampler, measurement, world=world), measurement.y.clone()
     y[1] = float("nan")
-    assert close(step(sampler, replace(measurement, y=y))[[0, 2, 3]], good[[0, 2, 3]])
-    x = start()
+    assert close(step(sampler, replace(measurement, y=y), world=world)[[0, 2, 3]], good[[0, 2, 3]])
+    x = start(world=world)
     x[0] = float("inf")
-    assert close(step(sampler, measurement, x)[1:], good[1:])
+    assert close(step(sampler, measurement, x, world=world)[1:], good[1:])
 
 
-def test_no_gradient_stays_behind(sampler):
+def test_no_gradient_stays_behind(solver):
     """x' carries no graph, x and the prior's parameters get no gradient, and x is not written to."""
-    prior, x, measurement = TrainablePrior(), start(), measure()
+    sampler, world = solver
+    prior, x, measurement = world.prior(), start(world=world), world.measure()
     for context in (torch.no_grad(), torch.enable_grad()):
         with context:
             given = x.clone().requires_grad_()
@@ -90,18 +98,33 @@ def test_no_gradient_stays_behind(sampler):
         assert not moved.requires_grad
         assert given.grad is None and torch.equal(given, x)
         assert all(p.grad is None for p in prior.parameters())
-    assert torch.equal(measurement.y, measure().y)
+    assert torch.equal(measurement.y, world.measure().y)
 
 
-def test_network_calls_are_as_documented(sampler):
+def test_the_network_is_differentiated_as_documented(solver):
+    """Who says that it is not never makes the graph that a gradient would need, whatever the caller does."""
+    sampler, world = solver
+    prior, measurement = world.prior(), world.measure()
+    with torch.enable_grad():
+        sampler.step(start(world=world).requires_grad_(), T, T_NEXT, measurement, prior, measurement.streams.at_step(T))
+    assert statement(sampler) is any(prior.differentiated)
+
+
+def test_the_noise_of_the_measurement_is_a_secret(solver):
+    sampler, world = solver
+    assert peeks(lambda measurement: step(sampler, measurement, world=world), world.measure()) == []
+
+
+def test_network_calls_are_as_documented(solver):
     """In a step that does not end the chain, and over a chain, by counting."""
-    counted, measurement = CountedPrior(TrainablePrior()), measure(2)
+    sampler, world = solver
+    counted, measurement = CountedPrior(world.prior()), world.measure(2)
     index = torch.arange(2)
-    sampler.step(start(2), T[index], T_NEXT[index], measurement, counted, measurement.streams)
+    sampler.step(start(2, world), T[index], T_NEXT[index], measurement, counted, measurement.streams)
     assert counted.calls == 2 * sampler.calls_per_step
     for steps in (1, 3):
         timesteps = [900, 400, 30][:steps]
-        chain = Chain(start(2), timesteps, measurement.streams)
+        chain = Chain(start(2, world), timesteps, measurement.streams)
         before = counted.calls
         _, calls = run_chains([chain], measurement, sampler, counted)
         assert calls == [sampler.network_calls(steps)]
@@ -109,11 +132,12 @@ def test_network_calls_are_as_documented(sampler):
 
 
 @pytest.mark.parametrize("operator", [Denoise(), SuperResolution(2), Inpaint(0.5)])
-def test_finite_on_extreme_input(sampler, operator):
+def test_finite_on_extreme_input(solver, operator):
     """A measurement of 10^6 without any noise, single precision, down to the clean image."""
-    measurement = measure(operator=operator, noise_std=0.0)
+    sampler, world = solver
+    measurement = world.measure(operator=operator, noise_std=0.0)
     measurement = replace(measurement, y=1e6 * torch.sign(measurement.y).float())
-    x = step(sampler, measurement, start().float())
+    x = step(sampler, measurement, start(world=world).float(), world=world)
     assert x.dtype == torch.float32
     assert torch.isfinite(x).all()
 
@@ -152,6 +176,17 @@ def test_settings_per_row(name, setting):
     assert close(together, torch.cat(alone), 1e-6)
     assert not close(together, step(sampler.with_settings(**{setting: float(values[0])}), measure()), 1e-6)
     assert vars(sampler) == before
+
+
+def test_which_settings_may_differ_between_rows_is_documented(sampler):
+    """They are arguments of the constructor, and the docstring says so."""
+    arguments = inspect.signature(type(sampler)).parameters
+    kinds = [kind for kind in type(sampler).__mro__ if kind.__doc__ and kind is not object]
+    assert set(sampler.row_settings) <= set(arguments)
+    said = any(
+        "one number per row" in " ".join(kind.__doc__.split()) for kind in kinds if "row_settings" not in kind.__doc__
+    )
+    assert said is bool(sampler.row_settings)
 
 
 def test_settings_that_are_not_there(sampler):

@@ -8,6 +8,7 @@ import torch
 
 from rps.estimators import PosteriorMean
 from rps.measurement import degrade
+from rps.metrics.gaussian import Gaussian, gelbrich
 from rps.metrics.oracle import (
     covariance_noise,
     exact_samples,
@@ -17,13 +18,28 @@ from rps.metrics.oracle import (
     repeated,
     sliced_w2,
 )
-from rps.metrics.oracle_world import draw, smooth_prior
+from rps.metrics.oracle_world import (
+    draw,
+    empirical_prior,
+    estimate_moments,
+    expected_covariance,
+    moments,
+    optimal_images,
+    smooth_prior,
+    uncertain,
+)
 from rps.operators import Inpaint, SuperResolution
 from rps.randomness import Streams
 from rps.samplers import ExactPosterior
 from rps.traversals import MapRps, PosteriorSampling
+from tests.rps.test_low_rank_mixture import low_rank
 
-PRIORS = {"gaussian": smooth_prior(), "mixture": smooth_prior(components=2)}
+PRIORS = {
+    "gaussian": smooth_prior(),
+    "mixture": smooth_prior(components=2),
+    "low rank": low_rank(floor=0.02),
+    "images": empirical_prior(),
+}
 N, M = 200, 19
 IDS = [str(i) for i in range(N)]
 
@@ -49,14 +65,15 @@ def judged(prior, change=lambda x, posterior: x):
 def test_the_exact_law_is_at_zero(prior):
     """Every figure of draws from p(x | y) lies within 4 standard errors of what is said of the exact law."""
     found, _ = judged(prior)
-    assert set(found) == {"single dB", "gap dB", "mean", "covariance", "covers 50%", "covers 90%", "sliced W2"}
+    regions = set() if prior == "images" else {"covers 50%", "covers 90%"}
+    assert set(found) == {"single dB", "gap dB", "mean", "covariance", "sliced W2"} | regions
     for name, figure in found.items():
         assert abs(figure.off) < 4, name
     assert found["mean"].zero == pytest.approx(M**-0.5)
     assert found["single dB"].zero == pytest.approx(10 * math.log10(2), abs=4 * found["single dB"].se)
 
 
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("prior", ["gaussian", "mixture"])
 def test_a_shift_of_the_mean_is_measured(prior):
     """x + d, |d|^2 = .6 Tr C: mean error sqrt(.6 + 1 / M), gap 10 log10(1 + .6) on average over the measurements."""
 
@@ -115,6 +132,62 @@ def test_noise_of_a_covariance():
     torch.testing.assert_close(covariance_noise(gaussian, m)[:1], ((c.trace() ** 2 + c.square().sum()) / (m - 1))[None])
 
 
+@pytest.mark.parametrize("operator", [SuperResolution(2), Inpaint(0.5)])
+@pytest.mark.parametrize("prior", PRIORS)
+def test_what_is_made_without_the_covariance_is_what_the_covariance_says(prior, operator):
+    """Cov v, ||Cov||_F^2, Tr Cov, and E|x - m|^4 within 4 standard errors of 20,000 draws; a batch is its rows."""
+    posterior = world(prior, operator)[1].rows(torch.tensor([0, 1]))
+    covariance = posterior.covariance()
+    v = torch.randn(2, 16, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(posterior.covariance_times(v), covariance @ v)
+    torch.testing.assert_close(posterior.covariance_square(), covariance.square().sum((1, 2)))
+    torch.testing.assert_close(posterior.trace(), covariance.diagonal(dim1=1, dim2=2).sum(1))
+    n = 20_000
+    distance = (posterior.draw(Streams(0, ["a", "b"]), n) - posterior.mean().unsqueeze(1)).square().sum(2) ** 2
+    assert ((distance.mean(1) - posterior.fourth()).abs() < 4 * distance.std(1) / n**0.5).all()
+    torch.testing.assert_close(posterior.rows(slice(1, 2)).fourth(), posterior.fourth()[1:])
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_moments_of_the_estimate(prior):
+    """Mean and covariance of E[x|y] of 1,000 draws within 5 standard errors of both: those of the draws, and those of
+    the 64 over which the posterior covariance is averaged, which has none for a Gaussian."""
+    n, eye = 1000, torch.eye(16, dtype=torch.float64)
+    ids = [str(i) for i in range(n)]
+    best = PRIORS[prior].posterior(degrade(draw(PRIORS[prior], ids), SuperResolution(2), 0.2, ids)).mean()
+    expected = expected_covariance(PRIORS[prior], SuperResolution(2), 0.2)
+    law, own = estimate_moments(PRIORS[prior], eye, expected), expected.std(0) / len(expected) ** 0.5
+    z = best - law.mean
+    products = z.unsqueeze(2) * z.unsqueeze(1)
+    assert bool((z.mean(0).abs() < 5 * z.std(0) / n**0.5).all())
+    se = (products.var(0) / n + own**2).sqrt()
+    dropped = 2 * float(own.norm())  # eigenvalues that are taken for zero
+    assert bool(((products.mean(0) - law.covariance).abs() < 5 * se + dropped).all())
+    assert float(own.max()) < 1e-12 or prior != "gaussian"
+    assert torch.equal(law.mean, moments(PRIORS[prior], eye).mean)
+
+
+@pytest.mark.parametrize("along", ["of which y says least", "of five pixels"])
+@pytest.mark.parametrize("prior", ["gaussian", "mixture"])
+def test_optimal_images_lie_on_the_curve_along_a_few_directions(prior, along):
+    """Along 5 of 16 directions, weight w: distance to the prior (1 - w) P*, and E||X_w - X*||^2 = w^2 P*^2, P* that of
+    E[x|y]; within 5 standard errors, and the bias of a distance of 4,000 images."""
+    n, expected = 4000, expected_covariance(PRIORS[prior], SuperResolution(2), 0.2, parts=64)
+    basis = uncertain(PRIORS[prior], expected, 5) if "least" in along else torch.eye(16, 5, dtype=torch.float64)
+    ids = [str(i) for i in range(n)]
+    measurement = degrade(draw(PRIORS[prior], ids), SuperResolution(2), 0.2, ids)
+    best, law = PRIORS[prior].posterior(measurement).mean(), moments(PRIORS[prior], basis)
+    estimate = estimate_moments(PRIORS[prior], basis, expected)
+    found = optimal_images(law, estimate, basis, best, [0.0, 0.5, 1.0], measurement.streams)
+    farthest = gelbrich(law, estimate) ** 0.5
+    for w, x in found.items():
+        moved = (x - best).square().sum(1)
+        assert abs(moved.mean() - (w * farthest) ** 2) <= 5 * moved.std() / n**0.5 + 0.02 * farthest**2
+        z = x @ basis
+        own = Gaussian(z.mean(0), torch.cov(z.mT))
+        assert abs(gelbrich(own, law) ** 0.5 - (1 - w) * farthest) < 5 * (float(law.covariance.trace()) / n) ** 0.5
+
+
 def test_sliced_distance():
     """Of a shift d: |d|^2 / D over all directions; of a set and itself in another order: none."""
     a = torch.randn(2, 50, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -136,7 +209,7 @@ def test_outputs_belong_to_their_measurements_and_differ():
     assert len(torch.unique(repeated(measurement, 3).streams.keys, dim=0)) == 15
 
 
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("prior", ["gaussian", "mixture"])
 def test_images_are_drawn_from_the_prior_one_by_one(prior):
     """A function of (seed, id); mean and covariance of 4,000 within 4 and 5 standard errors; nearly all in [-1, 1]."""
     mixture = PRIORS[prior].mixture
