@@ -138,6 +138,28 @@ def kill(child: int) -> None:
     wait(child)
 
 
+def log() -> str:
+    """What all runs of `start` have printed."""
+    return Path("log").read_text()
+
+
+def count() -> int:
+    """Files of rows in the folder run."""
+    return len(list(Path("run").glob("records/[!.]*.parquet")))
+
+
+def children(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def more_records_than(files: int, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while count() <= files:
+        assert time.monotonic() < deadline, f"no record beyond the {files} that were there, after {seconds} s; {log()}"
+        time.sleep(0.02)
+
+
 def metrics(output: str = "run") -> dict:
     """metrics.json without times."""
     found = json.loads(Path(output, "metrics.json").read_text())

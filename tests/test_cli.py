@@ -55,7 +55,7 @@ def test_our_callbacks_are_the_default_and_can_be_added_to(capsys):
         main(["predict", "--config", "bare.yaml", "--trainer.callbacks+=tests.cli_fakes.Extra", "--print_config"]) == 0
     )
     callbacks = yaml.safe_load(capsys.readouterr().out)["trainer"]["callbacks"]
-    ours = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ProgressBar")
+    ours = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ReportPage", "ProgressBar")
     assert [c["class_path"] for c in callbacks] == [*(f"rps.callbacks.{c}" for c in ours), "tests.cli_fakes.Extra"]
 
 

@@ -49,7 +49,7 @@ def test_run_directory(run):
         assert level["n"] == 5 and level["failed"] == 0
         assert level["network_calls_per_image"] == calls
         assert {"rmse", "psnr", "ssim", "consistency", "frechet"} <= set(level["metrics"])
-    for name in ("config.yaml", "table.md", "dp_curve.png"):
+    for name in ("config.yaml", "table.md", "dp_curve.png", "report.html"):
         assert (run / name).stat().st_size > 0
     assert len(list((run / "images" / "100").glob("*.png"))) == 5
     assert list((run / "grids").glob("*.png"))

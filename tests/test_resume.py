@@ -13,7 +13,7 @@ import pytest
 
 from rps.cli import main
 from rps.records import RunLock, RunLocked, read_records
-from tests.resume_fakes import CONFIG, close, kill, metrics, run, start, wait
+from tests.resume_fakes import CONFIG, children, close, count, kill, log, metrics, more_records_than, run, start, wait
 
 
 @pytest.fixture(autouse=True)
@@ -24,26 +24,6 @@ def _folder(tmp_path, monkeypatch):
 
 def ids(output: str = "run") -> list[str]:
     return sorted(read_records(output).rows["restored", 0])
-
-
-def log() -> str:
-    return Path("log").read_text()
-
-
-def count() -> int:
-    return len(list(Path("run").glob("records/[!.]*.parquet")))
-
-
-def children(process: int) -> list[int]:
-    tasks = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
-
-
-def more_records_than(files: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while count() <= files:
-        assert time.monotonic() < deadline, f"no record beyond the {files} that were there, after {seconds} s; {log()}"
-        time.sleep(0.02)
 
 
 @pytest.mark.slow

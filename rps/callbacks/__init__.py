@@ -6,5 +6,15 @@ from rps.callbacks.metric_recorder import MetricRecorder
 from rps.callbacks.oracle_recorder import OracleRecorder
 from rps.callbacks.pictures import GridWriter, ImageWriter
 from rps.callbacks.progress_bar import ProgressBar
+from rps.callbacks.report_page import ReportPage
 
-__all__ = ["CurvePlot", "GridWriter", "ImageWriter", "MetricRecorder", "OracleRecorder", "ProgressBar", "RunCallback"]
+__all__ = [
+    "CurvePlot",
+    "GridWriter",
+    "ImageWriter",
+    "MetricRecorder",
+    "OracleRecorder",
+    "ProgressBar",
+    "ReportPage",
+    "RunCallback",
+]

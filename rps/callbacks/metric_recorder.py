@@ -13,10 +13,11 @@ from rps.metrics.features import EmbeddedFeatures, FeatureNetwork
 from rps.metrics.frechet import Statistics
 from rps.metrics.hashes import network_hash
 from rps.metrics.lpips import Lpips
-from rps.records.done import done_ids
+from rps.metrics.quality import Quality
+from rps.records.done import done_ids, recorded_ids
 from rps.records.evaluate import evaluate
 from rps.records.reader import has_records
-from rps.records.rows import RecordWriter
+from rps.records.rows import RecordWriter, Row
 from rps.report.merge import merge
 
 
@@ -40,6 +41,8 @@ class MetricRecorder(RunCallback):
         features: the feature network of the Frechet distance, e.g. rps.metrics.EmbeddedFeatures; None has no distance.
         reference: what the Frechet distance is taken to: a file written by rps.metrics.Statistics.save, or "embedded"
             for the one that belongs to EmbeddedFeatures; None is the run's own clean images.
+        quality: whose opinions quality without a reference (ARNIQA) is learned from, "koniq10k" or "kadid10k"; None
+            leaves it out.
         retry_failed: samples of which an earlier run recorded a failure are tried again.
     """
 
@@ -51,6 +54,7 @@ class MetricRecorder(RunCallback):
         features: FeatureNetwork | None = None,
         reference: str | None = None,
         retry_failed: bool = False,
+        quality: Literal["koniq10k", "kadid10k"] | None = None,
     ) -> None:
         super().__init__(output)
         if reference is not None and features is None:
@@ -60,6 +64,8 @@ class MetricRecorder(RunCallback):
         self.reference = reference
         self.retry_failed = retry_failed
         self.perceptual: Lpips | None = None
+        self.quality = quality
+        self.judge: Quality | None = None
         self.statistics: Statistics | None = None
         self.hashes: dict[str, str] = {}
         self.merged = False
@@ -70,6 +76,7 @@ class MetricRecorder(RunCallback):
             return
         self.merged = False
         self.perceptual = Lpips(self.lpips, self.lpips_weights) if self.lpips else None
+        self.judge = Quality(self.quality) if self.quality else None
         self.statistics = None if self.reference is None else load_reference(self.reference)
         if self.statistics and self.features and len(self.statistics.mean) != self.features.dim:
             raise ValueError(
@@ -91,9 +98,9 @@ class MetricRecorder(RunCallback):
                 place.skip_ids = done
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        networks = {"lpips": self.perceptual, "features": self.features}
+        networks = {"lpips": self.perceptual, "features": self.features, "quality": self.judge}
         self.hashes = {name: network_hash(network) for name, network in networks.items() if network is not None}
-        for network in (self.perceptual, self.features):
+        for network in networks.values():
             if network is not None:
                 network.to(pl_module.device)
         shape = getattr(getattr(pl_module, "prior", None), "image_shape", None)
@@ -111,7 +118,7 @@ class MetricRecorder(RunCallback):
         dataloader_idx: int = 0,
     ) -> None:
         prediction = as_prediction(outputs)
-        found = evaluate(prediction, self.perceptual, self.features)
+        found = evaluate(prediction, self.perceptual, self.features, quality=self.judge)
         network = None if self.features is None else self.features.name
         writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
         writer.write(found.rows, prediction.restoration.knob, found.vectors, network, self.hashes)
@@ -119,7 +126,24 @@ class MetricRecorder(RunCallback):
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier("rps: all records are written")
         if trainer.is_global_zero:
+            self._record_missing(trainer, pl_module)
             self._merge(trainer)
+
+    def _record_missing(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Samples that were asked for by name and that no process met; known once all have read their parts."""
+        wanted = getattr(trainer.datamodule, "wanted_ids", None)  # type: ignore[attr-defined]
+        traversal = getattr(pl_module, "traversal", None)
+        limit = trainer.limit_predict_batches  # 1.0 is all batches, and 1 is one of them
+        if not wanted or traversal is None or isinstance(limit, int) or limit < 1:
+            return
+        run = self.run_directory(trainer)
+        missing = sorted(set(wanted) - recorded_ids(run))
+        rows = [
+            Row(id_, level, status="failed", reason="the data have no sample of this id")
+            for level in traversal.levels
+            for id_ in missing
+        ]
+        RecordWriter(run, trainer.global_rank).write(rows, traversal.knob)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """No barrier: other processes may be anywhere."""

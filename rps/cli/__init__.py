@@ -10,6 +10,7 @@ from rps import __version__
 HELP = """\
 usage: rps predict --config NAME_OR_FILE --output DIR [options]
        rps merge DIR
+       rps compare DIR DIR [--levels A:B,...] [--output FILE_OR_FOLDER]
        rps --version | --help
 
 Restores images with a diffusion prior, along the distortion-perception curve.
@@ -18,8 +19,9 @@ Restores images with a diffusion prior, along the distortion-perception curve.
   rps predict --config demo --config embedded/inpaint --output runs/inpaint --data.limit 8 --seed 1
   rps predict --config demo --data.folder my_photos --output runs/photos
   rps merge runs/demo            metrics.json, table and curve of the records so far, also while the run is under way
+  rps compare runs/a runs/b      paired differences between two runs; rps compare --help tells more
 
-options:
+options of rps predict:
   --config FILE     a YAML file, or the name of a packaged one (demo, embedded/sr4, ...); several are merged in the
                     order given, the last one wins, and values given as flags win over all of them
   --output DIR      where the run is written (trainer.default_root_dir); a run of the same config that is there goes on
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "--version":
         print(f"rps {__version__}")
         return 0
-    if command not in ("predict", "merge"):
+    if command not in ("predict", "merge", "compare"):
         print(f"rps: error: {command!r} is not a command; try rps predict, or rps --help", file=sys.stderr)
         return 2
     try:
@@ -59,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from rps.cli.merge import merge
 
             return merge(arguments[1:])
+        if command == "compare":
+            from rps.cli.compare import compare
+
+            return compare(arguments[1:])
         from rps.cli.predict import predict
 
         return predict(arguments[1:])

@@ -16,18 +16,24 @@ HOW = {
     "retry_failed",
 }  # fmt: skip
 """Names of arguments, of whatever class, that do."""
-HOW_CALLBACKS = ("ProgressBar",)
+HOW_CALLBACKS = ("ProgressBar", "CurvePlot", "ReportPage")
+"""Callbacks that bear on no record."""
 ABSENT = "nothing"
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """One phrase per value that differs, but for those of where and how it runs.  old, new: as read from YAML."""
-    before, now = _flat(_what(old)), _flat(_what(new))
+    return [f"{key} was {before} and is now {now}" for key, before, now in differences(_what(old), _what(new))]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(key, its old value, its new value) of what differs, in words, but for arguments of where and how it runs."""
+    before, now = _flat(old), _flat(new)
     keys = [*before, *(key for key in now if key not in before)]
     return [
-        f"{_short(key)} was {_shown(before, key)} and is now {_shown(now, key)}"
+        (_short(key), _shown(before, key), _shown(now, key))
         for key in keys
-        if before.get(key, ABSENT) != now.get(key, ABSENT)
+        if before.get(key) != now.get(key)  # null is what an option is that was not there yet
     ]
 
 

@@ -16,7 +16,7 @@ from rps import __version__
 from rps.cli.changes import changes
 from rps.cli.errors import InputError
 
-FILES = ("config.yaml", "metrics.json", "table.md", "dp_curve.png")
+FILES = ("config.yaml", "metrics.json", "table.md", "dp_curve.png", "report.html")
 FOLDERS = ("grids", "images", "records", "features")
 HEADER = "# rps "
 

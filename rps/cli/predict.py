@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
 import traceback
-import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
 from importlib import import_module
@@ -17,8 +15,9 @@ from typing import Any
 from rps.cli import arguments, output, processes
 from rps.cli.errors import InputError, is_bad_input, one_line, parser_sentence, root_of, sentence
 from rps.cli.keeper import make_keeper
+from rps.cli.quiet import quiet
 
-CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ProgressBar")
+CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ReportPage", "ProgressBar")
 TRAINER_DEFAULTS = {
     "inference_mode": False,  # samplers differentiate through the network
     "use_distributed_sampler": False,  # the datamodules split their samples themselves
@@ -71,7 +70,7 @@ class Run:
 
     def main(self) -> int:
         given = arguments.read(self.argv)  # before the heavy imports, so that a mistake here is told at once
-        _silence_lightning()
+        quiet()
         cli = _make_cli(self, given)
         self.trainer = cli.trainer
         for callback in self.trainer.callbacks:
@@ -263,17 +262,6 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
         args=given.for_lightning(),
         run=False,
     )
-
-
-def _silence_lightning() -> None:
-    """Its remarks on devices, workers and tips; our own output stays."""
-    import lightning.pytorch  # configures its loggers, so it must come first  # noqa: F401
-
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\.")
-    warnings.filterwarnings("ignore", message="This DataLoader will create")
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|diffusers|datasets|timm)\.")
 
 
 def _paths(section: Any) -> list[str]:

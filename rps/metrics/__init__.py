@@ -13,6 +13,7 @@ from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, 
 from rps.metrics.kernel import kernel_distance, kernel_draws
 from rps.metrics.lpips import Lpips
 from rps.metrics.manifold import PrecisionRecall, precision_recall
+from rps.metrics.quality import Quality
 
 __all__ = [
     "Difference",
@@ -26,6 +27,7 @@ __all__ = [
     "Lpips",
     "Point",
     "PrecisionRecall",
+    "Quality",
     "Statistics",
     "TimmFeatures",
     "as_saved",

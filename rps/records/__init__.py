@@ -1,6 +1,6 @@
 """The run directory: rows and features in small files, merged at the end into metrics.json."""
 
-from rps.records.done import done_ids, sweep
+from rps.records.done import done_ids, recorded_ids, sweep
 from rps.records.evaluate import Evaluation, evaluate
 from rps.records.files import file_name, level_name, write_json, write_text, written
 from rps.records.lock import RunLock, RunLocked
@@ -22,6 +22,7 @@ __all__ = [
     "has_records",
     "level_name",
     "read_records",
+    "recorded_ids",
     "summary",
     "sweep",
     "write_json",

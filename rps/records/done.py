@@ -26,6 +26,12 @@ def done_ids(run: str | Path, levels: Iterable[Level] | None = None, with_failed
     return set.intersection(*found) if found else set()
 
 
+def recorded_ids(run: str | Path) -> set[str]:
+    """The samples of which there is any record."""
+    tables = read_columns(Path(run) / "records", ["id"])
+    return {id_ for table, _ in tables for id_ in table["id"].to_pylist()}
+
+
 def sweep(run: str | Path) -> int:
     """Removes the temporary files of killed processes, when no run is writing.  -> how many there were."""
     stale = [path for path in Path(run).rglob(".*.part*") if path.is_file()]

@@ -13,6 +13,7 @@ from rps.chunks import chunks
 from rps.metrics.features import FeatureNetwork
 from rps.metrics.images import as_saved, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
 from rps.metrics.lpips import Lpips
+from rps.metrics.quality import Quality
 from rps.records.files import level_name
 from rps.records.rows import Cost, Kind, Row, Vectors
 from rps.restoration import Level, Prediction
@@ -32,14 +33,15 @@ def evaluate(
     perceptual: Lpips | None = None,
     features: FeatureNetwork | None = None,
     also: Mapping[tuple[Kind, Level | None], Tensor] | None = None,
+    quality: Quality | None = None,
 ) -> Evaluation:
     """One row per sample and level, one per sample of A^+ y, and the features of all of these and of the clean images.
 
     Distortion (rmse, psnr, ssim, ms_ssim, lpips) where there is a reference; consistency and residual_rms always, the
-    former unless noise_std is 0; spread where the image is the mean of several chains. A sample whose image at a level
-    is not finite, or which has no image at all, is a failed row.
+    former unless noise_std is 0; quality where there is a network for it; spread where the image is the mean of several
+    chains. A sample whose image at a level is not finite, or which has no image at all, is a failed row.
     """
-    judge = _Judge(prediction, perceptual, features)
+    judge = _Judge(prediction, perceptual, features, quality)
     restoration = prediction.restoration
     totals = restoration.total_network_calls.tolist()
     for level in restoration.levels:
@@ -63,10 +65,16 @@ def evaluate(
 class _Judge:
     """Evaluates sets of images of one prediction."""
 
-    def __init__(self, prediction: Prediction, perceptual: Lpips | None, features: FeatureNetwork | None) -> None:
+    def __init__(
+        self,
+        prediction: Prediction,
+        perceptual: Lpips | None,
+        features: FeatureNetwork | None,
+        quality: Quality | None,
+    ) -> None:
         self.ids, self.measurement = prediction.ids, prediction.measurement
         self.reference = None if prediction.reference is None else as_saved(prediction.reference)
-        self.perceptual, self.features = perceptual, features
+        self.perceptual, self.features, self.quality = perceptual, features, quality
         self.result = Evaluation()
 
     def add(
@@ -101,6 +109,8 @@ class _Judge:
         ratio = consistency(self.measurement, x)
         if ratio is not None:
             values["consistency"] = ratio
+        if self.quality is not None:
+            values["quality"] = self.quality(saved)
         if self.reference is not None:
             values |= {metric.__name__: metric(saved, self.reference) for metric in (rmse, psnr, ssim, ms_ssim)}
             if self.perceptual is not None:

@@ -24,6 +24,7 @@ class Records:
 
     knob: the name of the traversal's knob. rows, features: by kind and level, then by id, ids in sorted order.
     network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts.
+    repeated: ids whose row was written again although none had failed: two samples of one id, most likely.
     hashes: SHA-256 of the networks that metrics were computed with.
     """
 
@@ -33,6 +34,7 @@ class Records:
     network: str | None
     duplicates: int
     hashes: Mapping[str, str] = field(default_factory=dict)
+    repeated: frozenset[str] = frozenset()
 
     @property
     def levels(self) -> list[Level]:
@@ -50,13 +52,20 @@ def read_records(run: str | Path) -> Records:
     rows: dict[Key, dict[str, Row]] = {}
     knobs: set[str] = set()
     hashes: dict[str, str] = {}
+    failed: set[str] = set()
+    repeated: set[str] = set()
     count = 0
     for table, meta in read_columns(Path(run) / "records"):
         knobs.add(meta["knob"])
         hashes |= meta.get("hashes", {})
         for record in table.to_pylist():
             row = _row(record)
-            rows.setdefault((row.kind, row.level), {})[row.id] = row
+            of_key = rows.setdefault((row.kind, row.level), {})
+            if row.status == "failed":
+                failed.add(row.id)
+            elif row.kind == "restored" and row.id in of_key and row.id not in failed:
+                repeated.add(row.id)
+            of_key[row.id] = row
             count += 1
     features: dict[Key, dict[str, Tensor]] = {}
     networks: set[str | None] = set()
@@ -78,6 +87,7 @@ def read_records(run: str | Path) -> Records:
         network=next(iter(networks), None),
         duplicates=count - sum(len(of_key) for of_key in rows.values()),
         hashes=hashes,
+        repeated=frozenset(repeated),
     )
 
 

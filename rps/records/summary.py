@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,6 +16,7 @@ from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import RESAMPLES, SEED, Estimate
 from rps.records.reader import Key, Records
 from rps.records.rows import METRICS, Kind, Row
+from rps.restoration import Level
 
 OWN_REFERENCE = "the clean images of this run"
 PACKAGES = ("map-rps", "torch", "torchvision", "lightning", "diffusers", "torchmetrics", "lpips", "timm", "numpy")
@@ -31,6 +31,7 @@ DEFINITIONS = {
     "ssim": "Wang et al. 2004: 11 x 11 Gaussian window of std 1.5, data range 1, inside the image, mean over channels",
     "ms_ssim": "Wang, Simoncelli and Bovik 2003: five scales, windows as ssim; images of at least 176 pixels a side",
     "lpips": "arXiv 1801.03924, version 0.1",
+    "quality": "ARNIQA (arXiv 2310.14918) without a reference, by torchmetrics: 0 the worst, 1 the best photograph",
     "consistency": "||y - A(x)|| / (noise_std sqrt(m)) of the unclipped image, m measurements; 1 for the true image",
     "residual_rms": "||y - A(x)|| / sqrt(m) of the unclipped image, in [-1, 1] units",
     "spread": "sqrt(mean over pixels of the variance of the chains that were averaged), per image, in [0, 1] units",
@@ -88,6 +89,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
         result["reference"] = clean
     result["total_network_calls_per_image"] = _mean(_totals(records))
     result["duplicates"] = records.duplicates
+    result["repeated_ids"] = sorted(records.repeated)
     result["definitions"] = {**DEFINITIONS, **(info or {})}
     result["networks"] = {name: {"sha256": digest} for name, digest in records.hashes.items()}
     result["versions"] = _versions()
@@ -146,17 +148,12 @@ def _difference(images: Images, first: Images) -> dict[str, Any]:
     return result
 
 
-def level_difference(records: Records, other: Records, key: Key, reference: Statistics | None = None) -> dict[str, Any]:
-    """One run minus another at a level, paired on the good samples of both.
+def level_images(records: Records, level: Level, reference: Statistics | None = None) -> Images:
+    """The good images of a level, by rising id, with their features where all of them have some.
 
-    Figures of networks (lpips, distances) are left out where the two runs used different ones.
+    reference: of the Frechet and kernel distances; None is the run's own clean images.
     """
-    a, b = _images(records, key, reference), _images(other, key, reference)
-    if records.network != other.network or records.hashes.get("features") != other.hashes.get("features"):
-        a, b = (Images(images.ids, images.values) for images in (a, b))
-    if records.hashes.get("lpips") != other.hashes.get("lpips"):
-        a = replace(a, values={name: value for name, value in a.values.items() if name != "lpips"})
-    return _difference(a, b)
+    return _images(records, ("restored", level), reference)
 
 
 def _reference(records: Records, reference: Statistics | None) -> dict[str, Any] | None:

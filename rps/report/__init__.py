@@ -1,9 +1,11 @@
-"""What people look at: the table of levels, the distortion-perception curve, grids of pictures."""
+"""What people look at: the table of levels, the distortion-perception curve, grids of pictures, the page of a run."""
 
-from rps.report.compare import compare, comparison_table
+from rps.report.compare import compare, same_images
+from rps.report.comparison import comparison_table
 from rps.report.curve import dp_curve_plot
 from rps.report.grid import grid, prediction_grid
 from rps.report.merge import merge
+from rps.report.page import write_page
 from rps.report.pictures import pixels, save_png
 from rps.report.table import table
 
@@ -15,6 +17,8 @@ __all__ = [
     "merge",
     "pixels",
     "prediction_grid",
+    "same_images",
     "save_png",
     "table",
+    "write_page",
 ]

@@ -1,67 +1,194 @@
-"""Two runs, level by level, on the samples that both have."""
+"""Two runs, level against level, on the samples that both have."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from rps.metrics.dp import Images, difference
 from rps.metrics.frechet import Statistics
+from rps.metrics.intervals import Estimate
 from rps.records.files import level_name
-from rps.records.reader import read_records
-from rps.records.summary import level_difference
-from rps.report.table import aligned, number, plus_minus
+from rps.records.reader import Key, Records, read_records
+from rps.records.rows import Row
+from rps.records.summary import OWN_REFERENCE, level_images
+from rps.restoration import Level
 
-FIGURES = (
-    ("rmse", "RMSE", 4),
-    ("psnr", "PSNR", 2),
-    ("ssim", "SSIM", 3),
-    ("ms_ssim", "MS-SSIM", 3),
-    ("lpips", "LPIPS", 3),
-    ("consistency", "consistency", 3),
-    ("sqrt_frechet", "√FD", 2),
-    ("kernel", "KD", 4),
-)
+ALIKE = 0.02
+"""Relative. Devices and precisions change features and errors by less, another picture by more."""
 
 
-def compare(run: str | Path, other: str | Path, reference: Statistics | None = None) -> dict[str, Any]:
-    """`run` minus `other` at every level of both, paired on the ids that are good in both.
+def compare(
+    run: str | Path,
+    other: str | Path,
+    reference: Statistics | None = None,
+    pairs: Sequence[tuple[Level, Level]] | None = None,
+) -> dict[str, Any]:
+    """`run` minus `other`, level against level, paired on the ids that are good in both.
 
-    -> {"run", "other", "knob", "levels": [{"level", "n", metric: {"mean" or "value", "se", "ci95"}}]}.
+    -> {"run", "other", "knob", "other_knob", "samples", "left_out", "same_measurements", "reference", "levels": [{
+    "level", "other_level", "n", "metrics": {name: {"run", "other", "difference", "se", "ci95"}}, "calls"}]}.
 
-    reference: of the Frechet and kernel distances; None takes each run's own clean images, and has no distances where
-    the two runs' features are of different networks.
-    Errors: ValueError for runs with different knobs, without a common level, or without a common sample.
+    pairs: which level of `run` against which of `other`. None takes the values that both have where the knob is the
+    same, and otherwise every level of one against every level of the other.
+    reference: of the Frechet and kernel distances; None takes the runs' own clean images. There are no distances where
+    the two runs' features are of different networks, and no LPIPS or quality where theirs differ.
+    same_measurements: whether A^+ y has the same error in both runs for every common sample; None where it is unknown.
+    Errors: ValueError for a level that is not there, for runs without a common sample, and for samples of one id whose
+    clean images differ.
     """
     a, b = read_records(run), read_records(other)
-    if a.knob != b.knob:
-        raise ValueError(f"levels of {a.knob!r} ({run}) and of {b.knob!r} ({other}) cannot be compared")
-    common = [level for level in a.levels if level in b.levels]
+    pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
+    common = sorted(_ids(a) & _ids(b))
     if not common:
-        raise ValueError(f"{run} has the levels {a.levels} and {other} {b.levels}: none is common to both")
-    levels = [{"level": level, **level_difference(a, b, ("restored", level), reference)} for level in common]
+        raise ValueError(
+            f"{run} and {other} have no sample in common: the ids of one begin with {min(_ids(a))!r}, those of the "
+            f"other with {min(_ids(b))!r}; give runs of the same data"
+        )
+    if same_images(a, b) is False:
+        raise ValueError(
+            f"{run} and {other} have the same ids, but other clean images under them; give runs of the same data"
+        )
+    sides = [_Side(records, reference, *_comparable(a, b)) for records in (a, b)]
+    levels = [_level(sides[0], sides[1], *pair) for pair in pairs]
     if not any(level["n"] for level in levels):
-        raise ValueError(f"{run} and {other} have no sample in common that both restored; give runs of the same data")
-    return {"run": str(run), "other": str(other), "knob": a.knob, "levels": levels}
+        raise ValueError(f"{run} and {other} have no sample that both restored; the reasons are in their tables")
+    used = [sorted({pair[i] for pair in pairs}) for i in (0, 1)]
+    return {
+        "run": str(run),
+        "other": str(other),
+        "knob": a.knob,
+        "other_knob": b.knob,
+        "samples": len(common),
+        "left_out": {
+            "only_in_run": sorted(_ids(a) - _ids(b)),
+            "only_in_other": sorted(_ids(b) - _ids(a)),
+            "failed_in_run": _failed(a, common, used[0]),
+            "failed_in_other": _failed(b, common, used[1]),
+        },
+        "same_measurements": _same_measurements(a, b),
+        "reference": {"images": reference.images, "n": reference.n} if reference else {"images": OWN_REFERENCE},
+        "features": a.network,
+        "levels": levels,
+    }
 
 
-def comparison_table(comparison: dict[str, Any]) -> str:
-    """A markdown table of what `compare` found, with 95 % intervals that exclude zero marked by a star."""
-    levels = comparison["levels"]
-    columns = [(comparison["knob"], [level_name(level["level"]) for level in levels])]
-    columns.append(("n", [str(level["n"]) for level in levels]))
-    for name, title, digits in FIGURES:
-        if any(name in level for level in levels):
-            columns.append((title, [_cell(level.get(name), digits) for level in levels]))
-    note = (
-        f"{comparison['run']} minus {comparison['other']}, paired over n samples, ± standard error; "
-        "* the 95 % interval does not hold zero."
-    )
-    return "\n".join([*aligned(columns), "", note]) + "\n"
+def same_images(a: Records, b: Records) -> bool | None:
+    """Whether the clean images of the common samples are the same, by their features; None where nothing tells."""
+    key: Key = ("reference", None)
+    here, there = a.features.get(key, {}), b.features.get(key, {})
+    ids = sorted(here.keys() & there.keys())
+    if not ids or not _comparable(a, b)[0]:
+        return None
+    x, y = (torch.stack([features[id_] for id_ in ids]).double() for features in (here, there))
+    return bool(((x - y).norm(dim=1) <= ALIKE * torch.maximum(x.norm(dim=1), y.norm(dim=1))).all())
 
 
-def _cell(figure: dict[str, Any] | None, digits: int) -> str:
-    if figure is None:
-        return number(None, digits)
-    value, (low, high) = figure.get("mean", figure.get("value")), figure["ci95"]
-    star = " *" if low > 0 or high < 0 else ""
-    return number(value, digits) + plus_minus(figure["se"], digits) + star
+class _Side:
+    """The good images of the levels of a run, restricted to some samples; each such set is made once."""
+
+    def __init__(self, records: Records, reference: Statistics | None, features: bool, other: set[str]) -> None:
+        self.records, self.reference, self.features, self.other = records, reference, features, other
+        self.sets: dict[tuple[Level, tuple[str, ...] | None], Images] = {}
+
+    def images(self, level: Level, ids: Sequence[str] | None = None) -> Images:
+        key = (level, None if ids is None else tuple(ids))
+        if key not in self.sets:
+            self.sets[key] = self._all(level) if ids is None else self.images(level).only(ids)
+        return self.sets[key]
+
+    def _all(self, level: Level) -> Images:
+        images = level_images(self.records, level, self.reference)
+        values = {name: value for name, value in images.values.items() if name not in self.other}
+        if not self.features:
+            return Images(images.ids, values)
+        return Images(images.ids, values, images.features, images.reference)
+
+    def calls(self, level: Level, ids: Sequence[str]) -> float | None:
+        rows = [self.records.rows["restored", level][id_] for id_ in ids]
+        counts = [row.cost.network_calls for row in rows if row.cost.network_calls is not None]
+        return math.fsum(counts) / len(counts) if counts else None
+
+
+def _level(run: _Side, other: _Side, level: Level, other_level: Level) -> dict[str, Any]:
+    good = set(other.images(other_level).ids)
+    ids = [id_ for id_ in run.images(level).ids if id_ in good]
+    here, there = run.images(level, ids), other.images(other_level, ids)
+    paired = difference(here, there)
+    metrics = {}
+    for name, estimate in paired.means.items():
+        known = ~(here.values[name].isnan() | there.values[name].isnan())
+        a, b = (float(images.values[name][known].mean()) for images in (here, there))
+        metrics[name] = _figure(a, b, estimate)
+    if paired.sqrt_frechet is not None and here.frechet is not None and there.frechet is not None:
+        metrics["sqrt_frechet"] = _figure(here.frechet.root.value, there.frechet.root.value, paired.sqrt_frechet)
+    if paired.kernel is not None and here.kernel is not None and there.kernel is not None:
+        metrics["kernel"] = _figure(here.kernel.value, there.kernel.value, paired.kernel)
+    calls = {"run": run.calls(level, ids), "other": other.calls(other_level, ids)}
+    return {"level": level, "other_level": other_level, "n": len(ids), "metrics": metrics, "calls": calls}
+
+
+def _figure(run: float, other: float, paired: Estimate) -> dict[str, Any]:
+    ends = [paired.low, paired.high]
+    return {"run": run, "other": other, "difference": paired.value, "se": paired.se, "ci95": ends}
+
+
+def _comparable(a: Records, b: Records) -> tuple[bool, set[str]]:
+    """Are the features of the same network in both?  And the metrics whose networks differ."""
+    same = {name: a.hashes.get(name) == b.hashes.get(name) for name in ("features", "lpips", "quality")}
+    return a.network == b.network and same.pop("features"), {name for name, alike in same.items() if not alike}
+
+
+def _same_measurements(a: Records, b: Records) -> bool | None:
+    """By the errors of A^+ y, which nothing but the image and its measurement has part in."""
+    baselines = [records.rows.get(("pseudo_inverse", None), {}) for records in (a, b)]
+    found = [
+        (here.metrics["rmse"], baselines[1][id_].metrics["rmse"])
+        for id_, here in baselines[0].items()
+        if id_ in baselines[1] and "rmse" in here.metrics and "rmse" in baselines[1][id_].metrics
+    ]
+    return all(abs(x - y) <= 1e-3 * max(x, y) for x, y in found) if found else None
+
+
+def _pairs(a: Records, b: Records, run: str, other: str) -> list[tuple[Level, Level]]:
+    for records, name in ((a, run), (b, other)):
+        if not records.levels:
+            raise ValueError(f"{name} has no records of restored images")
+    common = [level for level in a.levels if level in b.levels] if a.knob == b.knob else []
+    return [(level, level) for level in common] or [(here, there) for here in a.levels for there in b.levels]
+
+
+def _there(
+    pairs: Sequence[tuple[Level, Level]], run: tuple[Records, str], other: tuple[Records, str]
+) -> list[tuple[Level, Level]]:
+    for (records, name), wanted in ((run, [p[0] for p in pairs]), (other, [p[1] for p in pairs])):
+        missing = [level for level in wanted if level not in records.levels]
+        if missing:
+            raise ValueError(
+                f"{name} has no level {records.knob} = {level_name(missing[0])}; it has "
+                f"{', '.join(map(level_name, records.levels))}"
+            )
+    return list(pairs)
+
+
+def _rows(records: Records, levels: Sequence[Level]) -> list[Mapping[str, Row]]:
+    return [records.rows["restored", level] for level in levels]
+
+
+def _ids(records: Records) -> set[str]:
+    return {id_ for rows in _rows(records, records.levels) for id_ in rows}
+
+
+def _failed(records: Records, ids: Sequence[str], levels: Sequence[Level]) -> dict[str, str]:
+    """id -> reason, of the common samples that a level in use lacks."""
+    found = {}
+    for rows in _rows(records, levels):
+        for id_ in ids:
+            row = rows.get(id_)
+            if row is None or row.status == "failed":
+                found[id_] = (row and row.reason) or f"no record at every level of {records.knob}"
+    return dict(sorted(found.items()))

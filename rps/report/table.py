@@ -14,17 +14,22 @@ ABSENT = "–"  # noqa: RUF001 - an en dash, as tables have it
 
 def table(summary: Mapping[str, Any]) -> str:
     """A markdown table with one line per level, one for A^+ y and one for the clean images.  summary: metrics.json."""
+    return "\n\n".join(["\n".join(aligned(columns(summary))), *notes(summary)]) + "\n"
+
+
+def columns(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """(title, cells) of every column that has something to say."""
     levels, baseline, clean = summary["levels"], summary.get("pseudo_inverse"), summary.get("reference")
     lines: list[tuple[str, Mapping[str, Any]]] = [(level_name(level["level"]), level) for level in levels]
     if baseline:
         lines.append(("A⁺y", baseline))
     if clean and clean["metrics"]:
         lines.append(("clean images", clean))
-    columns = [(title, [cell(name, line) for name, line in lines]) for title, cell in _columns(summary["knob"])]
-    columns = [(title, cells) for title, cells in columns if title == "failed" or any(c != ABSENT for c in cells)]
-    if "consistency" in (title for title, _ in columns):  # says the same, in units of the noise
-        columns = [(title, cells) for title, cells in columns if title != "residual"]
-    return "\n".join([*aligned(columns), "", *_notes(summary)]) + "\n"
+    found = [(title, [cell(name, line) for name, line in lines]) for title, cell in _columns(summary["knob"])]
+    found = [(title, cells) for title, cells in found if title == "failed" or any(c != ABSENT for c in cells)]
+    if "consistency" in (title for title, _ in found):  # says the same, in units of the noise
+        found = [(title, cells) for title, cells in found if title != "residual"]
+    return found
 
 
 def _columns(knob: str) -> list[tuple[str, Callable[[str, Mapping[str, Any]], str]]]:
@@ -37,6 +42,7 @@ def _columns(knob: str) -> list[tuple[str, Callable[[str, Mapping[str, Any]], st
         ("SSIM", lambda name, line: _mean(line["metrics"], "ssim", 3)),
         ("MS-SSIM", lambda name, line: _mean(line["metrics"], "ms_ssim", 3)),
         ("LPIPS", lambda name, line: _mean(line["metrics"], "lpips", 3)),
+        ("quality", lambda name, line: _mean(line["metrics"], "quality", 3)),
         ("consistency", lambda name, line: _mean(line["metrics"], "consistency", 3)),
         ("residual", lambda name, line: _mean(line["metrics"], "residual_rms", 4)),
         ("√FD", lambda name, line: _root(line["metrics"])),
@@ -48,32 +54,39 @@ def _columns(knob: str) -> list[tuple[str, Callable[[str, Mapping[str, Any]], st
     ]
 
 
-def _notes(summary: Mapping[str, Any]) -> list[str]:
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader of the table must know, a paragraph each."""
     levels = summary["levels"]
-    notes = ["Mean over n images ± its standard error; calls and seconds are per image, to reach this level alone."]
+    found = ["Mean over n images ± its standard error; calls and seconds are per image, to reach this level alone."]
     total = summary.get("total_network_calls_per_image")
     if _known(total) and len(levels) > 1:
-        notes[0] += f" The one pass over all levels took {total:.0f} calls per image."
+        found[0] += f" The one pass over all levels took {total:.0f} calls per image."
     distances = [line["metrics"]["frechet"] for line in levels if "frechet" in line["metrics"]]
     if distances:
         first = distances[0]
-        notes.append(
+        found.append(
             f"√FD: square root of the Frechet distance, n = {first['n']}; features: {first['features']}; reference: "
             f"{first['reference']['images']} (n = {first['reference']['n']}). Biased upwards, more so for small n."
         )
     differences = [(level, d) for level in levels if (d := level.get("difference_to_first"))]
     if differences:
-        notes.append(
+        found.append(
             f"Minus {summary['knob']} = {level_name(levels[0]['level'])}, paired: "
             + "; ".join(f"{level_name(level['level'])}: {_change(d)}" for level, d in differences)
             + "."
         )
     failed = max((level["failed"] for level in levels), default=0)
     if failed:
-        notes.append(f"{failed} sample{'s' * (failed != 1)} failed; the reasons are in records/.")
+        found.append(f"{failed} sample{'s' * (failed != 1)} failed; the reasons are in records/.")
     if summary.get("duplicates"):
-        notes.append(f"{summary['duplicates']} rows were written again (same id and level); the last one counts.")
-    return [line for note in notes for line in (note, "")][:-1]
+        found.append(f"{summary['duplicates']} rows were written again (same id and level); the last one counts.")
+    if repeated := summary.get("repeated_ids"):
+        named = ", ".join(repeated[:5]) + (f" and {len(repeated) - 5} more" if len(repeated) > 5 else "")
+        found.append(
+            f"{len(repeated)} id{'s' * (len(repeated) != 1)} came more than once though nothing had failed ({named}): "
+            "where the data name two samples alike, only one of them is in this table; take ids that differ."
+        )
+    return found
 
 
 def _change(difference: Mapping[str, Any]) -> str:

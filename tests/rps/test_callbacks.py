@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from rps.callbacks import CurvePlot, GridWriter, ImageWriter, MetricRecorder, ProgressBar
+from rps.callbacks import CurvePlot, GridWriter, ImageWriter, MetricRecorder, ProgressBar, ReportPage
 from rps.metrics import Statistics, as_saved
 from rps.progress import silent
 from rps.records import RecordWriter, Row, read_records
@@ -63,13 +63,14 @@ def metrics(folder) -> dict:
 
 def test_a_whole_run(tmp_path):
     """In whatever order the callbacks stand; everything under the trainer's default_root_dir."""
-    run([CurvePlot(), GridWriter(), ImageWriter(), MetricRecorder(features=Blocks())], root=tmp_path)
+    run([ReportPage(), CurvePlot(), GridWriter(), ImageWriter(), MetricRecorder(features=Blocks())], root=tmp_path)
     result = metrics(tmp_path)
     assert [(level["level"], level["n"]) for level in result["levels"]] == [(level, 6) for level in LEVELS]
     assert {"rmse", "psnr", "ssim", "consistency", "frechet"} <= set(result["levels"][0]["metrics"])
     assert result["pseudo_inverse"]["n"] == 6
     assert (tmp_path / "table.md").read_text().replace(" ", "").startswith("|t0|n|failed|RMSE|")
     assert (tmp_path / "dp_curve.png").stat().st_size > 0
+    assert "images/measurement" in (tmp_path / "report.html").read_text()
     assert len(list((tmp_path / "records").iterdir())) == len(list((tmp_path / "features").iterdir())) == 3
     assert sorted(p.name for p in (tmp_path / "grids").iterdir()) == [f"rank0_batch{i:05d}.png" for i in range(3)]
     folders = {*map(str, LEVELS), "measurement"}
@@ -161,6 +162,39 @@ def test_failed_samples_are_done_unless_they_are_to_be_tried_again(tmp_path):
     assert run([MetricRecorder()], [["c"]], tmp_path).skip_ids == {"a", "b", "?"}
     assert run([MetricRecorder(retry_failed=True)], [["b"]], tmp_path).skip_ids == {"a", "c"}
     assert read_records(tmp_path).failures() == {"?": "cannot be read"}
+
+
+class Named(L.LightningDataModule):
+    """Batches "a" and "b" of samples that were asked for by name."""
+
+    def __init__(self, wanted):
+        super().__init__()
+        self.wanted_ids = frozenset(wanted)
+
+    def predict_dataloader(self):
+        return DataLoader([["a"], ["b"]], batch_size=None)
+
+
+def test_a_sample_that_was_asked_for_and_is_not_there_is_a_failure(tmp_path):
+    """Told when all has been read, once, and not after a run that was cut short."""
+    from types import SimpleNamespace
+
+    def again(wanted, **options):
+        module = Restorer()
+        module.traversal = SimpleNamespace(levels=list(LEVELS), knob="t0")
+        trainer = L.Trainer(
+            callbacks=[MetricRecorder()], default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
+            accelerator="cpu", enable_progress_bar=False, inference_mode=False, **options,
+        )  # fmt: skip
+        trainer.predict(module, datamodule=Named(wanted), return_predictions=False)
+
+    again(["a", "nobody"], limit_predict_batches=1)
+    assert read_records(tmp_path).failures() == {}
+    for _ in range(2):
+        again(["a", "nobody"])
+        assert read_records(tmp_path).failures() == {"nobody": "the data have no sample of this id"}
+        assert [(level["n"], level["failed"]) for level in metrics(tmp_path)["levels"]] == [(2, 1)] * 3
+    assert len([row for row in read_records(tmp_path).rows["restored", 0] if row == "nobody"]) == 1
 
 
 def test_a_record_is_written_after_everything_else_of_its_sample(tmp_path):

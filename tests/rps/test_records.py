@@ -22,6 +22,7 @@ from rps.records import (
     write_json,
     written,
 )
+from rps.report.table import table
 from tests.rps.predictions import LEVELS, Blocks, clean_images, prediction
 
 IDS = [f"image {i}" for i in range(7)]
@@ -149,6 +150,18 @@ def test_the_last_of_two_rows_wins_and_is_counted(tmp_path):
     assert records.rows["restored", 0]["a"].metrics["rmse"] == 2.0
     assert records.features["restored", 0]["a"].tolist() == [2, 2]
     assert records.duplicates == 1
+
+
+def test_two_samples_of_one_id_are_told_in_words_and_retried_failures_are_not(tmp_path):
+    """Shards that different processes read can both have a sample "a"; "b" failed at one level and was tried again."""
+    writer = RecordWriter(tmp_path)
+    writer.write([Row("a", 0), Row("b", 0), Row("b", 50, status="failed", reason="nan"), Row("a", 50)], "t0")
+    writer.write([Row("b", 0), Row("b", 50)], "t0")
+    assert read_records(tmp_path).repeated == frozenset() and read_records(tmp_path).duplicates == 2
+    writer.write([Row("a", 0), Row("a", 50)], "t0")
+    found = summary(read_records(tmp_path))
+    assert found["repeated_ids"] == ["a"]
+    assert "1 id came more than once though nothing had failed (a)" in table(found)
 
 
 def test_files_being_written_are_not_read(tmp_path):

@@ -1,0 +1,42 @@
+"""What libraries say on the way is left out, or said once; our own output stays."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+HUB = "huggingface_hub.utils._http"
+"""The logger of the hub's client, which says twice per attempt that there was no answer."""
+
+
+def quiet() -> None:
+    """Lightning's remarks on devices, workers and tips; the repetitions of the hub's client, but for the first."""
+    import lightning.pytorch  # configures its loggers, so it must come first  # noqa: F401
+
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    hub = logging.getLogger(HUB)
+    if not any(isinstance(known, Once) for known in hub.filters):
+        hub.addFilter(Once())
+    warnings.filterwarnings("ignore", module=r"lightning\.")
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
+    warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|diffusers|datasets|timm)\.")
+
+
+class Once(logging.Filter):
+    """In place of all that the hub's client says of its attempts: one line, at the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if "thrown while requesting" not in text and not text.startswith("Retrying in"):
+            return True
+        if not self.told:
+            print("rps: the Hugging Face hub does not answer; trying again for up to a minute", file=sys.stderr)
+        self.told = True
+        return False

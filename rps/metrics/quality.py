@@ -1,0 +1,55 @@
+"""Quality of an image by itself, without a reference: ARNIQA (Agnolucci et al., WACV 2024, arXiv 2310.14918)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rps.chunks import chunks
+
+Opinions = Literal["koniq10k", "kadid10k"]
+
+
+class Quality(nn.Module):
+    """A linear regression of people's opinions on features of a ResNet-50 that was trained to tell distortions apart.
+
+    By torchmetrics, whose weights torch.hub fetches at first use into TORCH_HOME/hub/checkpoints (ARNIQA.pth and
+    regressor_OPINIONS.pth; put them there where there is no network). 0 is the worst that people said, 1 the best; it
+    is of photographs, and says nothing of other images. It is no distance to the truth: an invented detail counts too.
+
+    Args:
+        opinions: on "koniq10k", photographs as they are, or on "kadid10k", photographs that were damaged on purpose.
+        batch_size: images in one pass.
+    Errors: OSError where the weights are not there and cannot be fetched.
+    """
+
+    def __init__(self, opinions: Opinions = "koniq10k", batch_size: int = 16) -> None:
+        super().__init__()
+        if opinions not in ("koniq10k", "kadid10k"):
+            raise ValueError(f"quality is learned from the opinions on koniq10k or kadid10k, got {opinions!r}")
+        from torchmetrics.image.arniqa import ARNIQA
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.network = ARNIQA(regressor_dataset=opinions).model
+        except OSError as error:  # includes every failure of urllib
+            raise OSError(
+                f"quality needs ARNIQA.pth and regressor_{opinions}.pth in {torch.hub.get_dir()}/checkpoints, and they "
+                f"cannot be fetched ({error}); fetch them on a machine with a network, or leave quality out (quality: "
+                "null)"
+            ) from error
+        self.requires_grad_(False).eval()
+        self.opinions, self.batch_size = opinions, batch_size
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [N, 1 or 3, H, W] in [0, 1] -> [N]. Grey images are repeated to three channels."""
+        if x.shape[1] not in (1, 3):
+            raise ValueError(f"quality is defined for grey and RGB images, got {x.shape[1]} channels; set it to null")
+        colour = x.float().expand(-1, 3, -1, -1)
+        parts = [self.network(colour[rows], normalize=True).flatten() for rows in chunks(len(x), self.batch_size)]
+        return torch.cat(parts) if parts else x.new_zeros(0)

@@ -1,0 +1,126 @@
+"""`rps compare`: what it prints and writes, and what it refuses, in one sentence each."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rps.cli import main
+from rps.records import RecordWriter, Row
+
+CONFIG = {
+    "model": {
+        "class_path": "modules.MapRps",
+        "init_args": {
+            "operator": {"class_path": "rps.operators.SuperResolution", "init_args": {"factor": 4}},
+            "noise_std": 0.1,
+            "steps": 20,
+        },
+    },
+    "data": {"class_path": "datamodules.Embedded", "init_args": {"limit": 8, "batch_size": 4}},
+}
+
+
+def a_run(folder: str, levels=(0, 100), error=0.1, knob="t0", noise_std=0.1, **data) -> str:
+    rows = [
+        Row(f"s{i}", level, metrics={"rmse": error + 0.01 * i * (1 + level / 100)})
+        for level in levels
+        for i in range(6)
+    ]
+    RecordWriter(folder).write(rows, knob)
+    config = json.loads(json.dumps(CONFIG))
+    config["model"]["init_args"]["noise_std"] = noise_std
+    config["data"]["init_args"].update(data)
+    Path(folder, "config.yaml").write_text("# rps predict\n" + yaml.safe_dump(config))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_two_runs(capsys):
+    """Nothing is written unless asked for; where, when, and how many samples were run is no other task."""
+    a, b = a_run("a"), a_run("b", error=0.2, limit=6, batch_size=1)
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    assert main(["compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("A: a (t0)\\\nB: b (t0)\n\n6 samples in common. None is left out.\n")
+    assert "| -0.1000 | -0.1000 to -0.1000 |      A |" in out and "Written" not in out
+    assert before == {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("place", "files"),
+    [
+        ("new/folder", ["new/folder/comparison.md", "new/folder/comparison.json"]),
+        ("some.md", ["some.md"]),
+        ("deep/some.json", ["deep/some.json"]),
+    ],
+)
+def test_the_comparison_is_written(place, files, capsys):
+    assert main(["compare", a_run("a"), a_run("b", error=0.2), "--output", place]) == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith("Written:\n" + "".join(f"  {file}\n" for file in files))
+    for file in map(Path, files):
+        if file.suffix == ".json":
+            found = json.loads(file.read_text())
+            assert found["levels"][1]["metrics"]["rmse"]["difference"] == pytest.approx(-0.1) and found["samples"] == 6
+        else:
+            assert file.read_text().strip() == printed.partition("\n\nWritten:")[0].strip()
+
+
+def test_levels_of_two_knobs(capsys):
+    a, b = a_run("a"), a_run("b", levels=(1, 4), knob="samples")
+    assert main(["compare", a, b, "--levels", "100:4"]) == 0
+    out = capsys.readouterr().out
+    assert "| A: t0 | B: samples |  n |" in out and "|   100 |          4 |  6 |" in out
+    assert main(["compare", a, a, "--levels=100:0,0"]) == 0
+    assert "|   100 |     0 |  6 |" in capsys.readouterr().out
+
+
+BAD = {
+    "no such run": (["a", "nowhere"], "there is no run nowhere; give the folder"),
+    "not a run": (["a", "empty"], "empty holds no run: it has no records"),
+    "no records": (["a", "begun"], "begun has no records yet"),
+    "one run": (["a"], "takes two run directories"),
+    "three runs": (["a", "a", "a"], "takes two run directories: unrecognized arguments: a"),
+    "no such option": (["a", "a", "--outptu", "x"], "unrecognized arguments: --outptu"),
+    "no value": (["a", "a", "--output"], "expected one argument"),
+    "no such level": (["a", "a", "--levels", "7"], "a has no level t0 = 7; it has 0, 100"),
+    "no level": (["a", "a", "--levels", "high"], "must be pairs of levels such as 200:4,300:8, got 'high'"),
+    "three levels": (["a", "a", "--levels", "1:2:3"], "must be pairs of levels such as 200:4,300:8, got '1:2:3'"),
+    "a table": (["a", "a", "--output", "x.csv"], "output x.csv must end in .md or .json, or be a folder"),
+    "a file": (["a", "a", "--output", "file"], "output file is a file"),
+    "another noise": (["a", "noisy"], "a and noisy are of different tasks .* noise_std is 0.1 in one and 0.3 in the"),
+    "other data": (["a", "folder"], "a and folder are of different data .* data.size is nothing in one and 64 in the"),
+    "a foreign file": (["a", "foreign"], "is not a file of records that this program wrote"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence(case, capsys):
+    import re
+
+    given, told = BAD[case]
+    a_run("a")
+    a_run("noisy", noise_std=0.3)
+    a_run("folder", size=64)
+    for folder in ("empty", "begun", "foreign/records"):
+        Path(folder).mkdir(parents=True)
+    Path("begun/config.yaml").write_text("# rps \n")
+    Path("foreign/records/0.parquet").write_text("no")
+    Path("file").write_text("")
+    assert main(["compare", *given]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("rps: error: ") and len(err.splitlines()) == 1 and out == ""
+    assert re.search(told.replace("noise_std", "model.noise_std"), err), err
+
+
+def test_help(capsys):
+    assert main(["compare", "--help"]) == 0
+    assert "usage: rps compare RUN_A RUN_B" in capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert "rps compare" in capsys.readouterr().out
