@@ -78,22 +78,67 @@ def result(study: Study, run: str, task: str, output: Path) -> dict[str, Any]:
     return summary
 
 
+HEAD = (
+    "task",
+    "run",
+    "knob",
+    "RMSE",
+    "sqrt FD",
+    "minus its first level, paired",
+    "PSNR",
+    "SSIM",
+    "calls",
+    "lower in both",
+)
+
+
 def table(results: Mapping[str, Summaries]) -> str:
-    """A line per task, run and level: RMSE and sqrt(FD), with standard errors, and what they cost."""
-    lines = ["| task | run | knob | RMSE | sqrt FD | PSNR | SSIM | calls |", "|---|---|---|---|---|---|---|---|"]
-    for task, summaries in results.items():
-        for name, summary in summaries.items():
-            for level in summary["levels"]:
-                m = level["metrics"]
-                lines.append(
-                    f"| {task} | {name} | {summary['knob']} {level['level']:g} "
-                    f"| {m['rmse']['mean']:.4f} ({m['rmse']['se']:.4f}) "
-                    f"| {m['frechet']['sqrt']:.3f} ({m['frechet']['se_sqrt']:.3f}) | {m['psnr']['mean']:.2f} "
-                    f"| {m['ssim']['mean']:.3f} | {level['network_calls_per_image']:.0f} |"
-                )
-    if list(results) == [""]:
-        lines = [line.replace("| task |", "|", 1).replace("|  |", "|", 1).replace("|---|", "|", 1) for line in lines]
-    return "\n".join(lines)
+    """A line per task, run and level: RMSE and sqrt(FD), with standard errors, what they cost, and which points of
+    other runs of the task are lower on both axes, however little.
+    """
+    lines = [
+        [task, name, *cells(summary["knob"], level), lower(name, level, summaries)]
+        for task, summaries in results.items()
+        for name, summary in summaries.items()
+        for level in summary["levels"]
+    ]
+    # A column that says nothing is left out.
+    kept = [i for i in range(len(HEAD)) if any(line[i] for line in lines)]
+    rows = [HEAD, ["---"] * len(HEAD), *lines]
+    return "\n".join("| " + " | ".join(row[i] for i in kept) + " |" for row in rows)
+
+
+def cells(knob: str, level: Mapping[str, Any]) -> list[str]:
+    m, difference = level["metrics"], level.get("difference_to_first")
+    change = ""
+    if difference:
+        rmse, root = difference["rmse"], difference["sqrt_frechet"]
+        change = f"{rmse['mean']:+.4f} ({rmse['se']:.4f}), {root['value']:+.3f} ({root['se']:.3f})"
+    return [
+        f"{knob} {level['level']:g}",
+        f"{m['rmse']['mean']:.4f} ({m['rmse']['se']:.4f})",
+        f"{m['frechet']['sqrt']:.3f} ({m['frechet']['se_sqrt']:.3f})",
+        change,
+        f"{m['psnr']['mean']:.2f}",
+        f"{m['ssim']['mean']:.3f}",
+        f"{level['network_calls_per_image']:.0f}",
+    ]
+
+
+def lower(name: str, level: Mapping[str, Any], summaries: Summaries) -> str:
+    """The points of other runs that are lower on both axes: the first two, and how many more."""
+
+    def place(metrics: Mapping[str, Any]) -> tuple[float, float]:
+        return metrics["rmse"]["mean"], metrics["frechet"]["sqrt"]
+
+    x, y = place(level["metrics"])
+    found = [
+        f"{other} {point['level']:g}"
+        for other, summary in summaries.items()
+        for point in summary["levels"]
+        if other != name and place(point["metrics"])[0] < x and place(point["metrics"])[1] < y
+    ]
+    return ", ".join(found[:2]) + (f" and {len(found) - 2} more" if len(found) > 2 else "")
 
 
 def write(study: Study, path: Path, text: str) -> None:

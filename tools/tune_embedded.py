@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from datamodules import Embedded
+from rps import samplers
 from rps.estimators import Estimator, MapEstimator
 from rps.measurement import Measurement, degrade
 from rps.metrics import EmbeddedFeatures, Statistics, as_saved, frechet_distance, rmse
@@ -85,7 +86,7 @@ def sweep_curve(measurement: Measurement, prior: Prior, judge: Judge, arguments:
     estimate = MapEstimator(arguments.n, arguments.lr[0], arguments.t1[0], w_factor=arguments.w_factors[0]).estimate(
         measurement, prior
     )
-    sampler = PRIORS[arguments.prior][1]
+    sampler = getattr(samplers, arguments.sampler) if arguments.sampler else PRIORS[arguments.prior][1]
     for steps, xi in itertools.product(arguments.steps, arguments.xi):
         result = MapRps(arguments.t0, Fixed(estimate), sampler(xi), steps).run(measurement, prior)
         points = "   ".join(f"{level}: {judge(images)}" for level, images in result.images.items())
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("what", choices=["map", "curve"])
     parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--prior", choices=PRIORS, default="pixel")
+    parser.add_argument("--sampler", help="of stage 2, a class of rps.samplers with a step_size; DPS")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--skip", type=int, default=500)
     parser.add_argument("--n", type=int, default=100)

@@ -53,12 +53,12 @@ class Method:
 
 
 METHODS = {
-    "dps": Method("LatentDps", 50, {}, {"step_size": [0.02, 0.05, 0.1, 0.2, 0.5]}),
-    "psld": Method("Psld", 50, {}, {"step_size": [0.02, 0.05, 0.1, 0.2, 0.5]}),
-    "stsl": Method("Stsl", 50, {}, {"step_size": [0.02, 0.05, 0.1, 0.2, 0.5]}),
-    "ldir": Method("Ldir", 50, {}, {"step_size": [0.003, 0.01, 0.03, 0.1, 0.3]}),
+    "dps": Method("LatentDps", 50, {}, {"step_size": [0.1, 0.3, 1.0, 3.0]}),
+    "psld": Method("Psld", 50, {}, {"step_size": [0.1, 0.3, 1.0, 3.0]}),
+    "stsl": Method("Stsl", 50, {}, {"step_size": [0.1, 0.3, 1.0, 3.0]}),
+    "ldir": Method("Ldir", 50, {}, {"step_size": [0.01, 0.03, 0.1, 0.3]}),
     "dmap": Method("LatentDmap", 17, {}, {"step_size": [0.3, 1.0, 3.0], "radius": [0.5, 1.0]}),
-    "dcdp": Method("Dcdp", 50, {"inner_steps": 10}, {"lr": [0.003, 0.01, 0.03, 0.1, 0.3]}),
+    "dcdp": Method("Dcdp", 50, {"inner_steps": 10}, {"lr": [0.01, 0.03, 0.1, 0.3]}),
     "resample": Method(
         "ReSample",
         50,
