@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rps.cli.errors import InputError, did_you_mean, one_line, parameters
+from rps.cli.replaced import settled
 
 SECTIONS = ("model", "data", "trainer")
 
@@ -34,10 +36,13 @@ class Arguments:
     def for_lightning(self) -> list[str]:
         """Files first, so that a value given as a flag wins wherever it stands; --seed and --output are short names."""
         argv = [part for section, name in self.classes.items() for part in (f"--{section}", name)]
-        argv += [part for path in self.configs for part in ("--config", str(path))]
+        contents = [load_config(path) for path in self.configs]
+        kept, flags = settled(contents, self.rest)
+        for path, old, new in zip(self.configs, contents, kept, strict=True):
+            argv += ["--config", str(path) if new == old else json.dumps(new)]
         if self.own_pictures:
             argv += ["--data", "datamodules.ImageFolder"]
-        argv += self.rest
+        argv += flags
         if self.seed is not None:
             argv += ["--model.init_args.seed", self.seed]
         if self.output is not None:

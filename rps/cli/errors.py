@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 OURS = ("rps", "modules", "datamodules", "configs")
+ROOMS = ("modules", "datamodules", "rps.operators", "rps.priors", "rps.estimators", "rps.samplers", "rps.callbacks")
 
 
 class InputError(ValueError):
@@ -132,11 +133,27 @@ def _leaf_sentence(leaf: str, key: str, class_path: str, union: str, given: str,
 
 def parameters(class_path: str) -> list[str]:
     """What a class or function takes, by its dotted path; nothing when it cannot be found."""
+    return list(_signature(class_path))
+
+
+def defaults(class_path: str) -> dict[str, Any]:
+    """What a class or function takes if not told otherwise, where that is plain data; a class of ours also by name."""
+    values = {name: parameter.default for name, parameter in _signature(class_path).items()}
+    return {name: value for name, value in values.items() if value is None or isinstance(value, _PLAIN)}
+
+
+_PLAIN = (bool, int, float, str, list, tuple)
+
+
+def _signature(class_path: str) -> dict[str, inspect.Parameter]:
     module, _, name = class_path.rpartition(".")
-    try:
-        return [p for p in inspect.signature(getattr(_import(module), name)).parameters if p not in ("args", "kwargs")]
-    except (ImportError, AttributeError, TypeError, ValueError):
-        return []
+    for room in [module] if module else ROOMS:
+        try:
+            found = inspect.signature(getattr(_import(room), name)).parameters
+        except (ImportError, AttributeError, TypeError, ValueError):
+            continue
+        return {name: parameter for name, parameter in found.items() if name not in ("args", "kwargs")}
+    return {}
 
 
 def _import(path: str) -> Any:
@@ -156,8 +173,7 @@ def _names_in(path: str) -> list[str]:
 
 
 def _class_names() -> list[str]:
-    rooms = ("modules", "datamodules", "rps.operators", "rps.priors", "rps.estimators", "rps.samplers", "rps.callbacks")
-    return [name for room in rooms for name in _names_in(room) if name[:1].isupper()]
+    return [name for room in ROOMS for name in _names_in(room) if name[:1].isupper()]
 
 
 def _near_option(option: str, options: Iterable[str]) -> str:

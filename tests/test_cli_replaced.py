@@ -1,0 +1,62 @@
+"""A class that takes the place of another begins with its own defaults."""
+
+import inspect
+
+import pytest
+import yaml
+
+from rps.cli import main
+from rps.cli.replaced import settled
+from rps.estimators import RedDiff
+from rps.samplers import Daps
+
+DAPS = {name: p.default for name, p in inspect.signature(Daps).parameters.items()}
+
+
+def model(capsys, *arguments: str) -> dict:
+    assert main(["predict", *arguments, "--print_config"]) == 0, capsys.readouterr().err
+    return yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
+
+
+@pytest.mark.parametrize("name", ["rps.samplers.Daps", "Daps"])
+@pytest.mark.parametrize("between", [" ", "="])
+def test_by_a_flag(capsys, name, between):
+    given = model(capsys, "--config", "demo", *f"--model.sampler{between}{name}".split(" "))
+    assert given["sampler"]["init_args"] == DAPS
+    assert DAPS["step_size"] != 1.0  # which DPS has in demo
+
+
+def test_by_a_flag_without_configs(capsys):
+    base = ["--model", "modules.MapRps", "--model.prior", "EmbeddedPrior", "--model.operator", "Denoise"]
+    given = model(capsys, *base, "--model.noise_std", "0.1", "--model.sampler", "Daps", "--data", "Embedded")
+    assert given["sampler"]["init_args"] == DAPS
+
+
+def test_values_after_it_are_its_own(capsys):
+    given = model(capsys, "--config", "demo", "--model.sampler", "Daps", "--model.sampler.tau", "0.5")
+    assert given["sampler"]["init_args"] == {**DAPS, "tau": 0.5}
+
+
+def test_by_a_later_config(capsys, tmp_path):
+    (tmp_path / "own.yaml").write_text("model: {init_args: {estimator: {class_path: rps.estimators.RedDiff}}}")
+    given = model(capsys, "--config", "demo", "--config", str(tmp_path / "own.yaml"))
+    assert given["estimator"]["init_args"]["lr"] == inspect.signature(RedDiff).parameters["lr"].default != 0.1
+
+
+def test_the_same_class_again_keeps_what_was_given(capsys, tmp_path):
+    (tmp_path / "own.yaml").write_text("model: {init_args: {estimator: {class_path: rps.estimators.MapEstimator}}}")
+    given = model(capsys, "--config", "demo", "--config", "embedded/inpaint", "--config", str(tmp_path / "own.yaml"))
+    assert given["estimator"]["init_args"]["num_steps"] == 200 and given["estimator"]["init_args"]["lr"] == 0.3
+
+
+def test_values_may_come_before_the_first_name_of_their_class():
+    task = {"model": {"init_args": {"estimator": {"init_args": {"t1": 50}}}}}
+    method = {"model": {"init_args": {"estimator": {"class_path": "rps.estimators.MapEstimator"}}}}
+    first, second = settled([task, method], [])[0]
+    assert first == task
+    assert "t1" not in second["model"]["init_args"]["estimator"]["init_args"]
+
+
+def test_text_that_is_no_class_is_left_alone():
+    flags = ["--data.folder", "my photos", "--model.t0", "[0, 5]", "--data.limit=3", "--trainer.devices", "2"]
+    assert settled([{"data": {"class_path": "datamodules.Embedded"}}], flags)[1] == flags
