@@ -58,7 +58,7 @@ class Study:
         configs = [name.replace("TASK", task) for name in (*self.common.configs, *own.configs)]
         values = {**self.common.set, **own.set}
         return [part for name in configs for part in ("--config", name)] + [
-            part for k, v in values.items() for part in (f"--{k}", json.dumps(v))
+            part for k, v in values.items() for part in (f"--{k}", v if isinstance(v, str) else json.dumps(v))
         ]
 
     def folder(self, run: str, task: str) -> Path:

@@ -57,21 +57,16 @@ METHODS = {
     "psld": Method("Psld", 50, {}, {"step_size": [0.1, 0.3, 1.0, 3.0]}),
     "stsl": Method("Stsl", 50, {}, {"step_size": [0.1, 0.3, 1.0, 3.0]}),
     "ldir": Method("Ldir", 50, {}, {"step_size": [0.01, 0.03, 0.1, 0.3]}),
-    "dmap": Method("LatentDmap", 17, {}, {"step_size": [0.3, 1.0, 3.0], "radius": [0.5, 1.0]}),
-    "dcdp": Method("Dcdp", 50, {"inner_steps": 10}, {"lr": [0.01, 0.03, 0.1, 0.3]}),
+    "dmap": Method("LatentDmap", 17, {}, {"step_size": [0.3, 1.0, 3.0]}),
+    "dcdp": Method("Dcdp", 20, {"inner_steps": 5}, {"lr": [0.03, 0.1]}),
     "resample": Method(
         "ReSample",
         50,
-        {"period": 5, "pixel_steps": 100, "latent_steps": 50},
-        {"latent_lr": [0.005, 0.02, 0.1], "gamma": [4.0, 40.0]},
+        {"period": 10, "pixel_steps": 50, "latent_steps": 25, "fit_below": 667},
+        {"latent_lr": [0.02, 0.1]},
     ),
-    "daps": Method(
-        "LatentDaps",
-        20,
-        {"langevin_steps": 20},
-        {"step_size": [1e-5, 1e-4, 1e-3], "tau": [0.03, 0.1, 0.3]},
-    ),
-    "sitcom": Method("Sitcom", 20, {"inner_steps": 10}, {"lr": [0.01, 0.03, 0.1], "lam": [0.1, 1.0]}),
+    "daps": Method("LatentDaps", 20, {"langevin_steps": 10, "tau": 0.1}, {"step_size": [1e-4, 1e-3]}),
+    "sitcom": Method("Sitcom", 10, {"inner_steps": 5}, {"lr": [0.03, 0.1]}),
 }
 
 
