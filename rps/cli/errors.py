@@ -150,7 +150,7 @@ def _signature(class_path: str) -> dict[str, inspect.Parameter]:
     for room in [module] if module else ROOMS:
         try:
             found = inspect.signature(getattr(_import(room), name)).parameters
-        except (ImportError, AttributeError, TypeError, ValueError):
+        except Exception:
             continue
         return {name: parameter for name, parameter in found.items() if name not in ("args", "kwargs")}
     return {}
