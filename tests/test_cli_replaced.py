@@ -60,3 +60,42 @@ def test_values_may_come_before_the_first_name_of_their_class():
 def test_text_that_is_no_class_is_left_alone():
     flags = ["--data.folder", "my photos", "--model.t0", "[0, 5]", "--data.limit=3", "--trainer.devices", "2"]
     assert settled([{"data": {"class_path": "datamodules.Embedded"}}], flags)[1] == flags
+
+
+def test_text_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "weights.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = ["--model.prior.path", "weights.pt", "--model.prior.path=weights.pt"]
+    config = {"model": {"init_args": {"prior": {"class_path": "rps.priors.EmbeddedPrior"}, "path": "weights.pt"}}}
+    found, kept = settled([config], flags)
+    assert kept == flags and found[0]["model"]["init_args"]["path"] == "weights.pt"
+
+
+@pytest.mark.parametrize("value", ["Daps", "rps.samplers.Daps", "{class_path: Daps}"])
+def test_by_a_later_config_in_every_form(capsys, tmp_path, value):
+    (tmp_path / "own.yaml").write_text(f"model: {{init_args: {{sampler: {value}}}}}")
+    given = model(capsys, "--config", "demo", "--config", str(tmp_path / "own.yaml"))
+    assert given["sampler"]["init_args"] == DAPS
+
+
+@pytest.mark.parametrize("between", [" ", "="])
+def test_by_class_path_and_its_arguments(capsys, between):
+    flags = f"--model.sampler.class_path{between}Daps".split(" ")
+    given = model(capsys, "--config", "demo", *flags, "--model.sampler.init_args.tau", "0.5")
+    assert given["sampler"]["init_args"] == {**DAPS, "tau": 0.5}
+
+
+def test_a_class_of_the_users_is_another_though_its_name_is_the_same(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("class Daps:\n    def __init__(self, tau: float = 7.0): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    ours = {"model": {"init_args": {"sampler": {"class_path": "rps.samplers.Daps", "init_args": {"step_size": 2.0}}}}}
+    theirs = {"model": {"init_args": {"sampler": {"class_path": "mine.Daps"}}}}
+    first, second = settled([ours, theirs], [])[0]
+    assert first["model"]["init_args"]["sampler"] == {"class_path": "rps.samplers.Daps"}
+    assert second["model"]["init_args"]["sampler"]["init_args"] == {"tau": 7.0}
+
+
+def test_inside_a_flag(capsys):
+    inner = '{"class_path": "StepNumber", "init_args": {"sampler": "Daps"}}'
+    flags = settled([{"model": {"init_args": {"traversal": {"init_args": {}}}}}], ["--model.traversal", inner])[1]
+    assert yaml.safe_load(flags[1])["init_args"]["sampler"]["init_args"] == DAPS

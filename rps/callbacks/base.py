@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,20 @@ class RunCallback(L.Callback):
 
     def run_directory(self, trainer: L.Trainer) -> Path:
         return Path(self.output or trainer.default_root_dir).expanduser()
+
+    def summary_of_run(self, trainer: L.Trainer, wanted: str) -> dict[str, Any] | None:
+        """metrics.json, on process zero at the end of a run; None elsewhere, or with a word about what is not made.
+
+        wanted: what is to be made of it.
+        """
+        if not trainer.is_global_zero:
+            return None
+        path = self.run_directory(trainer) / "metrics.json"
+        if not path.is_file():
+            print(f"no {wanted}: {path.parent} has no metrics.json, which MetricRecorder writes")
+            return None
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return summary
 
 
 def as_prediction(outputs: Any) -> Prediction:

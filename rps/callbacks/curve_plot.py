@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import lightning as L
 
 from rps.callbacks.base import RunCallback
@@ -18,13 +16,10 @@ class CurvePlot(RunCallback):
     """
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        run = self.run_directory(trainer)
-        if not (run / "metrics.json").is_file():
-            print(f"no distortion-perception curve: {run} has no metrics.json, which MetricRecorder writes")
+        summary = self.summary_of_run(trainer, "distortion-perception curve")
+        if not summary:
             return
         try:
-            dp_curve_plot(json.loads((run / "metrics.json").read_text(encoding="utf-8")), run / "dp_curve.png")
+            dp_curve_plot(summary, self.run_directory(trainer) / "dp_curve.png")
         except ValueError as reason:
             print(f"no distortion-perception curve: {reason}")

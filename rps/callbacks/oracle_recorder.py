@@ -146,11 +146,11 @@ class _Exact:
         self, curve: Callable[[Tensor, Sequence[float], Streams], dict[float, Tensor]]
     ) -> dict[tuple[Kind, Level | None], Tensor]:
         """E[x | y], a draw of p(x | y), and the optimal curve."""
+        mean = self.posterior.mean()
         flat: dict[tuple[Kind, Level | None], Tensor] = {
-            ("posterior_mean", None): self.posterior.mean(),
+            ("posterior_mean", None): mean,
             ("posterior_sample", None): self.first[:, 0],
         }
-        mean = self.posterior.mean()
         for weight, x in curve(mean, WEIGHTS, self.streams).items():
             flat["optimal", weight] = x
         y = self.prediction.measurement.y

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rps.cli.errors import InputError, did_you_mean, one_line, parameters
+from rps.cli.classes import parameters
+from rps.cli.errors import InputError, did_you_mean, one_line
 from rps.cli.replaced import settled
 
 SECTIONS = ("model", "data", "trainer")
@@ -19,12 +20,13 @@ SECTIONS = ("model", "data", "trainer")
 class Arguments:
     """The command line of `rps predict`, sorted.
 
-    configs: files that exist. classes: section -> its class, where a file with values for it comes before the one that
-    names it. own_pictures: --data.folder was given and has replaced the configured data. rest: everything that
-    LightningCLI understands.
+    configs: files that exist. contents: of these files. classes: section -> its class, where a file with values for it
+    comes before the one that names it. own_pictures: --data.folder was given and has replaced the configured data.
+    rest: everything that LightningCLI understands.
     """
 
     configs: list[Path] = field(default_factory=list)
+    contents: list[dict[str, Any]] = field(default_factory=list)
     classes: dict[str, str] = field(default_factory=dict)
     output: str | None = None
     seed: str | None = None
@@ -36,9 +38,8 @@ class Arguments:
     def for_lightning(self) -> list[str]:
         """Files first, so that a value given as a flag wins wherever it stands; --seed and --output are short names."""
         argv = [part for section, name in self.classes.items() for part in (f"--{section}", name)]
-        contents = [load_config(path) for path in self.configs]
-        kept, flags = settled(contents, self.rest)
-        for path, old, new in zip(self.configs, contents, kept, strict=True):
+        kept, flags = settled(self.contents, self.rest)
+        for path, old, new in zip(self.configs, self.contents, kept, strict=True):
             argv += ["--config", str(path) if new == old else json.dumps(new)]
         if self.own_pictures:
             argv += ["--data", "datamodules.ImageFolder"]
@@ -71,9 +72,9 @@ def read(argv: Sequence[str]) -> Arguments:
         else:
             arguments.rest.append(option + equals + value)
     arguments.configs = [find_config(name) for name in names]
-    contents = [load_config(path) for path in arguments.configs]
-    arguments.classes = _late_classes(contents)
-    arguments.own_pictures = _wants_own_pictures(arguments.rest, contents)
+    arguments.contents = [load_config(path) for path in arguments.configs]
+    arguments.classes = _late_classes(arguments.contents)
+    arguments.own_pictures = _wants_own_pictures(arguments.rest, arguments.contents)
     return arguments
 
 

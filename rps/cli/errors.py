@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import difflib
 import errno
-import inspect
 import linecache
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator
-from importlib import import_module
-from typing import Any
 
-OURS = ("rps", "modules", "datamodules", "configs")
-ROOMS = ("modules", "datamodules", "rps.operators", "rps.priors", "rps.estimators", "rps.samplers", "rps.callbacks")
+from rps.cli.classes import OURS, names_in, our_classes, parameters
 
 
 class InputError(ValueError):
@@ -118,7 +114,7 @@ def _leaf_sentence(leaf: str, key: str, class_path: str, union: str, given: str,
     if match := re.match(r"Expected a (.+?)(?:\. Got value: (.*))?$", leaf.splitlines()[0]):
         if match[1].startswith("dot import path"):
             name = match[1].rpartition(": ")[2]
-            hint = did_you_mean(name, _class_names()) or "give a dotted path, e.g. my_module.MyClass"
+            hint = did_you_mean(name, our_classes()) or "give a dotted path, e.g. my_module.MyClass"
             return f"{key}: there is no class {name!r}; {hint}"
         wanted = _types(union or match[1])
         return f"{key} must be {wanted}, got {match[2] or given!r}"
@@ -126,54 +122,9 @@ def _leaf_sentence(leaf: str, key: str, class_path: str, union: str, given: str,
         return f"{key} must be a {match[2]}, but {match[1] or given} is not one"
     if class_path:
         module = class_path.rpartition(".")[0]
-        hint = did_you_mean(class_path.rpartition(".")[2], _names_in(module))
+        hint = did_you_mean(class_path.rpartition(".")[2], names_in(module))
         return f"{key}: cannot use {class_path!r}: {one_line(leaf)}" + (f"; {hint}" if hint else "")
     return f"{key}: {one_line(leaf)}" if key else one_line(leaf)
-
-
-def parameters(class_path: str) -> list[str]:
-    """What a class or function takes, by its dotted path; nothing when it cannot be found."""
-    return list(_signature(class_path))
-
-
-def defaults(class_path: str) -> dict[str, Any]:
-    """What a class or function takes if not told otherwise, where that is plain data; a class of ours also by name."""
-    values = {name: parameter.default for name, parameter in _signature(class_path).items()}
-    return {name: value for name, value in values.items() if value is None or isinstance(value, _PLAIN)}
-
-
-_PLAIN = (bool, int, float, str, list, tuple)
-
-
-def _signature(class_path: str) -> dict[str, inspect.Parameter]:
-    module, _, name = class_path.rpartition(".")
-    for room in [module] if module else ROOMS:
-        try:
-            found = inspect.signature(getattr(_import(room), name)).parameters
-        except Exception:
-            continue
-        return {name: parameter for name, parameter in found.items() if name not in ("args", "kwargs")}
-    return {}
-
-
-def _import(path: str) -> Any:
-    """A module, or a class inside one."""
-    try:
-        return import_module(path)
-    except ImportError:
-        module, _, name = path.rpartition(".")
-        return getattr(import_module(module), name) if module else None
-
-
-def _names_in(path: str) -> list[str]:
-    try:
-        return dir(_import(path)) if path else []
-    except (ImportError, AttributeError):
-        return []
-
-
-def _class_names() -> list[str]:
-    return [name for room in ROOMS for name in _names_in(room) if name[:1].isupper()]
 
 
 def _near_option(option: str, options: Iterable[str]) -> str:

@@ -36,7 +36,6 @@ def merge(argv: Sequence[str]) -> int:
 
 def _merge(run: Path) -> None:
     from rps.callbacks.metric_recorder import load_reference, lpips_definition
-    from rps.records.reader import read_records
     from rps.report.curve import dp_curve_plot
     from rps.report.merge import merge
     from rps.report.page import write_page
@@ -48,7 +47,7 @@ def _merge(run: Path) -> None:
         dp_curve_plot(found, run / "dp_curve.png")
     except ValueError as reason:
         print(f"no distortion-perception curve: {reason}", file=sys.stderr)
-    write_page(run, found, read_records(run).failures())
+    write_page(run, found)
 
 
 def _recorder(config: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rps.cli.errors import defaults
+from rps.cli.classes import defaults, find, is_ours
 
 Place = tuple[str, ...]
 """Keys from the top of a config, "init_args" left out: ("model", "sampler")."""
@@ -20,35 +20,49 @@ def settled(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> tuple[l
     """The configs and flags, where every class below a section that differs from the one named before it, or is the
     first to be named, spells out its defaults; what earlier configs gave to its predecessor is taken out.
 
+    A class is named by a mapping with class_path; by a text, where a class was named before or where it is one of ours
+    (`sampler: Daps`); by a flag --place.class_path. No other text is looked up, so none is imported.
+
     The class of a section itself inherits: a task says operator and noise to whatever method comes later.
 
     contents: of YAML files, in order. flags: of the command line. -> copies.
     """
-    found = [copy.deepcopy(content) for content in contents]
-    options = list(flags)
     state = _State()
-    for content in found:
-        for place, node in list(_nodes(content)):
-            state.read(place, node)
-    for i, place, value, write in list(_flags(options)):
-        node = dict(value) if isinstance(value, Mapping) else {"class_path": value}
-        if isinstance(node.get("class_path"), str) and state.read(place, node) and node.get("init_args"):
-            options[i] = write(json.dumps(node))
+    found = [state.settle(copy.deepcopy(content)) for content in contents]
+    options = list(flags)
+    for i, place, value in list(_flags(options)):
+        if value != (own := state.settle(value, place)):
+            _write(options, i, json.dumps(own))
     return found, options
 
 
 class _State:
-    """nodes: the mappings of earlier configs at a place. current: the class that is named there."""
+    """nodes: the mappings of earlier configs and flags at a place. current: the class that is named there."""
 
     def __init__(self) -> None:
         self.nodes: dict[Place, list[dict[str, Any]]] = {}
         self.current: dict[Place, str] = {}
 
-    def read(self, place: Place, node: dict[str, Any]) -> bool:
-        """Takes in what a config or flag says of a place, and completes it.  -> is another class named?"""
+    def settle(self, value: Any, place: Place = ()) -> Any:
+        """What a config or flag says of a place, with all that lies below it, completed."""
+        if isinstance(value, str) and len(place) > 1 and (place in self.current or is_ours(value)):
+            named: dict[str, Any] = {"class_path": value}
+            return named if self._read(place, named) and "init_args" in named else value
+        if not isinstance(value, Mapping):
+            return value
+        node = dict(value)
+        if len(place) > 1 and ("class_path" in node or "init_args" in node):
+            self._read(place, node)
+        for key, inner in node.items():
+            if key != "class_path":
+                node[key] = self.settle(inner, place if key == "init_args" else (*place, str(key)))
+        return node
+
+    def _read(self, place: Place, node: dict[str, Any]) -> bool:
+        """Takes in what is said of a place, and completes it.  -> is another class named?"""
         name, earlier = node.get("class_path"), self.nodes.setdefault(place, [])
         former = self.current.get(place)
-        other = isinstance(name, str) and (former is None or _last(name) != _last(former))
+        other = isinstance(name, str) and (former is None or not _same(name, former))
         if other:
             given = {key for before in earlier for key in before.get("init_args", {})} if former is None else set()
             if former is not None:
@@ -63,18 +77,8 @@ class _State:
         return other
 
 
-def _nodes(value: Any, place: Place = ()) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """Every mapping below a section that names a class or gives arguments to one, with its place."""
-    if not isinstance(value, dict):
-        return
-    if len(place) > 1 and ("class_path" in value or "init_args" in value):
-        yield place, value
-    for key, inner in value.items():
-        yield from _nodes(inner, place if key == "init_args" else (*place, str(key)))
-
-
-def _flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any, Any]]:
-    """(index of the part with the value, place, value, text of that part from a new value) of every --a.b value."""
+def _flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
+    """(index, place, value) of every --a.b value and --a.b=value."""
     import yaml
 
     for i, option in enumerate(options):
@@ -86,9 +90,23 @@ def _flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any, Any]]:
             value = yaml.safe_load(text if equals else options[i + 1])
         except yaml.YAMLError:
             continue
-        if len(place) > 1 and not name.endswith(".class_path"):
-            yield (i, place, value, (name + "=").__add__) if equals else (i + 1, place, value, str)
+        if len(place) > 1:
+            yield i, place, value
 
 
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
+def _write(options: list[str], i: int, value: str) -> None:
+    """In place of the flag at i; --place.class_path becomes --place, whose value says the class and more."""
+    name, equals, _ = options[i].partition("=")
+    name = name.removesuffix(".class_path")
+    if equals:
+        options[i] = f"{name}={value}"
+    else:
+        options[i : i + 2] = [name, value]
+
+
+def _same(name: str, other: str) -> bool:
+    """Do two names mean one class? "Daps" and "rps.samplers.Daps" do, "mine.Daps" is another."""
+    if name == other:
+        return True
+    found = find(name)
+    return found is not None and found is find(other)

@@ -19,6 +19,7 @@ from rps.records.rows import METRICS, Kind, Row
 from rps.restoration import Level
 
 OWN_REFERENCE = "the clean images of this run"
+MOST_FAILURES = 100
 PACKAGES = ("map-rps", "torch", "torchvision", "lightning", "diffusers", "torchmetrics", "lpips", "timm", "numpy")
 
 EXACT: tuple[Kind, ...] = ("posterior_mean", "posterior_sample", "optimal")
@@ -48,6 +49,8 @@ DEFINITIONS = {
     "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
     "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
     "difference_to_first": "this level minus the first one, paired on the images that both have",
+    "failures": f"the reason of each of the first {MOST_FAILURES} samples that failed at some level, by id; the records "
+    "have all",
 }
 
 
@@ -88,6 +91,9 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     if clean := _reference(records, reference):
         result["reference"] = clean
     result["total_network_calls_per_image"] = _mean(_totals(records))
+    failures = records.failures()
+    result["failed"] = len(failures)
+    result["failures"] = dict(sorted(failures.items())[:MOST_FAILURES])
     result["duplicates"] = records.duplicates
     result["repeated_ids"] = sorted(records.repeated)
     result["definitions"] = {**DEFINITIONS, **(info or {})}

@@ -13,16 +13,15 @@ from rps.report.curve import plane_point
 from rps.report.table import columns, notes
 
 MOST_PICTURES = 24
-MOST_FAILURES = 100
 
 
-def write_page(run: str | Path, summary: Mapping[str, Any], failures: Mapping[str, str]) -> Path:
+def write_page(run: str | Path, summary: Mapping[str, Any]) -> Path:
     """RUN/report.html, which links to the pictures beside it and to nothing else.
 
     A slider stands for the knob: it changes the restored pictures, the point on the plane and the figures under it. It
     needs no network and works from the folder. All text from data is escaped.
 
-    summary: metrics.json. failures: id -> reason. -> the file.
+    summary: metrics.json. -> the file.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -45,8 +44,8 @@ def write_page(run: str | Path, summary: Mapping[str, Any], failures: Mapping[st
         notes=notes(summary),
         samples=list(_samples(folder, levels)),
         grids=[_link(path, folder) for path in sorted((folder / "grids").glob("*.png"))[:4]],
-        failures=sorted(failures.items())[:MOST_FAILURES],
-        failed=len(failures),
+        failures=sorted((summary.get("failures") or {}).items()),
+        failed=summary.get("failed") or 0,
         definitions=summary.get("definitions") or {},
         versions=summary.get("versions") or {},
     )

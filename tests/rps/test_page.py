@@ -44,7 +44,9 @@ def run(tmp_path):
 def page(run):
     others = Statistics.from_features(Blocks()(as_saved(clean_images([f"other {i}" for i in range(50)]))), "others")
     records = read_records(run)
-    path = write_page(run, summary(records, others), {**records.failures(), IDS[2]: "</script><b>bad</b>"})
+    found = summary(records, others)
+    found["failures"][IDS[2]] = "</script><b>bad</b>"
+    path = write_page(run, found)
     return Page(path.read_text(encoding="utf-8"))
 
 
@@ -78,6 +80,6 @@ def test_nothing_is_fetched(run, page):
 def test_a_run_without_curve_and_pictures_has_a_page(tmp_path):
     found = evaluate(prediction(IDS, with_reference=False))
     RecordWriter(tmp_path).write(found.rows, "t0")
-    page = Page(write_page(tmp_path, summary(read_records(tmp_path)), {}).read_text())
+    page = Page(write_page(tmp_path, summary(read_records(tmp_path))).read_text())
     assert not any(tag in ("svg", "img") for tag, _ in page.tags)
     assert "Figures" in page.words
