@@ -49,7 +49,7 @@ class Method:
 
     def model(self, settings: dict[str, Any]) -> dict[str, Any]:
         sampler = {"class_path": f"rps.samplers.{self.sampler}", "init_args": settings}
-        return {"class_path": "modules.PosteriorSampling", "init_args": {"steps": self.steps, "sampler": sampler}}
+        return {"class_path": f"modules.{self.sampler}", "init_args": {"steps": self.steps, "sampler": sampler}}
 
 
 METHODS = {

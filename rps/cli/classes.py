@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
 OURS = ("rps", "modules", "datamodules", "configs")
-ROOMS = ("modules", "datamodules", "rps.operators", "rps.priors", "rps.estimators", "rps.samplers", "rps.callbacks")
+ROOMS = ("rps.operators", "rps.priors", "rps.estimators", "rps.samplers", "rps.callbacks", "modules", "datamodules")
 
 _PLAIN = (bool, int, float, str, list, tuple)
 
@@ -55,12 +54,20 @@ def defaults(class_path: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is None or isinstance(value, _PLAIN)}
 
 
-def _signature(class_path: str) -> Mapping[str, inspect.Parameter]:
-    try:
-        found = inspect.signature(find(class_path)).parameters
-    except (TypeError, ValueError):  # not found, or without a signature
-        return {}
-    return {name: parameter for name, parameter in found.items() if name not in ("args", "kwargs")}
+def _signature(class_path: str) -> dict[str, inspect.Parameter]:
+    """Of a class whose **kwargs go to its base class, with what that takes."""
+    found = find(class_path)
+    owners = [kind for kind in found.__mro__ if "__init__" in vars(kind)] if isinstance(found, type) else [found]
+    taken: dict[str, inspect.Parameter] = {}
+    for owner in owners:
+        try:
+            own = inspect.signature(owner).parameters
+        except (TypeError, ValueError):  # not found, or without a signature
+            break
+        taken = {**own, **taken}
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in own.values()):
+            break
+    return {name: p for name, p in taken.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def _import(path: str) -> Any:

@@ -49,8 +49,7 @@ DEFINITIONS = {
     "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
     "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
     "difference_to_first": "this level minus the first one, paired on the images that both have",
-    "failures": f"the reason of each of the first {MOST_FAILURES} samples that failed at some level, by id; the records "
-    "have all",
+    "failures": f"reasons of the first {MOST_FAILURES} samples, by id, that failed at some level; the records have all",
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -11,6 +9,7 @@ from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler
+from rps.samplers.fitting import fits
 from rps.samplers.guidance import through_denoiser
 
 
@@ -43,7 +42,6 @@ class Sitcom(Sampler):
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
-        fits = self.tolerance * measurement.noise_std * math.sqrt(measurement.y[:1].numel())
         norm = prior.schedule.norm(t, x)
         v = x.detach() / norm  # lr and lam are for the variance-preserving form
         start = v.clone()
@@ -53,7 +51,7 @@ class Sitcom(Sampler):
                 v * norm, t, prior, lambda x0: measurement.residual_norm(prior.decode(x0)).square()
             )
             with torch.no_grad():
-                moves = measurement.residual_norm(prior.decode(denoised.x0)) > fits
+                moves = ~fits(measurement.residual(prior.decode(denoised.x0)), measurement, self.tolerance)
                 before = v.clone()
                 v.grad = norm * gradient + 2 * self.lam * (v - start)
                 adam.step()

@@ -10,12 +10,18 @@ import modules
 from modules import SolverModule
 from rps.estimators import MapEstimator, PseudoInverse, RedDiff
 from rps.operators import SuperResolution
+from rps.samplers import Dcdp, LatentDaps, ReSample, Sitcom
 from tests.rps.solvers import WORLDS, close, kinds
 
 # Fewer steps than by default. Whoever is not named runs with its defaults.
 SMALL = {
     "Ccdf": {"t0": [0, 50], "steps": 20},
     "Interpolation": {"levels": [0.0, 0.5], "steps": 3, "estimator": PseudoInverse()},
+    **{name: {"steps": 3} for name in ("LatentDps", "Psld", "Ldir", "Stsl", "LatentDmap")},
+    "Dcdp": {"sampler": Dcdp(inner_steps=2), "steps": 3},
+    "LatentDaps": {"sampler": LatentDaps(langevin_steps=2), "steps": 3},
+    "ReSample": {"sampler": ReSample(pixel_steps=2, latent_steps=2), "steps": 3},
+    "Sitcom": {"sampler": Sitcom(inner_steps=2), "steps": 3},
     "LmapRps": {"t0": [0, 50], "steps": 20, "estimator": MapEstimator(3)},
     "MapRps": {"t0": [0, 50], "steps": 20, "samples": 2, "estimator": MapEstimator(3)},
     "PosteriorSampling": {"steps": 3},
