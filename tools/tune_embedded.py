@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -75,11 +77,26 @@ def embedded_images(n: int, skip: int) -> dict:
     return next(iter(data.predict_dataloader()))
 
 
+def resumable(description: str, written: str) -> tuple[argparse.Namespace, dict]:
+    """(task, images, skip, output and write from the command line; the points of an earlier run that is gone on with).
+
+    written: what --write writes.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--skip", type=int, default=500)
+    parser.add_argument("--output", type=Path, required=True, help="JSON of all points")
+    parser.add_argument("--write", action="store_true", help=f"write {written}")
+    arguments = parser.parse_args()
+    return arguments, json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
+
+
 def sweep_map(measurement: Measurement, prior: Prior, judge: Judge, arguments: argparse.Namespace) -> None:
     for term, t1, factor, lr in itertools.product(arguments.terms, arguments.t1, arguments.w_factors, arguments.lr):
         estimate = MapEstimator(arguments.n, lr, t1, w_factor=factor, prior_term=term).estimate(measurement, prior)
         point = judge(prior.decode(estimate))
-        print(f"{term:16s} t1 {t1:4d}  w/w* {factor:4.2f}  lr {lr:4.2f}  {point}", flush=True)
+        print(f"{term:16s} t1 {t1:4d}  w/w* {factor:<5g}  lr {lr:<5g}  {point}", flush=True)
 
 
 def sweep_curve(measurement: Measurement, prior: Prior, judge: Judge, arguments: argparse.Namespace) -> None:
@@ -90,7 +107,7 @@ def sweep_curve(measurement: Measurement, prior: Prior, judge: Judge, arguments:
     for steps, xi in itertools.product(arguments.steps, arguments.xi):
         result = MapRps(arguments.t0, Fixed(estimate), sampler(xi), steps).run(measurement, prior)
         points = "   ".join(f"{level}: {judge(images)}" for level, images in result.images.items())
-        print(f"steps {steps}  xi {xi:4.2f}   {points}", flush=True)
+        print(f"steps {steps}  xi {xi:<6g}   {points}", flush=True)
 
 
 def main() -> None:

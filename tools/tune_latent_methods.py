@@ -9,7 +9,6 @@ into configs/embedded/latent/TASK.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import itertools
 import json
@@ -23,7 +22,7 @@ from typing import Any
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from tune_embedded import TASKS, Judge, embedded_images
+from tune_embedded import TASKS, Judge, embedded_images, resumable
 
 import configs
 from rps.measurement import degrade
@@ -108,14 +107,7 @@ def write_configs(task: str, points: dict[str, dict[str, list[float]]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--skip", type=int, default=500)
-    parser.add_argument("--output", type=Path, required=True, help="JSON of all points")
-    parser.add_argument("--write", action="store_true", help="write configs/embedded/latent/TASK")
-    arguments = parser.parse_args()
-    points = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
+    arguments, points = resumable(__doc__, "configs/embedded/latent/TASK")
     for found in sweep(arguments.task, arguments.images, arguments.skip, points):
         write_json(arguments.output, found)
         name = next(reversed([name for name in METHODS if found.get(name)]))

@@ -13,7 +13,6 @@ configs/embedded/peers/TASK.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -24,7 +23,7 @@ import yaml
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from tune_embedded import TASKS, Fixed, Judge, embedded_images
+from tune_embedded import TASKS, Fixed, Judge, embedded_images, resumable
 
 import configs
 from rps.estimators import MapEstimator, PseudoInverse
@@ -131,14 +130,7 @@ def write_configs(task: str, points: dict) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--skip", type=int, default=500)
-    parser.add_argument("--output", type=Path, required=True, help="JSON of all points")
-    parser.add_argument("--write", action="store_true", help="write configs/embedded/peers/TASK")
-    arguments = parser.parse_args()
-    points = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
+    arguments, points = resumable(__doc__, "configs/embedded/peers/TASK")
     for found in sweep(arguments.task, arguments.images, arguments.skip, points):
         write_json(arguments.output, found)
     print(told(points))

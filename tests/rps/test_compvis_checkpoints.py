@@ -1,7 +1,6 @@
 """Checkpoints of CompVis' latent-diffusion against independent networks of the published architecture
 (compvis_networks.py): converted, loaded as a folder, and asked."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tests.rps.compvis_networks import (
     scaled_linear,
 )
 from tests.rps.latent_models import save_stable_diffusion
+from tests.rps.malicious import Malicious
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import convert_checkpoint
@@ -149,16 +149,6 @@ def test_the_published_sizes(name):
     heads = [layer.heads for layer in unet.modules() if type(layer).__name__ == "Attention"]
     widths = [layer.inner_dim for layer in unet.modules() if type(layer).__name__ == "Attention"]
     assert heads == [1 if table else width // 32 for width in widths]
-
-
-class Malicious:
-    """Unpickled by an ordinary loader, it makes a folder."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
 
 
 def spoilt(kind: str, path: Path) -> None:

@@ -1,6 +1,5 @@
 """Checkpoints of guided-diffusion against an independent network of the published architecture (guided_unet.py)."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tests.rps.guided_unet import (
     narrow,
     network,
 )
+from tests.rps.malicious import Malicious
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import convert_checkpoint
@@ -176,16 +176,6 @@ def test_the_converted_folder_is_the_same_prior(order, tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
     assert convert_checkpoint.main([str(tmp_path / "none.pt"), str(tmp_path / "new")]) == 2
     assert not (tmp_path / "new").exists()
-
-
-class Malicious:
-    """Unpickled by an ordinary loader, it makes a folder."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
 
 
 def spoilt(kind: str, path: Path) -> None:
