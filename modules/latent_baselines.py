@@ -6,9 +6,6 @@ from typing import Any
 
 from modules.step_number import PosteriorSampling
 from rps import samplers
-from rps.noise import Noise
-from rps.operators import Operator
-from rps.priors import Prior
 
 
 class LatentDps(PosteriorSampling):
@@ -18,15 +15,8 @@ class LatentDps(PosteriorSampling):
         sampler: its step size, see rps.samplers.LatentDps. The others: see PosteriorSampling.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        operator: Operator,
-        noise_std: float | Noise,
-        sampler: samplers.LatentDps = samplers.LatentDps(),  # noqa: B008 - without state, as in PosteriorSampling
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(prior, operator, noise_std, sampler, **kwargs)
+    def __init__(self, *args: Any, sampler: samplers.LatentDps = samplers.LatentDps(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, sampler=sampler, **kwargs)
 
 
 class Psld(PosteriorSampling):
@@ -36,15 +26,8 @@ class Psld(PosteriorSampling):
         sampler: its step size and gluing weight, see rps.samplers.Psld. The others: see PosteriorSampling.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        operator: Operator,
-        noise_std: float | Noise,
-        sampler: samplers.Psld = samplers.Psld(),  # noqa: B008 - without state, as in PosteriorSampling
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(prior, operator, noise_std, sampler, **kwargs)
+    def __init__(self, *args: Any, sampler: samplers.Psld = samplers.Psld(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, sampler=sampler, **kwargs)
 
 
 class Ldir(PosteriorSampling):
@@ -54,15 +37,8 @@ class Ldir(PosteriorSampling):
         sampler: its step size, see rps.samplers.Ldir. The others: see PosteriorSampling.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        operator: Operator,
-        noise_std: float | Noise,
-        sampler: samplers.Ldir = samplers.Ldir(),  # noqa: B008 - without state, as in PosteriorSampling
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(prior, operator, noise_std, sampler, **kwargs)
+    def __init__(self, *args: Any, sampler: samplers.Ldir = samplers.Ldir(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, sampler=sampler, **kwargs)
 
 
 class Dcdp(PosteriorSampling):
@@ -72,15 +48,8 @@ class Dcdp(PosteriorSampling):
         sampler: its inner steps and their rate, see rps.samplers.Dcdp. The others: see PosteriorSampling.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        operator: Operator,
-        noise_std: float | Noise,
-        sampler: samplers.Dcdp = samplers.Dcdp(),  # noqa: B008 - without state, as in PosteriorSampling
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(prior, operator, noise_std, sampler, **kwargs)
+    def __init__(self, *args: Any, sampler: samplers.Dcdp = samplers.Dcdp(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, sampler=sampler, **kwargs)
 
 
 class ReSample(PosteriorSampling):
@@ -90,15 +59,8 @@ class ReSample(PosteriorSampling):
         sampler: its period and fits, see rps.samplers.ReSample. The others: see PosteriorSampling.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        operator: Operator,
-        noise_std: float | Noise,
-        sampler: samplers.ReSample = samplers.ReSample(),  # noqa: B008 - without state, as in PosteriorSampling
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(prior, operator, noise_std, sampler, **kwargs)
+    def __init__(self, *args: Any, sampler: samplers.ReSample = samplers.ReSample(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, sampler=sampler, **kwargs)
 
 
 class Stsl(PosteriorSampling):
@@ -108,15 +70,8 @@ class Stsl(PosteriorSampling):
         sampler: its step size and trace weight, see rps.samplers.Stsl. The others: see PosteriorSampling.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        operator: Operator,
-        noise_std: float | Noise,
-        sampler: samplers.Stsl = samplers.Stsl(),  # noqa: B008 - without state, as in PosteriorSampling
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(prior, operator, noise_std, sampler, **kwargs)
+    def __init__(self, *args: Any, sampler: samplers.Stsl = samplers.Stsl(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, sampler=sampler, **kwargs)
 
 
 class LatentDmap(PosteriorSampling):
@@ -126,15 +81,8 @@ class LatentDmap(PosteriorSampling):
         sampler: its step size, radius and ascents, see rps.samplers.LatentDmap. The others: see PosteriorSampling.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        operator: Operator,
-        noise_std: float | Noise,
-        sampler: samplers.LatentDmap = samplers.LatentDmap(),  # noqa: B008 - without state, as in PosteriorSampling
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(prior, operator, noise_std, sampler, **kwargs)
+    def __init__(self, *args: Any, sampler: samplers.LatentDmap = samplers.LatentDmap(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, sampler=sampler, **kwargs)
 
 
 class LatentDaps(PosteriorSampling):
@@ -144,15 +92,8 @@ class LatentDaps(PosteriorSampling):
         sampler: its levels and Langevin steps, see rps.samplers.LatentDaps. The others: see PosteriorSampling.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        operator: Operator,
-        noise_std: float | Noise,
-        sampler: samplers.LatentDaps = samplers.LatentDaps(),  # noqa: B008 - without state, as in PosteriorSampling
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(prior, operator, noise_std, sampler, **kwargs)
+    def __init__(self, *args: Any, sampler: samplers.LatentDaps = samplers.LatentDaps(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, sampler=sampler, **kwargs)
 
 
 class Sitcom(PosteriorSampling):
@@ -162,12 +103,5 @@ class Sitcom(PosteriorSampling):
         sampler: its inner steps and their rate, see rps.samplers.Sitcom. The others: see PosteriorSampling.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        operator: Operator,
-        noise_std: float | Noise,
-        sampler: samplers.Sitcom = samplers.Sitcom(),  # noqa: B008 - without state, as in PosteriorSampling
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(prior, operator, noise_std, sampler, **kwargs)
+    def __init__(self, *args: Any, sampler: samplers.Sitcom = samplers.Sitcom(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, sampler=sampler, **kwargs)

@@ -67,6 +67,7 @@ class PosteriorSampling(SolverModule):
         prior: Prior,
         operator: Operator,
         noise_std: float | Noise,
+        *,
         sampler: Sampler = Dps(),  # noqa: B008 - without state; its source is what --print_config shows
         steps: int | None = None,
         micro_batch: int | None = None,
