@@ -18,7 +18,7 @@ def commands(page: Path) -> list[str]:
     text = page.read_text().replace("\\\n", " ")
     found = []
     for match in re.finditer(r"^    (rps predict .*)$", text, re.MULTILINE):
-        command, after = match.group(1).split("   #")[0], text[match.end() :]
+        command, after = re.split(r"\s+# ", match.group(1))[0], text[match.end() :]
         names = {place: names_of(place, after) for place in PLACES if place in command}
         first = {place: listed[0] for place, listed in names.items()}
         turns = [{**first, place: name} for place, listed in names.items() for name in listed] or [{}]
