@@ -66,6 +66,7 @@ def test_text_is_not_imported(tmp_path, monkeypatch):
     (tmp_path / "weights.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     flags = ["--model.prior.path", "weights.pt", "--model.prior.path=weights.pt"]
+    flags += ["--data.folder", "Inpaint", "--data.folder", "rps.operators.Inpaint"]
     config = {"model": {"init_args": {"prior": {"class_path": "rps.priors.EmbeddedPrior"}, "path": "weights.pt"}}}
     found, kept = settled([config], flags)
     assert kept == flags and found[0]["model"]["init_args"]["path"] == "weights.pt"

@@ -23,13 +23,6 @@ def find(class_path: str) -> Any:
     return None
 
 
-def is_ours(name: str) -> bool:
-    """Is it the short name or the dotted path of a class of ours? Nothing else is imported to answer."""
-    if "." in name:
-        return name.partition(".")[0] in OURS and isinstance(find(name), type)
-    return name in our_classes()
-
-
 def our_classes() -> list[str]:
     """The short names."""
     return [name for room in ROOMS for name in names_in(room) if name[:1].isupper()]

@@ -10,18 +10,21 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rps.cli.classes import defaults, find, is_ours
+from rps.cli.classes import defaults, find
 
 Place = tuple[str, ...]
 """Keys from the top of a config, "init_args" left out: ("model", "sampler")."""
+
+HOLD_CLASSES = ("prior", "operator", "estimator", "sampler")
+"""Last keys of places whose text is always the name of a class."""
 
 
 def settled(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
     """The configs and flags, where every class below a section that differs from the one named before it, or is the
     first to be named, spells out its defaults; what earlier configs gave to its predecessor is taken out.
 
-    A class is named by a mapping with class_path; by a text, where a class was named before or where it is one of ours
-    (`sampler: Daps`); by a flag --place.class_path. No other text is looked up, so none is imported.
+    A class is named by a mapping with class_path, by a flag --place.class_path, and by a text (`sampler: Daps`) where
+    a class was named before or that can hold nothing else. No other text is looked up, so none is imported.
 
     The class of a section itself inherits: a task says operator and noise to whatever method comes later.
 
@@ -45,7 +48,7 @@ class _State:
 
     def settle(self, value: Any, place: Place = ()) -> Any:
         """What a config or flag says of a place, with all that lies below it, completed."""
-        if isinstance(value, str) and len(place) > 1 and (place in self.current or is_ours(value)):
+        if isinstance(value, str) and len(place) > 1 and (place in self.current or place[-1] in HOLD_CLASSES):
             named: dict[str, Any] = {"class_path": value}
             return named if self._read(place, named) and "init_args" in named else value
         if not isinstance(value, Mapping):
