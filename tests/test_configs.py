@@ -12,6 +12,7 @@ SOLVERS = [name for name in NAMES if name.startswith("method/solver/")]
 TASKS = [name for name in NAMES if name.startswith("task/")]
 PRIORS = [name for name in NAMES if name.startswith("prior/")]
 LATENT = [name for name in NAMES if name.startswith(("method/ldm/", "method/coco/"))]
+BASELINES = [name for name in NAMES if name.startswith("method/latent/")]
 
 
 def merged(capsys, *names: str) -> dict:
@@ -58,6 +59,16 @@ def test_published_latent_settings_merge_in_any_order(name, capsys):
         whole = merged(capsys, *texts[k:], f"prior/{prior}", *texts[:k])
         for part in (f"prior/{prior}", *texts):
             assert contains(whole, yaml.safe_load(packaged_configs()[part].read_text())), (prior, part)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_latent_baselines_merge_before_and_after_their_prior(name, capsys):
+    given = yaml.safe_load(packaged_configs()[name].read_text())
+    for names in (
+        ["data/coco", "prior/sd15", "task/coco/sr4", name],
+        [name, "task/coco/sr4", "prior/sd15", "data/coco"],
+    ):
+        assert contains(merged(capsys, *names), given)
 
 
 @pytest.mark.parametrize("name", PRIORS)
