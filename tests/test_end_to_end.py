@@ -156,7 +156,7 @@ def test_restoration_of_degraded_pictures_without_references(tmp_path):
 
 def test_a_users_own_operator_outside_the_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_operators.py").write_text(
+    (tmp_path / "an_operator_of_mine.py").write_text(
         textwrap.dedent('''
         from rps.operators import LinearOperator
 
@@ -173,7 +173,7 @@ def test_a_users_own_operator_outside_the_package(tmp_path, monkeypatch):
         ''')
     )
     (tmp_path / "mine.yaml").write_text(
-        "model: {init_args: {operator: {class_path: my_operators.EveryOther, init_args: {gain: 0.5}}}}"
+        "model: {init_args: {operator: {class_path: an_operator_of_mine.EveryOther, init_args: {gain: 0.5}}}}"
     )
     predict("--config", "mine.yaml", "--output", "run")
     assert metrics(tmp_path / "run")["levels"][0]["n"] == 5
