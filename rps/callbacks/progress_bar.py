@@ -14,7 +14,7 @@ from rps.restoration import Prediction
 
 
 class ProgressBar(LightningProgressBar):
-    """Network calls of process zero: a bar in a terminal, a line every few seconds elsewhere.
+    """Network calls of process zero: a bar in a terminal, lines elsewhere, the rarer the longer it lasts.
 
     Takes the place of Lightning's own bar. The module says how it gets on through its attribute `progress`, a callable
     (what, network_calls) that this callback sets, and how much there is to do by `network_calls_per_image()`; the
@@ -22,7 +22,7 @@ class ProgressBar(LightningProgressBar):
     shown.
 
     Args:
-        every: seconds between two lines.
+        every: seconds between two lines in the first 250 s; then more, in proportion to the time since the start.
     """
 
     def __init__(self, every: float = 5.0) -> None:
@@ -120,8 +120,8 @@ class ProgressBar(LightningProgressBar):
             self._bar.update(
                 self._task, description=self.what, completed=self.calls, total=self.total, counts=self._counts()
             )
-        elif time.monotonic() - self.last_line >= self.every:
-            self.last_line = time.monotonic()
+        elif (now := time.monotonic()) - self.last_line >= self.every * max(1, (now - self.started) / 250):
+            self.last_line = now
             print(self._line(), flush=True)
 
     def _close(self, pl_module: L.LightningModule) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,4 +71,4 @@ def _short(key: str) -> str:
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:
-    return f"{values[key]!r}" if key in values else ABSENT
+    return json.dumps(values[key], ensure_ascii=False, default=str) if key in values else ABSENT

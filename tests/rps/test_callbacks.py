@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import types
+from itertools import pairwise
 from pathlib import Path
 
 import lightning as L
@@ -266,6 +268,23 @@ def progress(module, **trainer) -> L.LightningModule:
         accelerator="cpu", inference_mode=False,
     ).predict(module, return_predictions=False, **trainer)  # fmt: skip
     return module
+
+
+def test_lines_of_progress_get_rarer(capsys, monkeypatch):
+    """5 seconds apart at first, and 20 after a thousand."""
+    clock = [0.0]
+    monkeypatch.setattr("rps.callbacks.progress_bar.time.monotonic", lambda: clock[0])
+    bar, module = ProgressBar(), Restorer()
+    trainer = types.SimpleNamespace(is_global_zero=True, world_size=1, datamodule=Data(), limit_predict_batches=1.0)
+    bar.on_predict_start(trainer, module)
+    told = []
+    for second in range(0, 1200):
+        clock[0] = float(second)
+        module.progress("restoring", 1)
+        if capsys.readouterr().out:
+            told.append(second)
+    assert told[:40] == list(range(5, 205, 5))
+    assert all(now / 50 <= now - before <= now / 50 + 1 for before, now in pairwise(told) if now > 250)
 
 
 def test_progress_moves_with_network_calls(capsys):
