@@ -12,6 +12,7 @@ from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.samplers.guidance import data_gradient
+from rps.settings import not_negative
 
 PriorTerm = Literal["published", "centred", "control_variate"]
 DataTerm = Literal["squared", "stable"]
@@ -62,6 +63,7 @@ class MapEstimator(Estimator):
     ) -> None:
         if num_steps < 0 or draws < 1:
             raise ValueError(f"num_steps must be >= 0 and draws >= 1, got {num_steps} and {draws}")
+        not_negative(lr=lr, w=w, w_factor=w_factor, eta_min=eta_min, weight_decay=weight_decay)
         if prior_term not in ("published", "centred", "control_variate"):
             raise ValueError(f"prior_term must be published, centred or control_variate, got {prior_term!r}")
         if data_term not in ("squared", "stable"):

@@ -7,6 +7,7 @@ from torch import Tensor
 from rps.estimators.base import Estimator
 from rps.measurement import Measurement
 from rps.priors.base import Prior
+from rps.settings import not_negative
 
 
 class PseudoInverse(Estimator):
@@ -17,6 +18,7 @@ class PseudoInverse(Estimator):
     """
 
     def __init__(self, rcond: float = 0.1) -> None:
+        not_negative(rcond=rcond)
         self.rcond = rcond
 
     def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:

@@ -10,6 +10,7 @@ from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.samplers.guidance import data_gradient
+from rps.settings import not_negative
 
 
 class RedDiff(Estimator):
@@ -25,6 +26,7 @@ class RedDiff(Estimator):
     """
 
     def __init__(self, num_steps: int = 100, lr: float = 0.5, lam: float = 0.25, rcond: float = 0.1) -> None:
+        not_negative(lr=lr, lam=lam)
         self.num_steps, self.lr, self.lam = num_steps, lr, lam
         self.start = PseudoInverse(rcond)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +74,10 @@ class LatentPrior(DiffusersPrior):
         self._image_shape = (int(config.out_channels), size, size)
         self.vae = vae.eval().requires_grad_(False)
         self.scaling_factor = _scaling_factor(config) if scaling_factor is None else scaling_factor
+        if not 0 < self.scaling_factor < math.inf:
+            raise ValueError(f"scaling_factor must be a finite number > 0, got {self.scaling_factor}")
+        if not math.isfinite(guidance_scale):
+            raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
         self.shift_factor = float(config.get("shift_factor") or 0.0)
         self.guidance_scale, self.posterior = guidance_scale, posterior
         for wanted, name in ((slicing, "slicing"), (tiling, "tiling"), (checkpointing, "gradient_checkpointing")):

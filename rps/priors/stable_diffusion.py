@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import torch
@@ -59,6 +60,12 @@ class StableDiffusionPrior(LatentPrior):
         self.text, self.prompt, self.negative_prompt = text, prompt, negative_prompt
         if self.classes:
             raise ValueError(f"the network knows {self.classes} classes, but is told texts alone; take another one")
+        if unknown := set(re.findall(r"{\w*}", prompt + negative_prompt)) - {"{caption}"}:
+            raise ValueError(
+                f"a prompt may hold {{caption}}, which stands for the sample's own, and no {', '.join(sorted(unknown))}"
+            )
+        if "{caption}" in negative_prompt:
+            raise ValueError("negative_prompt is one text for all samples and cannot hold {caption}")
         self.needs = Need("caption", "prompt") if "{caption}" in prompt else None
         for own in [negative_prompt] if self.needs else [negative_prompt, prompt]:
             text(own)  # its errors, before any data are read

@@ -13,6 +13,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler, per_row
 from rps.samplers.guidance import data_gradient
 from rps.schedule import Schedule
+from rps.settings import not_negative
 
 
 class Daps(Sampler):
@@ -55,6 +56,7 @@ class Daps(Sampler):
     ) -> None:
         if ode_steps < 1 or langevin_steps < 0:
             raise ValueError(f"ode_steps must be >= 1 and langevin_steps >= 0, got {ode_steps} and {langevin_steps}")
+        not_negative(step_size=step_size, step_decay=step_decay, tau=tau, sigma_max=sigma_max, ode_min=ode_min)
         if not tau > 0 or not 0 < sigma_min < sigma_max:
             raise ValueError(f"tau must be > 0 and 0 < sigma_min < sigma_max, got {tau}, {sigma_min} and {sigma_max}")
         if not 0 <= momentum < 1:

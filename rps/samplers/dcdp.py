@@ -11,6 +11,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.fitting import fit
 from rps.samplers.guidance import image_of
+from rps.settings import not_negative
 
 
 class Dcdp(Sampler):
@@ -29,8 +30,7 @@ class Dcdp(Sampler):
     def __init__(
         self, inner_steps: int = 20, lr: float = 0.01, tolerance: float = 0.0, clip_image: bool = False
     ) -> None:
-        if inner_steps < 0 or tolerance < 0:
-            raise ValueError(f"inner_steps and tolerance must be >= 0, got {inner_steps} and {tolerance}")
+        not_negative(inner_steps=inner_steps, lr=lr, tolerance=tolerance)
         self.inner_steps, self.lr, self.tolerance, self.clip_image = inner_steps, lr, tolerance, clip_image
 
     @torch.no_grad()

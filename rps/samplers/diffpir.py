@@ -10,6 +10,7 @@ from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler, per_row
 from rps.samplers.linear import guidance, linear_operator
+from rps.settings import not_negative
 
 
 class DiffPir(Sampler):
@@ -28,6 +29,7 @@ class DiffPir(Sampler):
     row_settings = ("lam", "zeta")
 
     def __init__(self, lam: float = 7.0, zeta: float = 0.1) -> None:
+        not_negative(lam=lam)
         if not lam > 0 or not 0 <= zeta <= 1:
             raise ValueError(f"lam must be > 0 and zeta between 0 and 1, got {lam} and {zeta}")
         self.lam, self.zeta = lam, zeta

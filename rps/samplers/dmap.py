@@ -13,6 +13,7 @@ from rps.randomness import Streams
 from rps.samplers.base import per_row
 from rps.samplers.dps import Dps
 from rps.schedule import CLEAN
+from rps.settings import not_negative
 
 
 class Dmap(Dps):
@@ -32,8 +33,7 @@ class Dmap(Dps):
 
     def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, clip: bool = True) -> None:
         super().__init__(step_size, clip)
-        if ascents < 0:
-            raise ValueError(f"ascents must be >= 0, got {ascents}")
+        not_negative(radius=radius, ascents=ascents)
         self.radius, self.ascents = radius, ascents
 
     @property

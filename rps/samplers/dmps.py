@@ -11,6 +11,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler, per_row
 from rps.samplers.linear import guidance, linear_operator
 from rps.samplers.reverse import conditioned, reverse_step
+from rps.settings import not_negative
 
 
 class Dmps(Sampler):
@@ -27,6 +28,7 @@ class Dmps(Sampler):
     row_settings = ("scale",)
 
     def __init__(self, scale: float = 1.0, eta: float = 1.0) -> None:
+        not_negative(scale=scale, eta=eta)
         self.scale, self.eta = scale, eta
 
     def check(self, measurement: Measurement, prior: Prior) -> None:

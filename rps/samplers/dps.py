@@ -11,6 +11,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler, per_row
 from rps.samplers.guidance import image_of, through_denoiser
 from rps.samplers.reverse import reverse_step
+from rps.settings import not_negative
 
 
 class Dps(Sampler):
@@ -38,6 +39,7 @@ class Dps(Sampler):
         decay: bool = False,
         clip_image: bool = False,
     ) -> None:
+        not_negative(step_size=step_size)
         self.step_size = step_size
         self.clip = clip
         self.squared, self.decay, self.clip_image = squared, decay, clip_image

@@ -10,6 +10,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler, per_row
 from rps.samplers.guidance import image_of, through_prior
 from rps.samplers.reverse import reverse_step
+from rps.settings import not_negative
 
 
 class Ldir(Sampler):
@@ -26,6 +27,7 @@ class Ldir(Sampler):
     row_settings = ("step_size",)
 
     def __init__(self, step_size: float = 0.01, squared: bool = True, clip_image: bool = False) -> None:
+        not_negative(step_size=step_size)
         self.step_size, self.squared, self.clip_image = step_size, squared, clip_image
 
     def step(

@@ -14,6 +14,7 @@ from rps.samplers.base import Sampler
 from rps.samplers.guidance import through_denoiser
 from rps.samplers.linear import guidance, linear_operator
 from rps.samplers.reverse import conditioned, reverse_step
+from rps.settings import not_negative
 
 
 class PiGdm(Sampler):
@@ -44,10 +45,12 @@ class PiGdm(Sampler):
         update: Literal["posterior", "published"] = "posterior",
         clip: bool = True,
     ) -> None:
+        not_negative(prior_variance=prior_variance)
         if not prior_variance > 0:
             raise ValueError(f"prior_variance must be > 0, got {prior_variance}")
         if update not in ("posterior", "published"):
             raise ValueError(f"update must be posterior or published, got {update!r}")
+        not_negative(eta=eta)
         self.prior_variance, self.eta, self.update, self.clip = prior_variance, eta, update, clip
 
     def check(self, measurement: Measurement, prior: Prior) -> None:

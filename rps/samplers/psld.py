@@ -11,6 +11,7 @@ from rps.randomness import Streams
 from rps.samplers.guidance import image_of, through_denoiser
 from rps.samplers.latent import LatentDps
 from rps.samplers.linear import linear_on_images
+from rps.settings import not_negative
 
 
 class Psld(LatentDps):
@@ -35,6 +36,7 @@ class Psld(LatentDps):
         rcond: float = 0.1,
     ) -> None:
         super().__init__(step_size, squared, clip_image)
+        not_negative(lam=lam, rcond=rcond)
         self.lam, self.rcond = lam, rcond
 
     def check(self, measurement: Measurement, prior: Prior) -> None:

@@ -12,6 +12,7 @@ from rps.samplers.base import Sampler
 from rps.samplers.fitting import fit
 from rps.samplers.reverse import reverse_step
 from rps.schedule import CLEAN
+from rps.settings import not_negative
 
 
 class ReSample(Sampler):
@@ -49,11 +50,10 @@ class ReSample(Sampler):
         tolerance: float = 1.0,
         fit_below: int | None = None,
     ) -> None:
-        if period < 1 or min(pixel_steps, latent_steps) < 0 or not gamma > 0:
-            raise ValueError(
-                f"period must be >= 1, pixel_steps and latent_steps >= 0 and gamma > 0, got {period}, {pixel_steps}, "
-                f"{latent_steps} and {gamma}"
-            )
+        not_negative(pixel_steps=pixel_steps, pixel_lr=pixel_lr, latent_steps=latent_steps, latent_lr=latent_lr)
+        not_negative(gamma=gamma, tolerance=tolerance)
+        if period < 1 or gamma == 0:
+            raise ValueError(f"period must be >= 1 and gamma > 0, got {period} and {gamma}")
         self.period, self.gamma, self.tolerance, self.fit_below = period, gamma, tolerance, fit_below
         self.pixel_steps, self.pixel_lr = pixel_steps, pixel_lr
         self.latent_steps, self.latent_lr, self.latent_below = latent_steps, latent_lr, latent_below

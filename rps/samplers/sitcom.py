@@ -11,6 +11,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.fitting import fits
 from rps.samplers.guidance import through_denoiser
+from rps.settings import not_negative
 
 
 class Sitcom(Sampler):
@@ -31,8 +32,7 @@ class Sitcom(Sampler):
     default_steps = 20
 
     def __init__(self, inner_steps: int = 30, lr: float = 0.02, lam: float = 1.0, tolerance: float = 1.0) -> None:
-        if inner_steps < 0 or tolerance < 0:
-            raise ValueError(f"inner_steps and tolerance must be >= 0, got {inner_steps} and {tolerance}")
+        not_negative(inner_steps=inner_steps, lr=lr, lam=lam, tolerance=tolerance)
         self.inner_steps, self.lr, self.lam, self.tolerance = inner_steps, lr, lam, tolerance
 
     @property

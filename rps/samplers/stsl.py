@@ -9,6 +9,7 @@ from rps.priors.base import Denoised, Prior
 from rps.randomness import Streams
 from rps.samplers.guidance import image_of, through_prior
 from rps.samplers.latent import LatentDps
+from rps.settings import not_negative
 
 
 class Stsl(LatentDps):
@@ -29,6 +30,7 @@ class Stsl(LatentDps):
         self, step_size: float = 0.05, trace_weight: float = 0.02, squared: bool = True, clip_image: bool = False
     ) -> None:
         super().__init__(step_size, squared, clip_image)
+        not_negative(trace_weight=trace_weight)
         self.trace_weight = trace_weight
 
     def guided(

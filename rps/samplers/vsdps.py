@@ -10,6 +10,7 @@ from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import per_row
 from rps.samplers.dps import Dps
+from rps.settings import not_negative
 
 
 class VsDps(Dps):
@@ -32,6 +33,7 @@ class VsDps(Dps):
         self, noise_scale: float = 1.0, step_size: float = 1.0, clip: bool = True, blend: bool = False
     ) -> None:
         super().__init__(step_size, clip)
+        not_negative(noise_scale=noise_scale)
         self.noise_scale, self.blend = noise_scale, blend
 
     def step(

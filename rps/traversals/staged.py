@@ -19,6 +19,7 @@ from rps.restoration import Level, Restoration
 from rps.samplers.base import Sampler
 from rps.samplers.chains import Chain, run_chains
 from rps.schedule import Schedule
+from rps.settings import not_negative
 from rps.traversals.base import Traversal
 
 
@@ -142,6 +143,8 @@ def per_level(value: float | Sequence[float], levels: Sequence[Level], name: str
     values = list(value) if isinstance(value, Sequence) else [value] * len(levels)
     if len(values) != len(levels):
         raise ValueError(f"{name} must be one number or one per level, got {len(values)} for {len(levels)} levels")
+    for value in values:
+        not_negative(**{name: value})
     return [float(v) for v in values]
 
 

@@ -258,6 +258,10 @@ def test_what_does_not_fit_is_told_in_a_sentence(tmp_path):
         StableDiffusionPrior.from_pretrained(path, prompt=long)
     with pytest.raises(ValueError, match="3 rows for a prior that was given 1"):
         prior.given(captioned(1)).denoise(latents(prior), torch.tensor([1, 2, 3]))
+    with pytest.raises(ValueError, match=r"a prompt may hold \{caption\}, .* and no \{captoin\}"):
+        StableDiffusionPrior.from_pretrained(path, prompt="a {captoin}")
+    with pytest.raises(ValueError, match="negative_prompt is one text for all samples"):
+        StableDiffusionPrior.from_pretrained(path, negative_prompt="no {caption}")
     unet(3).save_pretrained(tmp_path / "none/unet")
     with pytest.raises(FileNotFoundError, match=r"has no vae/config\.json and no vqvae/config\.json"):
         LatentPrior.from_pretrained(str(tmp_path / "none"))
@@ -267,6 +271,10 @@ def test_what_does_not_fit_is_told_in_a_sentence(tmp_path):
         LatentPrior(unet(), vae(), scheduler(), image_size=18)
     with pytest.raises(ValueError, match="posterior must be mean or sample, got 'mode'"):
         LatentPrior(unet(), vae(), scheduler(), posterior="mode")
+    with pytest.raises(ValueError, match="scaling_factor must be a finite number > 0, got 0"):
+        LatentPrior(unet(), vae(), scheduler(), scaling_factor=0.0)
+    with pytest.raises(ValueError, match="guidance_scale must be a finite number, got nan"):
+        LatentPrior(unet(), vae(), scheduler(), guidance_scale=float("nan"))
     with pytest.raises(ValueError, match="VQModel has no tiling; leave it out"):
         LatentPrior(unet(3), vqvae(), scheduler(), tiling=True)
 

@@ -1,0 +1,12 @@
+"""Numbers that a user gives a method."""
+
+from __future__ import annotations
+
+import math
+
+
+def not_negative(**settings: float | None) -> None:
+    """Errors: ValueError that names the first which is not a finite number >= 0; None is one that is not given."""
+    for name, value in settings.items():
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be a finite number >= 0, got {value}")
