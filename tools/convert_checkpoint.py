@@ -24,7 +24,7 @@ from rps.priors.torch_files import State, Unfit, read_tensors
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="the .pt or .ckpt file")
+    parser.add_argument("checkpoint", type=Path, help="the .pt, .ckpt or .safetensors file")
     parser.add_argument("output", type=Path, help="folder to write; it must not exist or be empty")
     heads = parser.add_mutually_exclusive_group()
     heads.add_argument("--head-channels", type=int, help="num_head_channels of its training; published shapes know it")

@@ -13,6 +13,12 @@ from rps.priors.guided_unet import Architecture, fill, translate
 from rps.priors.torch_files import State, Unfit
 
 UNET, AVERAGED, FIRST, CLASSES = "model.diffusion_model.", "model_ema.", "first_stage_model.", "cond_stage_model."
+TEXTS = ("cond_stage_model.transformer.", "cond_stage_model.model.", "conditioner.embedders.")
+"""How the names of text encoders begin in Stable Diffusion 1, 2 and XL."""
+STABLE_DIFFUSION = (
+    "it is Stable Diffusion, which rps.priors.StableDiffusionPrior.from_pretrained reads as a folder in diffusers format; "
+    "convert it by diffusers' StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
+)
 
 
 class LatentDiffusion(NamedTuple):
@@ -45,6 +51,8 @@ def latent_diffusion(
 
     Errors: Unfit.
     """
+    if any(name.startswith(TEXTS) for name in state):
+        raise Unfit(STABLE_DIFFUSION)
     shape = AutoencoderShape.of(first := below(state, FIRST))
     stride, size = 2 ** (len(shape.channels) - 1), image_size or 256
     if size % stride:
@@ -88,10 +96,7 @@ def class_table(state: State, context: int) -> Tensor:
     """[K, C], what the network is told of each class.  Errors: Unfit."""
     table = state.get(CLASSES + "embedding.weight")
     if table is None or table.ndim != 2 or table.shape[1] != context:
-        raise Unfit(
-            "it is told something else than a class; Stable Diffusion and other text-to-image models are read in "
-            "diffusers format, by rps.priors.StableDiffusionPrior.from_pretrained"
-        )
+        raise Unfit("its condition is not a class; a model that is conditioned on texts must be in diffusers format")
     return table
 
 

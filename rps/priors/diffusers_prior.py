@@ -210,8 +210,9 @@ def _load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
         places: list[tuple[str, str | None]] = [(str(found[0]), None)]
     elif folder.is_file():
         raise FileNotFoundError(
-            f"prior {path!r} is a file; a .pt file goes to rps.priors.GuidedDiffusionPrior, and "
-            "tools/convert_checkpoint.py makes a folder of a .ckpt"
+            f"prior {path!r} is a file; a .pt file goes to rps.priors.GuidedDiffusionPrior, "
+            "tools/convert_checkpoint.py makes a folder of a .ckpt of latent diffusion, and diffusers' "
+            "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER) one of Stable Diffusion"
         )
     elif path.startswith((".", "/", "~")) or path.count("/") != 1:
         raise FileNotFoundError(f"prior {path!r} is neither a folder nor a hub id of the form owner/name")
@@ -245,15 +246,25 @@ def _chain_names(error: BaseException | None) -> set[str]:
 
 
 def _load_network(kind: Any, path: str, subfolder: str, dtype: str, **options: Any) -> Any:
-    """`_load` of a network, all of whose tensors must be there."""
-    weights: dict[str, Any] = {"torch_dtype": _dtype(dtype), "low_cpu_mem_usage": False}
-    network, loaded = _load(kind, path, subfolder, output_loading_info=True, **weights, **options)
-    if loaded["missing_keys"]:  # diffusers goes on with random numbers
+    """`_load` of a network of diffusers."""
+    return _load_complete(kind, path, subfolder, torch_dtype=_dtype(dtype), low_cpu_mem_usage=False, **options)
+
+
+def _load_complete(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
+    """`_load` of a network that must have all its tensors; its fp16 files are read where a folder has no others."""
+    network, loaded = _load(kind, path, subfolder, output_loading_info=True, **_variant(path, subfolder), **options)
+    if loaded["missing_keys"]:  # diffusers and transformers would fill them with random numbers
         missing = sorted(loaded["missing_keys"])
         raise ValueError(
-            f"{path!r} lacks {len(missing)} of the network's tensors, e.g. {missing[0]}; download it again"
+            f"{path!r} lacks {len(missing)} of the tensors of its {subfolder}, e.g. {missing[0]}; download it again"
         )
     return network
+
+
+def _variant(path: str, subfolder: str) -> dict[str, str]:
+    """The option that reads a folder whose only weights are *.fp16.safetensors."""
+    files = [file for place in (Path(path, subfolder), Path(path)) for file in place.glob("*.safetensors")]
+    return {"variant": "fp16"} if files and all(".fp16" in file.name for file in files) else {}
 
 
 @contextmanager

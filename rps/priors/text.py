@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rps.priors.diffusers_prior import _dtype, _load
+from rps.priors.diffusers_prior import _dtype, _load, _load_complete
 
 REMEMBERED = 512
 
@@ -39,10 +39,11 @@ class TextEncoder(nn.Module):
 
         weights: dict[str, Any] = {"dtype": _dtype(dtype), **options}
         tokenizers = [_load(_Of(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer", **options)]
-        encoders = [_load(_Of(CLIPTextModel, "config.json"), path, "text_encoder", **weights)]
+        encoders = [_load_complete(_Of(CLIPTextModel, "config.json"), path, "text_encoder", **weights)]
         if pair:
             tokenizers.append(_load(_Of(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer_2", **options))
-            encoders.append(_load(_Of(CLIPTextModelWithProjection, "config.json"), path, "text_encoder_2", **weights))
+            kind = _Of(CLIPTextModelWithProjection, "config.json")
+            encoders.append(_load_complete(kind, path, "text_encoder_2", **weights))
         return cls(tokenizers, encoders)
 
     @torch.no_grad()
@@ -86,4 +87,9 @@ class _Of:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # of a second or two, beside the one of the run
-        return self.kind.from_pretrained(place, **options)
+        level = logging.get_verbosity()
+        logging.set_verbosity_error()  # it would print a table of missing tensors, which are an error here
+        try:
+            return self.kind.from_pretrained(place, **options)
+        finally:
+            logging.set_verbosity(level)

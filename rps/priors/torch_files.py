@@ -1,4 +1,4 @@
-"""Tensors by name from a file of torch.save (.pt, .ckpt), without running anything that lies in it."""
+"""Tensors by name from a file of torch.save (.pt, .ckpt) or .safetensors, without running anything that lies in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
@@ -33,7 +34,7 @@ class Inert:
 
 
 def read_tensors(path: str | Path) -> State:
-    """The tensors in a file of torch.save, by name; of a Lightning checkpoint, those of its "state_dict".
+    """The tensors in a file, by name; of a Lightning checkpoint, those of its "state_dict".
 
     Nothing but tensors and plain values is unpickled (torch's weights_only), and no code runs: classes of Lightning,
     which is not imported, are replaced by `Inert`.
@@ -44,6 +45,11 @@ def read_tensors(path: str | Path) -> State:
     if not path.is_file():
         hint = "; a folder in diffusers format goes to DiffusersPrior.from_pretrained" if path.is_dir() else ""
         raise FileNotFoundError(f"there is no checkpoint file {path}{hint}")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except Exception as error:
+            raise Unfit("it is truncated, or no file of safetensors; download it again") from error
     named = _named(path)
     try:
         with warnings.catch_warnings(), safe_globals([(Inert, name) for name in named if name.startswith(INERT)]):

@@ -170,6 +170,8 @@ def spoilt(kind: str, path: Path) -> None:
         state = random_model(TINY_CLASSES).state_dict()
         del state["cond_stage_model.embedding.weight"]
         torch.save({"state_dict": state}, path)
+    elif kind == "stable diffusion":
+        torch.save({"state_dict": state | {"cond_stage_model.transformer.text_model.a": torch.zeros(1)}}, path)
     elif kind == "upscaler":
         conv = "model.diffusion_model.input_blocks.0.0.weight"
         torch.save({"state_dict": state | {conv: torch.zeros(32, 6, 3, 3)}}, path)
@@ -183,7 +185,8 @@ SPOILT = {
     "text": "it is no file of tensors alone",
     "no autoencoder": "the levels of its autoencoder are not equally deep; it is incomplete",
     "half an autoencoder": "for decoder.up_blocks.1.resnets.0.norm1.weight it has nothing",
-    "told texts": "read in diffusers format, by rps.priors.StableDiffusionPrior.from_pretrained",
+    "told texts": "its condition is not a class; a model that is conditioned on texts must be in diffusers format",
+    "stable diffusion": "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)",
     "upscaler": "it maps 6 channels to 3, and a prior 3 to as many",
     "averages of another": "it has no moving average of time_embed.0.weight",
 }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline
+from safetensors.torch import save_file
 
 from rps.priors import DiffusersPrior, GuidedDiffusionPrior
 from rps.priors.guided_unet import Architecture
@@ -83,6 +84,18 @@ def test_the_prior_is_the_original_network(name, tmp_path):
 def test_the_prior_is_the_original_network_at_full_width(tmp_path):
     """94 million parameters, as in ffhq_10m.pt; 553 million of ImageNet's gave 1.4e-6 in the same way."""
     assert relative_error(FFHQ, tmp_path / "net.pt", 32) < 1e-5
+
+
+@torch.no_grad()
+def test_a_file_of_safetensors_is_the_same(tmp_path):
+    net = save(TINY, tmp_path / "net.pt")
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    x, t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([7, 800])
+    one, other = (GuidedDiffusionPrior(str(tmp_path / f"net.{end}"), head_channels=32) for end in ("pt", "safetensors"))
+    assert torch.equal(one.denoise(x, t).eps, other.denoise(x, t).eps)
+    (tmp_path / "half.safetensors").write_bytes((tmp_path / "net.safetensors").read_bytes()[:5000])
+    with pytest.raises(ValueError, match="it is truncated, or no file of safetensors; download it again"):
+        GuidedDiffusionPrior(str(tmp_path / "half.safetensors"), head_channels=32)
 
 
 def test_what_the_shapes_say(tmp_path):

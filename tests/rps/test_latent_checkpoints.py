@@ -37,6 +37,9 @@ def write(kind: str, path: Path) -> None:
         (path / "vqvae").rename(path / "vae")
     else:
         save_stable_diffusion(path, kind == "sdxl", "v_prediction" if kind == "sd 2" else "epsilon")
+    if kind == "sd 1 fp16":
+        for file in path.glob("*/*.safetensors"):
+            file.rename(file.with_suffix(".fp16.safetensors"))
 
 
 KINDS = {
@@ -45,6 +48,7 @@ KINDS = {
     "ldm classes ckpt": [LDM, "--model.prior.class_label", "2", "--model.prior.guidance_scale", "4"],
     "ldm kl classes": [LDM, "--model.prior.class_label", "2", "--model.prior.posterior", "sample"],
     "sd 1": [SD],
+    "sd 1 fp16": [SD],
     "sd 2": [SD],
     "sdxl": [SD],
 }
@@ -126,10 +130,23 @@ def bad(kind: str, here: Path) -> list[str]:
     if kind == "ckpt as a pixel model":
         save_ckpt(random_model(TINY_LDM), here / "model")
         return ["--model.prior", "rps.priors.GuidedDiffusionPrior", "--model.prior.path", "model"]
-    if kind in ("no captions", "long prompt", "long caption", "texts for a class", "no text encoder"):
+    if kind == "a single file":
+        (here / "model").write_bytes(b"")
+        return sd
+    if kind in (
+        "no captions",
+        "text encoder of another",
+        "long prompt",
+        "long caption",
+        "texts for a class",
+        "no text encoder",
+    ):
         write("sd 1", here / "model")
         if kind == "texts for a class":
             return ldm
+        if kind == "text encoder of another":
+            weights = (here / "model/vae/diffusion_pytorch_model.safetensors").read_bytes()
+            (here / "model/text_encoder/model.safetensors").write_bytes(weights)
         if kind == "no text encoder":
             for name in ("config.json", "model.safetensors"):
                 (here / "model/text_encoder" / name).unlink()
@@ -155,7 +172,9 @@ BAD = {
     "ckpt as it is": "tools/convert_checkpoint.py makes a folder of a .ckpt",
     "ckpt as a pixel model": "it is of latent diffusion; tools/convert_checkpoint.py makes a folder for LatentPrior",
     "truncated autoencoder": "cannot load VQModel from 'model'",
-    "autoencoder of another": "'model' lacks",
+    "autoencoder of another": "of the tensors of its vqvae, e.g. ",
+    "text encoder of another": "of the tensors of its text_encoder, e.g. ",
+    "a single file": "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER) one of Stable Diffusion",
     "text file": "cannot load VQModel from 'model'",
     "no class": "come without labels; name their column (--data.label_column, of datamodules.HuggingFace) or give one",
     "classes as texts": "it is told a class; use rps.priors.LatentPrior.from_pretrained",

@@ -160,7 +160,7 @@ BAD = {
     "other": "it has no input_blocks.0.0.weight",
     "truncated folder": "cannot load UNet2DModel from 'checkpoint'",
     "folder with a pickle": "could run code and is refused",
-    "folder that lacks a tensor": "'checkpoint' lacks 1 of the network's tensors, e.g. conv_out.bias",
+    "folder that lacks a tensor": "'checkpoint' lacks 1 of the tensors of its unet, e.g. conv_out.bias",
     "folder of another scheduler": "ScoreSdeVeScheduler has no alphas_cumprod",
     "folder of an unknown scheduler": "its scheduler config names 'os.system', which is not a scheduler of diffusers",
 }
