@@ -6,7 +6,6 @@ whose names and shapes are those below; its part kernel_extractor finds the code
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -25,7 +24,11 @@ class Residual(nn.Module):
 
 
 class Level(nn.Module):
-    """One level of the U-Net: halve, go through the level inside (the innermost joins the code), double, join x."""
+    """One level of the U-Net: halve, go through the level inside (the innermost joins the code), double, join x.
+
+    x is joined after its activation, which works in place in the published network. `down` and `up` hold the layers in
+    the order of the published names. Convolutions have no bias, but for the one that ends the U-Net.
+    """
 
     def __init__(self, outer: int, inner: int, inside: Level | None, outermost: bool = False) -> None:
         super().__init__()
@@ -34,13 +37,14 @@ class Level(nn.Module):
         self.down = nn.Sequential(convolution) if outermost else nn.Sequential(nn.LeakyReLU(0.2), convolution)
         if inside is not None:
             self.submodule = inside
-        two = [nn.Conv2d(2 * inner, outer, 5, padding=2), nn.ReLU(), nn.Conv2d(outer, outer, 5, padding=2), nn.ReLU()]
-        named = nn.Sequential(OrderedDict(double_conv=nn.Sequential(*two)))
-        double = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-        self.up = nn.Sequential(nn.ReLU(), named, double, *([nn.Tanh()] if outermost else []))
+        doubled = nn.ConvTranspose2d(2 * inner, outer, 4, stride=2, padding=1, bias=outermost)
+        self.up = nn.Sequential(nn.ReLU(), doubled, *([nn.Tanh()] if outermost else []))
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        below = self.down(x)
+        *activation, convolution = self.down
+        for layer in activation:
+            x = layer(x)
+        below = convolution(x)
         below = torch.cat([below, code], 1) if self.innermost else self.submodule(below, code)
         above = self.up(below)
         return above if self.outermost else torch.cat([above, x], 1)

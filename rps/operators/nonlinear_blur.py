@@ -14,28 +14,34 @@ from rps.randomness import Streams
 class NonlinearBlur(Operator):
     """A(x) = clip(G(x, code), -1, 1) with the bkse generator G and one fixed random code.  x, y: [N, C, H, W].
 
-    The image is resized to size x size, blurred and resized back, linearly and antialiased; at that size nothing is
-    resized. Grey images are three equal channels, of which y is the mean. Stage 1 starts from y. Computed in the
-    precision of the weights.
+    The image is resized to size x size, blurred and resized back, linearly; at that size nothing is resized. A grey
+    image is passed as three equal channels, and y is their mean. Stage 1 starts from y. Computed in the precision of
+    the weights.
 
     Args:
         weights: path of the published weights, see BlurGenerator.from_file; or a generator.
         code_seed: of the code, which is N(0, code_std^2) of shape 1 x 512 x 2 x 2.
         code_std: 1.2 in DPS, DAPS and MAP-RPS.
         size: height and width at which the generator works, a multiple of 128.
+        antialias: filter before reducing the size. The published MAP-RPS runs reduced 512 to 256 pixels with False.
     """
 
     code: Tensor
 
     def __init__(
-        self, weights: str | BlurGenerator, code_seed: int = 0, code_std: float = 1.2, size: int = 256
+        self,
+        weights: str | BlurGenerator,
+        code_seed: int = 0,
+        code_std: float = 1.2,
+        size: int = 256,
+        antialias: bool = True,
     ) -> None:
         super().__init__()
         if size < 128 or size % 128:
             raise ValueError(f"size must be a multiple of 128, got {size}")
         generator = weights if isinstance(weights, BlurGenerator) else BlurGenerator.from_file(weights)
         self.generator = generator.requires_grad_(False).eval()
-        self.size = size
+        self.size, self.antialias = size, antialias
         shape = (8 * generator.features, size // 128, size // 128)
         self.register_buffer("code", code_std * Streams(code_seed, ["code"]).normal(shape), persistent=False)
 
@@ -55,8 +61,7 @@ class NonlinearBlur(Operator):
         y = (2 * self._resized(blurred, (h, w)) - 1).clamp(-1, 1).to(x.dtype)
         return y.mean(1, keepdim=True) if c == 1 else y
 
-    @staticmethod
-    def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
+    def _resized(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         if image.shape[-2:] == torch.Size(size):
             return image
-        return F.interpolate(image, size=size, mode="bilinear", antialias=True)
+        return F.interpolate(image, size=size, mode="bilinear", antialias=self.antialias)

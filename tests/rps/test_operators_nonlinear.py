@@ -99,10 +99,25 @@ def test_jpeg_is_differentiable_straight_through():
 
 
 def test_published_weights_have_these_names_and_shapes():
-    """The layout of GOPRO_wVAE.pth, by its released definition: 64 features, 10 blocks in front, 20 behind."""
+    """The layout of GOPRO_wVAE.pth: 64 features, 10 blocks in front, 20 behind; an adapter that doubles by transposed
+    convolutions, [in, out, 4, 4]."""
     with torch.device("meta"):
         state = {name: tuple(weight.shape) for name, weight in BlurGenerator().state_dict().items()}
-    inner = "adapter.model" + ".submodule" * 4
+    levels = ["adapter.model" + ".submodule" * depth for depth in range(5)]
+    adapter = {
+        f"{levels[0]}.down.0.weight": (64, 64, 4, 4),
+        f"{levels[0]}.up.1.weight": (128, 64, 4, 4),
+        f"{levels[0]}.up.1.bias": (64,),
+        f"{levels[1]}.down.1.weight": (128, 64, 4, 4),
+        f"{levels[1]}.up.1.weight": (256, 64, 4, 4),
+        f"{levels[2]}.down.1.weight": (256, 128, 4, 4),
+        f"{levels[2]}.up.1.weight": (512, 128, 4, 4),
+        f"{levels[3]}.down.1.weight": (512, 256, 4, 4),
+        f"{levels[3]}.up.1.weight": (1024, 256, 4, 4),
+        f"{levels[4]}.down.1.weight": (512, 512, 4, 4),
+        f"{levels[4]}.up.1.weight": (1024, 512, 4, 4),
+    }
+    assert {name: shape for name, shape in state.items() if name.startswith("adapter")} == adapter
     assert (
         state.items()
         >= {
@@ -111,13 +126,6 @@ def test_published_weights_have_these_names_and_shapes():
             "feature_extractor.4.bias": (64,),
             "feature_extractor.6.conv1.weight": (64, 64, 3, 3),
             "feature_extractor.15.conv2.bias": (64,),
-            "adapter.model.down.0.weight": (64, 64, 4, 4),
-            "adapter.model.up.1.double_conv.0.weight": (64, 128, 5, 5),
-            "adapter.model.submodule.down.1.weight": (128, 64, 4, 4),
-            "adapter.model.submodule.up.1.double_conv.0.weight": (64, 256, 5, 5),
-            f"{inner}.down.1.weight": (512, 512, 4, 4),
-            f"{inner}.up.1.double_conv.0.weight": (512, 1024, 5, 5),
-            f"{inner}.up.1.double_conv.2.bias": (512,),
             "recon_trunk.0.conv1.weight": (64, 64, 3, 3),
             "recon_trunk.19.conv2.weight": (64, 64, 3, 3),
             "recon_trunk.20.weight": (256, 64, 3, 3),
@@ -126,8 +134,28 @@ def test_published_weights_have_these_names_and_shapes():
             "recon_trunk.28.weight": (3, 64, 3, 3),
         }.items()
     )
-    # Convolutions with biases: 3 + 2 per block, 2 per level, 4 at the end; without: 1 per level.
-    assert len(state) == 2 * (3 + 2 * 10 + 2 * 5 + 2 * 20 + 4) + 5
+    # Outside the adapter convolutions with biases: 3 in front, 2 per block, 4 at the end.
+    assert len(state) == 2 * (3 + 2 * 10 + 2 * 20 + 4) + len(adapter)
+
+
+def test_the_adapter_is_a_u_net_of_strided_convolutions(generator):
+    """Level by level in functions of torch: what is joined is the input after its activation."""
+    weights = {k.removeprefix("adapter.model."): v for k, v in generator.state_dict().items() if "adapter" in k}
+    x, code = images(1, (2, 32, 32), torch.float32), images(1, (16, 1, 1), torch.float32)
+
+    def doubled(x, depth):
+        place = "submodule." * depth
+        return F.conv_transpose2d(x, weights[f"{place}up.1.weight"], weights.get(f"{place}up.1.bias"), 2, 1)
+
+    joined, below = [], F.conv2d(x, weights["down.0.weight"], stride=2, padding=1)
+    for depth in range(1, 5):
+        joined.append(F.leaky_relu(below, 0.2))
+        below = F.conv2d(joined[-1], weights["submodule." * depth + "down.1.weight"], stride=2, padding=1)
+    above = torch.cat([below, code], 1)
+    for depth in range(4, 0, -1):
+        above = torch.cat([doubled(above.relu(), depth), joined.pop()], 1)
+    expected = doubled(above.relu(), 0).tanh()
+    torch.testing.assert_close(generator.adapter["model"](x, code), expected)
 
 
 @pytest.fixture
@@ -163,6 +191,22 @@ def test_nonlinear_blur_is_the_generator_in_units_of_images(generator):
     grey = bind(NonlinearBlur(generator, size=128), (1, 128, 128), 2)(x[:, :1])
     torch.testing.assert_close(grey, operator(x[:, :1].expand(-1, 3, -1, -1)).mean(1, keepdim=True))
     assert bind(NonlinearBlur(generator, size=128), (3, 40, 64), 2)(x[..., :40, :64]).shape == (2, 3, 40, 64)
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_a_larger_image_is_reduced_with_or_without_antialiasing(generator, antialias):
+    """512 -> 256 in the published run takes the mean of 2 x 2 pixels; with antialiasing the triangle is twice as wide:
+    1/8 3/8 3/8 1/8 in each direction."""
+    x = images(1, (3, 256, 256), torch.float32)
+    operator = bind(NonlinearBlur(generator, size=128, antialias=antialias), (3, 256, 256), 1)
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    kernel = torch.outer(taps, taps).expand(3, 1, 4, 4)
+    small = F.conv2d(x, kernel, stride=2, padding=1, groups=3) if antialias else F.avg_pool2d(x, 2)
+    found = operator._resized(x, (128, 128))
+    torch.testing.assert_close(found[..., 1:-1, 1:-1], small[..., 1:-1, 1:-1])
+    blurred = generator((found + 1) / 2, operator.code)
+    expected = 2 * F.interpolate(blurred, size=(256, 256), mode="bilinear") - 1
+    torch.testing.assert_close(operator(x), expected.clamp(-1, 1), atol=1e-5, rtol=1e-5)
 
 
 def test_the_code_matters_and_is_normal():
