@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
+from pathlib import PurePath
 from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import lightning as L
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from datamodules.pictures import SUFFIXES
 
 Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], Mapping[str, Any]]
 """A name, and what reads the picture: -> [C, H, W] in [-1, 1]. Whatever that raises is a failure of this sample.
@@ -201,6 +206,19 @@ class SampleDataModule(L.LightningDataModule):
             collate_fn=_as_it_is,
             num_workers=self.num_workers,
             worker_init_fn=_leave_interrupts_to_the_main_process,
+        )
+
+    def report_left_out(self, paths: Sequence[PurePath], where: str) -> None:
+        """Counts, on process zero, the files that are not read because they are no pictures by their extension."""
+        if not paths or (self.trainer and self.trainer.global_rank):
+            return
+        endings = Counter(path.suffix or path.name for path in paths)
+        named = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(5))
+        more = ", ..." if len(endings) > 5 else ""
+        print(
+            f"rps: {len(paths)} file{'s' * (len(paths) != 1)} of {where} left out ({named}{more}); pictures are "
+            f"regular files that end in {', '.join(SUFFIXES)}",
+            file=sys.stderr,
         )
 
     def prior_shape(self, wanted: str) -> tuple[int, int, int]:

@@ -18,8 +18,8 @@ class ImageFolder(SampleDataModule):
     degraded. Degraded pictures (a restoration) are measurements: nothing is done to them but the choice of channels.
     The kinds of pictures that are understood: see datamodules.pictures.read_picture.
 
-    Hidden files are left out. A link to a picture is read under the link's name, wherever it points; linked folders are
-    not entered.
+    Hidden files are left out. So are files that are no pictures by their extension, and FIFOs and devices, which are
+    counted. A link to a picture is read under the link's name, wherever it points; linked folders are not entered.
 
     Args:
         folder: where the pictures are.
@@ -63,11 +63,12 @@ class ImageFolder(SampleDataModule):
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "does not exist"
             raise ValueError(f"folder {self.folder!r} {what}; give a folder of pictures as --data.folder")
-        paths = _pictures(folder)
+        paths, others = _pictures(folder)
         if not paths:
             raise ValueError(
                 f"folder {self.folder!r} holds no image files ({', '.join(SUFFIXES)}); give a folder with pictures"
             )
+        self.report_left_out(others, f"folder {self.folder!r}")
         wanted = "channels" if self.degraded else "size and channels"
         size = None if self.degraded else (self.size, self.size) if self.size else self.prior_shape(wanted)[1:]
         channels = self.channels or self.prior_shape(wanted)[0]
@@ -88,11 +89,16 @@ class ImageFolder(SampleDataModule):
         return len(self._samples)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Paths of the picture files, relative to the folder, sorted by their parts."""
-    found = []
+def _pictures(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Paths of the picture files and of the files left out, relative to the folder, sorted by their parts.
+
+    A link that leads nowhere is a picture that cannot be read; a FIFO or a device, which may never end, is none.
+    """
+    pictures: list[Path] = []
+    others: list[Path] = []
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(here, name) for name in files if not name.startswith(".")]
-    paths = [path.relative_to(folder) for path in found if path.suffix.lower() in SUFFIXES]
-    return sorted(paths, key=lambda path: path.parts)
+        for path in (Path(here, name) for name in files if not name.startswith(".")):
+            readable = path.is_file() or not path.exists()
+            (pictures if readable and path.suffix.lower() in SUFFIXES else others).append(path.relative_to(folder))
+    return sorted(pictures, key=lambda path: path.parts), others

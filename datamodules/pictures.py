@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from datamodules.metadata import upright, without_metadata
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2",
@@ -21,28 +28,88 @@ def read_picture(
 ) -> Tensor:
     """The picture, upright, as [C, H, W] in [-1, 1]; with a size (height, width), centre-cropped and resized to it.
 
-    Grey, RGB, palette, CMYK, 16-bit grey and transparent pictures (shown on white) are understood; of an animation, the
-    first frame. The crop is the largest centred one of the wanted proportions; it is reduced by Pillow's Lanczos
-    filter, which is antialiased and, for 8-bit pictures, integer arithmetic: the same bits on every machine.
+    Grey, RGB, palette, CMYK, LAB, 16-bit grey and transparent pictures (shown on white) are understood; of animations
+    the first frame. Damaged metadata are ignored. The crop is the largest centred one of the wanted proportions; it is
+    reduced by Pillow's Lanczos filter, which is antialiased and, for 8-bit pictures, integer arithmetic: the same bits
+    on every machine.
 
     channels: 1 (grey; colours by ITU-R 601 luma) or 3 (RGB; grey is repeated).
     Errors: ValueError when the picture is smaller than size (unless it may be enlarged), or not a picture.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of damaged metadata and large pictures
-        try:
-            with Image.open(source) as file:
-                picture = _colours(ImageOps.exif_transpose(file), channels)
-        except UnidentifiedImageError:
-            raise ValueError("cannot be read: not a picture, or in a format that Pillow does not know") from None
+    with _silence():
+        picture = _colours(_open(source), channels)
     if size is not None:
         picture = _crop_and_resize(picture, *size, enlarge)
     pixels = np.asarray(picture, dtype=np.float32)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
     return (tensor / 127.5 - 1).clamp(-1, 1).expand(channels, -1, -1).contiguous()
+
+
+def _open(source: Path | IO[bytes]) -> Any:
+    """The picture, loaded and upright, whatever its metadata hold."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        return upright(_loaded(source))
+    except Exception as error:
+        with suppress(Exception):
+            if bare := without_metadata(_bytes(source)):
+                return upright(_loaded(io.BytesIO(bare)))
+        if isinstance(error, UnidentifiedImageError):
+            raise ValueError("cannot be read: not a picture, or in a format that Pillow does not know") from None
+        raise
+
+
+def _loaded(source: Path | IO[bytes]) -> Any:
+    from PIL import Image
+
+    with Image.open(source) as file:
+        value, stored = file.info.get("transparency"), getattr(file, "tile", None) and file.tile[0].args
+        file.load()
+        # Pillow scales grey values of 2 and 4 bits and cuts 16-bit colours to 8, but leaves the transparent value.
+        if isinstance(value, int) and stored in ("L;2", "L;4"):
+            file.info["transparency"] = value * (85 if stored == "L;2" else 17)
+        elif isinstance(value, tuple) and stored == "RGB;16B":
+            file.info["transparency"] = tuple(v >> 8 for v in value)
+        return file.copy()
+
+
+def _bytes(source: Path | IO[bytes]) -> bytes:
+    if isinstance(source, Path):
+        return source.read_bytes()
+    source.seek(0)
+    return source.read()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Drops the warnings and log lines of Pillow, and what libtiff prints, about metadata and large pictures."""
+    logger, level = logging.getLogger("PIL"), logging.getLogger("PIL").level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings(), _no_standard_error():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _no_standard_error() -> Iterator[None]:
+    """For libraries in C, which write to descriptor 2 by themselves."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _colours(picture: Any, channels: int) -> Any:
@@ -53,12 +120,16 @@ def _colours(picture: Any, channels: int) -> Any:
         values = np.asarray(picture, dtype=np.float32)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("cannot be read: it has more than 16 bits per value, and no known white")
+        if isinstance(transparent := picture.info.get("transparency"), int):
+            values = np.where(values == transparent, np.float32(65535), values)
         return Image.fromarray(values / 257)
     if picture.mode == "F":
         raise ValueError("cannot be read: it has floating-point values, and no known white")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    if picture.mode == "LAB":  # which Pillow converts to RGB alone
+        picture = picture.convert("RGB")
     return picture.convert("L" if channels == 1 else "RGB")
 
 

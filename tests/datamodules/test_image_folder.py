@@ -1,13 +1,17 @@
 """Pictures of every kind, their names, and what cannot be used."""
 
+import io
 import os
+import struct
+import warnings
+import zlib
 from pathlib import PurePath
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from datamodules import ImageFolder
 from datamodules.ids import LONGEST, ids_of
@@ -95,6 +99,127 @@ def test_orientation_is_honoured(tmp_path):
     upright = read_picture(tmp_path / "a.png", 1)
     assert upright.shape == (1, 8, 4)
     assert (upright[:, :4] == 1).all() and (upright[:, 4:] == -1).all()
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def file_of(picture, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def turned(*more: tuple[int, int, int, bytes]) -> bytes:
+    """EXIF: to be turned clockwise, and further tags (tag, type, count, value)."""
+    entries = sorted([(0x0112, 3, 1, struct.pack(">HH", 6, 0)), *more])
+    body = b"".join(struct.pack(">HHI", *entry[:3]) + entry[3] for entry in entries)
+    return b"MM\0\x2a" + struct.pack(">IH", 8, len(entries)) + body + bytes(4) + struct.pack(">II", 0, 0)
+
+
+DAMAGED_EXIF = {
+    "a text as resolution": turned((0x011A, 2, 4, b"abc\0")),
+    "0/0 as resolution": turned((0x011A, 5, 1, struct.pack(">I", 38))),
+    "NaN as software": turned((0x0131, 11, 1, struct.pack(">f", float("nan")))),
+    "a directory that is nowhere": turned((0x8825, 4, 1, b"\xff\xff\xff\xff")),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("exif", DAMAGED_EXIF.values(), ids=DAMAGED_EXIF)
+def test_a_picture_with_damaged_exif_is_read_and_turned(kind, exif):
+    content = file_of(Image.new("RGB", (8, 4), "white"), kind, exif=b"Exif\0\0" + exif)
+    upright = read_picture(io.BytesIO(content), 1)
+    assert upright.shape == (1, 8, 4) and torch.allclose(upright, torch.ones(()))
+
+
+DAMAGED_CHUNKS = {
+    "a text that does not unpack": chunk(b"zTXt", b"k\0\5x"),
+    "a text of 10 MB": chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(10_000_000))),
+    "a wrong checksum": chunk(b"tEXt", b"a\0b")[:-1] + b"?",
+    "a short gamma": chunk(b"gAMA", b"1"),
+    "a short profile": chunk(b"iCCP", b"n"),
+}
+
+
+@pytest.mark.parametrize("place", [33, -12], ids=["before the pixels", "after them"])
+@pytest.mark.parametrize("damaged", DAMAGED_CHUNKS.values(), ids=DAMAGED_CHUNKS)
+def test_a_png_with_damaged_chunks_is_read_and_turned(damaged, place):
+    content = file_of(Image.new("L", (8, 4), 255), "PNG", exif=turned())
+    content = content[:place] + damaged + content[place:]
+    assert torch.equal(read_picture(io.BytesIO(content), 1), torch.ones(1, 8, 4))
+
+
+def test_a_png_whose_orientation_cannot_be_read_is_read_as_it_is():
+    content = file_of(Image.new("L", (8, 4), 255), "PNG")
+    content = content[:33] + chunk(b"eXIf", b"junk") + content[33:]
+    assert torch.equal(read_picture(io.BytesIO(content), 1), torch.ones(1, 4, 8))
+
+
+def test_damaged_segments_of_a_jpeg_and_tags_of_a_tiff():
+    """A short JFIF header beside an EXIF that can be read; texts that lie outside the file, an XMP that is a number."""
+    content = file_of(Image.new("L", (8, 4), 255), "JPEG", exif=b"Exif\0\0" + turned())
+    content = content[:2] + b"\xff\xe0\0\x07JFIF\0" + content[2:]
+    assert torch.equal(read_picture(io.BytesIO(content), 1), torch.ones(1, 8, 4))
+    for tag in (270, 700):
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[tag], tags.tagtype[tag], tags[274] = (1, 2, 3), 4, 6
+        content = file_of(Image.new("L", (8, 4), 255), "TIFF", tiffinfo=tags)
+        assert torch.equal(read_picture(io.BytesIO(content), 1), torch.ones(1, 8, 4))
+
+
+def test_nothing_of_pillow_and_libtiff_reaches_the_terminal(capfd, caplog):
+    """A compressed TIFF with a tag that libtiff complains of."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[50838], tags.tagtype[50838] = (1, 2, 3), 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_picture(io.BytesIO(file_of(grey(), "TIFF", compression="tiff_lzw", tiffinfo=tags)), 1)
+    assert capfd.readouterr() == ("", "") and not caplog.records
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "row", "key", "expected"),
+    [
+        (16, 0, ">2H", (768,), [1, 769 / 65535 * 2 - 1]),
+        (4, 0, ">B", (3,), [1, 9 / 15 * 2 - 1]),
+        (16, 2, ">6H", (256, 256, 256), [1, 2 / 255 * 2 - 1]),
+    ],
+    ids=["16-bit grey", "4-bit grey", "16-bit colours"],
+)
+def test_a_transparent_value_becomes_white(bits, colour, row, key, expected):
+    """Two pixels, the first of which has the transparent value; Pillow keeps 8 of 16 bits of a colour."""
+    values = {">2H": (768, 769), ">B": (0x39,), ">6H": (256, 256, 256, 512, 512, 512)}[row]
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, bits, colour, 0, 0, 0))
+    content += chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
+    content += chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(row, *values))) + chunk(b"IEND", b"")
+    assert read_picture(io.BytesIO(content), 1).flatten().tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_lab_is_read_as_colours_and_as_grey():
+    content = file_of(Image.new("LAB", (4, 4), (128, 128, 128)), "TIFF")
+    three, one = (read_picture(io.BytesIO(content), channels) for channels in (3, 1))
+    assert three.mean().item() == pytest.approx(119 / 127.5 - 1, abs=0.01), "L* = 50.2 in sRGB"
+    assert one.shape == (1, 4, 4) and one.mean().item() == pytest.approx(three.mean().item(), abs=0.01)
+
+
+@pytest.mark.timeout(60)
+def test_other_files_are_counted_and_a_fifo_is_never_opened(tmp_path, capsys):
+    grey().save(tmp_path / "a.png")
+    for name in ("b.heic", "c.heic", "notes.txt", ".hidden"):
+        (tmp_path / name).write_text("")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "null.png").symlink_to("/dev/zero")
+    assert load(tmp_path)["id"] == ["a"]
+    told = capsys.readouterr().err
+    assert "5 files of folder" in told and "left out (2 .heic, 2 .png, 1 .txt)" in told and told.count("\n") == 1
+    data = ImageFolder(str(tmp_path), size=4, channels=1)
+    data.trainer = SimpleNamespace(global_rank=1, world_size=2)
+    data.setup("predict")
+    assert capsys.readouterr().err == ""
 
 
 def test_degraded_pictures_keep_their_size(tmp_path):
