@@ -10,3 +10,10 @@ def not_negative(**settings: float | None) -> None:
     for name, value in settings.items():
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number >= 0, got {value}")
+
+
+def at_least_one(**settings: int | None) -> None:
+    """Errors: ValueError that names the first which is less than 1; None is one that is not given."""
+    for name, value in settings.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

@@ -16,7 +16,7 @@ from rps.estimators import MapEstimator
 from rps.priors.gaussian_mixture import GaussianMixture
 from rps.samplers import Ddnm, Dmap, Dps, ExactPosterior, PiGdm
 from rps.samplers.chains import Chain
-from rps.samplers.guidance import data_gradient, through_denoiser
+from rps.samplers.guidance import data_gradient, through_denoiser, through_prior
 from rps.samplers.linear import guidance, spectral
 from rps.schedule import Schedule
 from rps.traversals import Interpolation, SampleAverage
@@ -161,7 +161,7 @@ SIGNS: dict[str, Broken] = {
     "Daps": sign_of("daps.data_gradient", data_gradient),
     "Dps": replaced(Dps, "guided", negated(Dps.guided)),
     "Dmap": replaced(Dps, "guided", negated(Dps.guided)),
-    "Sitcom": sign_of("sitcom.through_denoiser", through_denoiser),
+    "Sitcom": sign_of("sitcom.through_prior", through_prior),
 }
 
 

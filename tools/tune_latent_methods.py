@@ -61,9 +61,9 @@ METHODS = {
     "dps": Method("LatentDps", 100, "step_size", -1),
     "psld": Method("Psld", 100, "step_size", -1),
     "stsl": Method("Stsl", 100, "step_size", -1),
-    "ldir": Method("Ldir", 100, "step_size", -2),
+    "ldir": Method("Ldir", 100, "step_size", -2, {"decay": False}),
     "dmap": Method("LatentDmap", 34, "step_size", 0),
-    "dcdp": Method("Dcdp", 50, "lr", -2),
+    "dcdp": Method("Dcdp", 50, "lr", -2, {"squared": True, "weight_decay": 0.0}),
     "resample": Method(
         "ReSample",
         100,

@@ -13,6 +13,7 @@ from rps.samplers.base import Sampler
 from rps.samplers.chains import Chain, run_chains
 from rps.samplers.dmap import Dmap
 from rps.samplers.vsdps import VsDps
+from rps.settings import at_least_one
 
 
 class ChainEstimator(Estimator):
@@ -23,6 +24,7 @@ class ChainEstimator(Estimator):
     """
 
     def __init__(self, sampler: Sampler, num_steps: int = 1000) -> None:
+        at_least_one(num_steps=num_steps)
         self.sampler, self.num_steps = sampler, num_steps
 
     @property
@@ -47,11 +49,18 @@ class RmpEstimator(ChainEstimator):
 
     Args:
         step_size: xi; published denoise 6, inpainting 9, sr4 9, deblur 17.
-        num_steps: how many of the T timesteps. clip, blend: see samplers.VsDps.
+        num_steps: how many of the T timesteps. clip, blend, legacy: see samplers.VsDps.
     """
 
-    def __init__(self, step_size: float = 9.0, num_steps: int = 1000, clip: bool = True, blend: bool = False) -> None:
-        super().__init__(VsDps(0.0, step_size, clip, blend), num_steps)
+    def __init__(
+        self,
+        step_size: float = 9.0,
+        num_steps: int = 1000,
+        clip: bool | None = None,
+        blend: bool = False,
+        legacy: bool = False,
+    ) -> None:
+        super().__init__(VsDps(0.0, step_size, clip, blend, legacy), num_steps)
 
 
 class DmapEstimator(ChainEstimator):

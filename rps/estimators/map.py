@@ -26,12 +26,13 @@ class MapEstimator(Estimator):
     never differentiated. The prior terms have one expectation:
         published:        g = eps_theta(x_t1, t1)
         centred:          g = eps_theta(x_t1, t1) - e    less variance where the prior is narrower than the noise
-        control_variate:  g = eps_theta(x_t1, t1) - c e  c regressed, per image, on the draws before this one
+        control_variate:  g = eps_theta(x_t1, t1) - c e  c = <eps, e> / <e, e> over the image's draws before this one
 
     Args:
         num_steps: N, iterations.
         lr: initial learning rate of AdamW.
-        t1: timestep at which the score is taken (10 in pixel space, 50 in latent space in the paper).
+        t1: timestep at which the score is taken; None is the prior's own `map_timestep` (in the paper 10 in pixel space
+            and 50 in latent space).
         w: weight of the prior term; None derives it as w_factor * w*, w* = 2 noise_std^2 alpha / sigma at t1, which is
             the weight of the exact log-posterior for a broad prior.
         w_factor: see w.
@@ -50,7 +51,7 @@ class MapEstimator(Estimator):
         self,
         num_steps: int = 100,
         lr: float = 0.1,
-        t1: int = 10,
+        t1: int | None = None,
         w: float | None = None,
         w_factor: float = 0.4,
         prior_term: PriorTerm = "centred",
@@ -81,17 +82,23 @@ class MapEstimator(Estimator):
         """w as given, or w_factor * 2 noise_std^2 alpha_t1 / sigma_t1.  measurements: m, for the stable form."""
         if self.w is not None:
             return self.w
-        schedule = prior.schedule
+        schedule, t1 = prior.schedule, self.timestep(prior)
         scale = 2 * noise_std**2 if self.squared else noise_std / max(measurements, 1) ** 0.5
-        return self.w_factor * scale * schedule.alpha(self.t1) / schedule.sigma(self.t1)
+        return self.w_factor * scale * schedule.alpha(t1) / schedule.sigma(t1)
+
+    def timestep(self, prior: Prior) -> int:
+        """t1 as given, or the prior's own.  Errors: ValueError where the prior has no such timestep."""
+        t1 = prior.map_timestep if self.t1 is None else self.t1
+        if not 0 <= t1 < len(prior.schedule):
+            raise ValueError(f"t1 must be a timestep in 0 .. {len(prior.schedule) - 1}, got {t1}")
+        return t1
 
     def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
         """Returns x_MAP, not clipped.  -> [N, *sample_shape]."""
-        if not 0 <= self.t1 < len(prior.schedule):
-            raise ValueError(f"t1 must be a timestep in 0 .. {len(prior.schedule) - 1}, got {self.t1}")
+        t1 = self.timestep(prior)
         x = self.start.estimate(measurement, prior).clone()
         weight = self.weight(measurement.noise_std, prior, measurement.y[:1].numel())
-        gradient = PriorGradient(self.prior_term, self.t1, self.draws, measurement, prior)
+        gradient = PriorGradient(self.prior_term, t1, self.draws, measurement, prior)
         optimizer = torch.optim.AdamW([x], lr=self.lr, weight_decay=self.weight_decay)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(self.num_steps, 1), self.eta_min)
         for step in range(self.num_steps):
@@ -115,7 +122,6 @@ class PriorGradient:
     @torch.no_grad()
     def __call__(self, x: Tensor, step: int) -> Tensor:
         total = torch.zeros_like(x)
-        eps_e, e_e = self.eps_e, self.e_e
         for draw in range(self.draws):
             e = self.streams.at_step(step * self.draws + draw).normal(x.shape[1:]).to(x.dtype)
             eps = self.prior.denoise(self.prior.schedule.add_noise(x, e, self.t), self.t).eps
@@ -123,7 +129,7 @@ class PriorGradient:
             if self.term == "centred":
                 total -= e
             elif self.term == "control_variate":
-                total -= eps_e.to(x) / e_e.to(x) * e
+                total -= self.eps_e.to(x) / self.e_e.to(x) * e
                 self.eps_e = self.eps_e.to(x) + (eps * e).flatten(1).mean(1).view(-1, *(1,) * (x.ndim - 1))
                 self.e_e = self.e_e.to(x) + (e * e).flatten(1).mean(1).view(-1, *(1,) * (x.ndim - 1))
         return total / self.draws

@@ -10,15 +10,16 @@ from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.samplers.guidance import data_gradient
-from rps.settings import not_negative
+from rps.settings import at_least_one, not_negative
 
 
 class RedDiff(Estimator):
-    """mu = argmin ||y - A(mu)||^2 + lambda_t <eps_theta(x_t) - e, mu>, x_t = alpha mu + sigma e, lambda_t =
-    lam sigma / alpha, by one Adam step (betas .9, .99) for each t of a descending grid, from mu = A^+ y.
+    """mu = argmin mean((y - A(mu))^2) / 2 + lambda_t mean((eps_theta(x_t) - e) mu), x_t = alpha mu + sigma e,
+    lambda_t = lam sigma / alpha, by one Adam step (betas .9, .99) for each t of a descending grid, from mu = A^+ y.
 
-    One network call a step, never differentiated. Published settings disagree: 100 steps, lr .5, lam .25, or 1000
-    steps, lr .25, lam 1.
+    The means are those of the authors' code, for which lam is published: over the m numbers of y and the d numbers of
+    mu. In sums, ||y - A(mu)||^2 stands beside 2 m / d lambda_t <eps_theta(x_t) - e, mu>. One network call a step, never
+    differentiated. Published settings disagree: 100 steps, lr .5, lam .25, or 1000 steps, lr .25, lam 1.
 
     Args:
         num_steps: steps of the grid from T - 1 down to 0. lr: of Adam. lam: weight of the prior.
@@ -27,6 +28,7 @@ class RedDiff(Estimator):
 
     def __init__(self, num_steps: int = 100, lr: float = 0.5, lam: float = 0.25, rcond: float = 0.1) -> None:
         not_negative(lr=lr, lam=lam)
+        at_least_one(num_steps=num_steps)
         self.num_steps, self.lr, self.lam = num_steps, lr, lam
         self.start = PseudoInverse(rcond)
 
@@ -38,13 +40,14 @@ class RedDiff(Estimator):
         schedule = prior.schedule
         mu = self.start.estimate(measurement, prior).clone()
         streams = measurement.streams.at("stage1")
+        share = 2 * measurement.y[:1].numel() / mu[:1].numel() if len(mu) else 1.0
         optimizer = torch.optim.Adam([mu], lr=self.lr, betas=(0.9, 0.99))
         for step in schedule.grid(len(schedule), self.num_steps):
             t = torch.full((len(mu),), step, dtype=torch.int64, device=mu.device)
             with torch.no_grad():
                 e = streams.at_step(t).normal(mu.shape[1:]).to(mu)
                 eps = prior.denoise(schedule.add_noise(mu, e, t), t).eps
-            weight = self.lam * schedule.sigma(step) / schedule.alpha(step)
+            weight = share * self.lam * schedule.sigma(step) / schedule.alpha(step)
             mu.grad = data_gradient(mu, measurement, prior).add_(eps - e, alpha=weight)
             optimizer.step()
         return mu.detach()

@@ -33,7 +33,8 @@ class Daps(Sampler):
             2e-5 for HDR, 1e-5 for nonlinear blur. Stable below 2 / (c^2 / tau^2 + 1 / r^2), c the largest singular
             value of A. Also one number per row.
         step_decay: h at sigma_min as a fraction of step_size, linear in between along the outer grid.
-        tau: standard deviation of the measurement noise as the correction sees it; published .01 whatever the noise.
+        tau: standard deviation of the measurement noise as the correction sees it. Published .01, whatever the noise,
+            in code that has ||y - A(x)||^2 / tau^2, which makes it .01 / sqrt(2) in this equation.
         momentum: m; 0 is Langevin.
         sigma_max, sigma_min, ode_min: ends of the grids, in units of sigma/alpha.
     """
@@ -48,7 +49,7 @@ class Daps(Sampler):
         langevin_steps: int = 100,
         step_size: float = 1e-4,
         step_decay: float = 0.01,
-        tau: float = 0.01,
+        tau: float = 0.01 / math.sqrt(2),
         sigma_max: float = 100.0,
         sigma_min: float = 0.1,
         ode_min: float = 0.01,

@@ -15,30 +15,45 @@ from rps.settings import not_negative
 
 
 class Dcdp(Sampler):
-    """z0 = z0hat moved by a few AdamW steps on ||y - A(D(z0))||^2; z' = alpha' z0 + sigma' n, n ~ N(0, I).
+    """z0 = z0hat moved by a few AdamW steps on ||y - A(D(z0))||_2; z' = alpha' z0 + sigma' n, n ~ N(0, I).
 
-    One network call a step, not differentiated; back through the decoder and the operator only.
+    As in the runs of arXiv 2605.28711, the norm is not squared and AdamW keeps its default weight decay. One network
+    call a step, not differentiated; back through the decoder and the operator only.
 
     Args:
         inner_steps: of AdamW. lr: of AdamW.
         tolerance: a row whose residual is at most tolerance * noise_std * sqrt(m) moves no further. 0 takes all steps.
-        clip_image: clip D(z0) to [-1, 1] in the loss.
+        clip_image: clip D(z0) to [-1, 1] in the loss. squared: the square of the norm in its place.
+        weight_decay: of AdamW.
     """
 
     default_steps = 100
 
     def __init__(
-        self, inner_steps: int = 20, lr: float = 0.01, tolerance: float = 0.0, clip_image: bool = False
+        self,
+        inner_steps: int = 20,
+        lr: float = 0.01,
+        tolerance: float = 0.0,
+        clip_image: bool = False,
+        squared: bool = False,
+        weight_decay: float = 0.01,
     ) -> None:
-        not_negative(inner_steps=inner_steps, lr=lr, tolerance=tolerance)
+        not_negative(inner_steps=inner_steps, lr=lr, tolerance=tolerance, weight_decay=weight_decay)
         self.inner_steps, self.lr, self.tolerance, self.clip_image = inner_steps, lr, tolerance, clip_image
+        self.squared, self.weight_decay = squared, weight_decay
 
     @torch.no_grad()
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
-        z0 = prior.denoise(x, t).x0
         z0 = fit(
-            z0, measurement, lambda z: image_of(z, prior, self.clip_image), self.inner_steps, self.lr, self.tolerance
+            prior.denoise(x, t).x0,
+            measurement,
+            lambda z: image_of(z, prior, self.clip_image),
+            self.inner_steps,
+            self.lr,
+            self.tolerance,
+            self.squared,
+            self.weight_decay,
         )
         return prior.schedule.add_noise(z0, noise.normal(x.shape[1:]).to(x), t_next)

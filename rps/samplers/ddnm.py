@@ -10,6 +10,7 @@ from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.linear import linear_operator, spectral
+from rps.samplers.reverse import clipped
 
 
 class Ddnm(Sampler):
@@ -18,25 +19,28 @@ class Ddnm(Sampler):
     In the direction of a singular value c of A (c = 0: the null space), with m = alpha' sigma_y / c the noise of y as
     it would arrive at t', and the DDIM noise n = sqrt(1 - eta^2) eps + eta z:
         c = 0        L = 0                             noise sigma' n
-        m <= sigma'  L = 1                             noise sqrt(sigma'^2 - m^2) n on top of that of y
+        m <= sigma'  L = 1                             noise sqrt(sigma'^2 - m^2) z on top of that of y
         m > sigma'   L = sqrt(1 - eta^2) sigma' / m    noise eta sigma' z; that of y stands in for eps
-    sigma_y = 0 is DDNM. One network call a step, not differentiated. Needs a linear operator.
+    Where sigma_y = 0 this is DDNM, whose noise is sigma' n in every direction. One network call a step, not
+    differentiated. Needs a linear operator.
 
     Args:
         eta: share of fresh noise in each step.
+        clip: clip x0hat to [-1, 1], as the runs of arXiv 2605.28711 do and the original does not.
     """
 
     default_steps = 100
 
-    def __init__(self, eta: float = 0.85) -> None:
+    def __init__(self, eta: float = 0.85, clip: bool = False) -> None:
         if not 0 <= eta <= 1:
             raise ValueError(f"eta must be between 0 and 1, got {eta}")
-        self.eta = eta
+        self.eta, self.clip = eta, clip
 
     def reliable(self, m: Tensor, sigma_next: Tensor) -> tuple[Tensor | float, Tensor | float, Tensor | float]:
         """(L, coefficient of z, coefficient of eps) where m <= sigma'."""
         room = (sigma_next**2 - m**2).clamp(min=0).sqrt()
-        return 1.0, self.eta * room, (1 - self.eta**2) ** 0.5 * room
+        exact = (m == 0).to(m)  # sigma_y = 0
+        return 1.0, (1 - exact + exact * self.eta) * room, exact * (1 - self.eta**2) ** 0.5 * room
 
     def check(self, measurement: Measurement, prior: Prior) -> None:
         linear_operator(measurement, prior, self)
@@ -47,7 +51,7 @@ class Ddnm(Sampler):
     ) -> Tensor:
         operator = linear_operator(measurement, prior, self)
         alpha_next, sigma_next = prior.schedule.at(t_next, x)
-        x0, eps, _ = prior.denoise(x, t)
+        x0, eps, _ = clipped(prior.denoise(x, t), prior, self.clip)
         z = noise.normal(x.shape[1:]).to(x)
         keep = (1 - self.eta**2) ** 0.5
 

@@ -13,17 +13,17 @@ class Ddrm(Ddnm):
         c = 0        alpha' x0hat + sigma' (sqrt(1 - eta^2) eps + eta z)
         m <= sigma'  alpha' ((1 - eta_b) x0hat + eta_b A^+ y) + sqrt(sigma'^2 - eta_b^2 m^2) z
         m > sigma'   alpha' x0hat + sqrt(1 - eta^2) sigma' / m alpha' (A^+ y - x0hat) + eta sigma' z
-    It differs from DDNM+ where the measurement is good: there it forgets x_t but for x0hat. One network call a step,
-    not differentiated. Needs a linear operator.
+    With eta_b = 1 and sigma_y > 0 this is DDNM+. One network call a step, not differentiated. Needs a linear operator.
 
     Args:
         eta: share of fresh noise where y says little. eta_b: share of y where it says much.
+        clip: see Ddnm.
     """
 
     default_steps = 20
 
-    def __init__(self, eta: float = 0.85, eta_b: float = 1.0) -> None:
-        super().__init__(eta)
+    def __init__(self, eta: float = 0.85, eta_b: float = 1.0, clip: bool = False) -> None:
+        super().__init__(eta, clip)
         if not 0 <= eta_b <= 1:
             raise ValueError(f"eta_b must be between 0 and 1, got {eta_b}")
         self.eta_b = eta_b

@@ -21,14 +21,16 @@ class DiffPir(Sampler):
     A^+ (y - A x0hat).
 
     Args:
-        lam: trust in the denoiser, published 1 to 7. zeta: share of fresh noise; published .1 for deblurring, .1 to .25
-            for super-resolution, 1 for inpainting. Both also one number per row.
+        lam: trust in the denoiser. Published 1 to 7 in code whose images are in [-1, 1] but whose sigma_y is in [0, 1]
+            units, which makes it .25 to 1.75 in this equation.
+        zeta: share of fresh noise; published .1 for deblurring, .1 to .25 for super-resolution, 1 for inpainting. Both
+            also one number per row.
     """
 
     default_steps = 100
     row_settings = ("lam", "zeta")
 
-    def __init__(self, lam: float = 7.0, zeta: float = 0.1) -> None:
+    def __init__(self, lam: float = 1.75, zeta: float = 0.1) -> None:
         not_negative(lam=lam)
         if not lam > 0 or not 0 <= zeta <= 1:
             raise ValueError(f"lam must be > 0 and zeta between 0 and 1, got {lam} and {zeta}")

@@ -26,12 +26,12 @@ class Dmap(Dps):
 
     Args:
         step_size: xi. radius: of the sphere, in units of s sqrt(d). Both also one number per row.
-        ascents: gradient steps. clip: clip x0hat to [-1, 1] in the mean.
+        ascents: gradient steps. clip: clip x0hat to [-1, 1] in the mean; None clips images and never latents.
     """
 
     row_settings = ("step_size", "radius")
 
-    def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, clip: bool = True) -> None:
+    def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, clip: bool | None = None) -> None:
         super().__init__(step_size, clip)
         not_negative(radius=radius, ascents=ascents)
         self.radius, self.ascents = radius, ascents
@@ -48,11 +48,7 @@ class Dmap(Dps):
     ) -> Tensor:
         schedule = prior.schedule
         with torch.no_grad():
-            denoised = prior.denoise(x, t)
-            s = schedule.reverse_std(t, t_next, x, denoised.variance_fraction)
-            alpha_next, sigma_next = schedule.at(t_next, x)
-            x0 = self.clipped(denoised).x0
-            mean = alpha_next * x0 + (sigma_next**2 - s**2).clamp(min=0).sqrt() * denoised.eps
+            mean, s = self.law(prior.denoise(x, t), t, t_next, prior)
             moved = mean + s * noise.normal(x.shape[1:]).to(x)
         going = torch.nonzero(t_next != CLEAN).flatten()
         if not len(going):

@@ -10,7 +10,7 @@ from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler, per_row
 from rps.samplers.linear import guidance, linear_operator
-from rps.samplers.reverse import conditioned, reverse_step
+from rps.samplers.reverse import clipped, conditioned, reverse_step
 from rps.settings import not_negative
 
 
@@ -23,13 +23,14 @@ class Dmps(Sampler):
     Args:
         scale: of g; 1 is the equation. Also one number per row.
         eta: of the DDIM step; 1 is ancestral.
+        clip: clip x0hat to [-1, 1] before it is guided, as the runs of arXiv 2605.28711 do.
     """
 
     row_settings = ("scale",)
 
-    def __init__(self, scale: float = 1.0, eta: float = 1.0) -> None:
+    def __init__(self, scale: float = 1.0, eta: float = 1.0, clip: bool = False) -> None:
         not_negative(scale=scale, eta=eta)
-        self.scale, self.eta = scale, eta
+        self.scale, self.eta, self.clip = scale, eta, clip
 
     def check(self, measurement: Measurement, prior: Prior) -> None:
         linear_operator(measurement, prior, self)
@@ -42,5 +43,6 @@ class Dmps(Sampler):
         alpha, sigma = schedule.at(t, x)
         r2 = (sigma / alpha) ** 2
         g = guidance(operator, measurement.residual(x / alpha), r2, measurement.noise_std) / alpha
-        denoised = conditioned(prior.denoise(x, t), per_row(self.scale, x) * g, t, schedule)
+        denoised = clipped(prior.denoise(x, t), prior, self.clip)
+        denoised = conditioned(denoised, per_row(self.scale, x) * g, t, schedule)
         return reverse_step(denoised, t, t_next, schedule, noise, self.eta)

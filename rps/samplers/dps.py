@@ -9,24 +9,30 @@ from rps.measurement import Measurement
 from rps.priors.base import Denoised, Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler, per_row
-from rps.samplers.guidance import image_of, through_denoiser
-from rps.samplers.reverse import reverse_step
+from rps.samplers.guidance import image_of, through_prior
+from rps.samplers.legacy import legacy_std
+from rps.samplers.reverse import clipped, reverse_law
 from rps.settings import not_negative
 
 
 class Dps(Sampler):
     """x' = alpha' clip(x0hat) + sqrt(sigma'^2 - s^2) eps + s z - xi grad_x ||y - A(D(x0hat(x)))||_2.
 
-    The norm is not squared and taken per image; s is the ancestral standard deviation, learned where the network has
-    learned it; D is the identity for pixel models. One network call a step, differentiated with respect to its input.
+    The norm is not squared and taken per image; s is the ancestral standard deviation, learned for the noise z where
+    the network has learned it; D is the identity for pixel models. One network call a step, differentiated with respect
+    to its input.
 
     Args:
         step_size: xi, constant in time, for x in units of sqrt(alpha^2 + sigma^2), which is 1 in DDPM; with
             `with_settings` one number per row.
-        clip: clip x0hat to [-1, 1] in the update (not in the gradient).
+        clip: clip x0hat to [-1, 1] in the update; None clips images and never latents.
         squared: the square of the norm in its place.
         decay: xi alpha_t^2 (that is abar_t) in place of xi.
         clip_image: clip D(x0hat) to [-1, 1] in the gradient.
+        clip_gradient: the gradient goes through clip(x0hat) as well, as in the original DPS, so that pixels where x0hat
+            is clipped have none.
+        legacy: as the runs of arXiv 2605.28711 had it: clip_gradient, and a learned noise with two errors, see
+            rps.samplers.legacy.legacy_std.
     """
 
     row_settings: tuple[str, ...] = ("step_size",)
@@ -34,42 +40,55 @@ class Dps(Sampler):
     def __init__(
         self,
         step_size: float = 1.0,
-        clip: bool = True,
+        clip: bool | None = None,
         squared: bool = False,
         decay: bool = False,
         clip_image: bool = False,
+        clip_gradient: bool = False,
+        legacy: bool = False,
     ) -> None:
         not_negative(step_size=step_size)
         self.step_size = step_size
         self.clip = clip
         self.squared, self.decay, self.clip_image = squared, decay, clip_image
+        self.clip_gradient, self.legacy = clip_gradient or legacy, legacy
 
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
         denoised, guidance = self.guided(x, t, measurement, prior, noise)
         with torch.no_grad():
-            schedule = prior.schedule
-            moved = reverse_step(self.clipped(denoised), t, t_next, schedule, noise)
+            mean, std = self.law(denoised, t, t_next, prior)
+            moved = mean + std * noise.normal(x.shape[1:]).to(x)
             # The step is taken in the variance-preserving form x / norm, whatever the schedule.
-            return moved - self.scale(x, t, prior) * schedule.norm(t, x) * schedule.norm(t_next, x) * guidance
+            norms = prior.schedule.norm(t, x) * prior.schedule.norm(t_next, x)
+            return moved - self.scale(x, t, prior) * norms * guidance
 
     def scale(self, x: Tensor, t: Tensor, prior: Prior) -> float | Tensor:
         """What multiplies the gradient: xi, or xi abar_t."""
         xi: float | Tensor = per_row(self.step_size, x)
         return xi * (prior.schedule.at(t, x)[0] / prior.schedule.norm(t, x)) ** 2 if self.decay else xi
 
+    def law(self, denoised: Denoised, t: Tensor, t_next: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the unguided step."""
+        mean, std = reverse_law(clipped(denoised, prior, self.clip), t, t_next, prior.schedule)
+        if self.legacy and denoised.variance_fraction is not None:
+            std = legacy_std(denoised, t, t_next, prior.schedule)
+        return mean, std
+
     def guided(
         self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> tuple[Denoised, Tensor]:
         """(the denoised image, grad_x of the loss)."""
-        return through_denoiser(x, t, prior, lambda x0: self.misfit(image_of(x0, prior, self.clip_image), measurement))
+
+        def loss(_: Tensor, denoised: Denoised) -> Tensor:
+            seen = clipped(denoised, prior, self.clip) if self.clip_gradient else denoised
+            return self.misfit(image_of(seen.x0, prior, self.clip_image), measurement)
+
+        return through_prior(x, t, prior, loss)
 
     def misfit(self, image: Tensor, measurement: Measurement) -> Tensor:
         """||y - A(image)||_2, or its square.  -> [N]."""
         if self.squared:
             return measurement.residual(image).flatten(1).square().sum(1)
         return measurement.residual_norm(image)
-
-    def clipped(self, denoised: Denoised) -> Denoised:
-        return denoised._replace(x0=denoised.x0.clamp(-1, 1)) if self.clip else denoised

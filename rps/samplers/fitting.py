@@ -24,19 +24,24 @@ def fit(
     steps: int,
     lr: float,
     tolerance: float = 0.0,
+    squared: bool = True,
+    weight_decay: float = 0.0,
 ) -> Tensor:
-    """argmin_v ||y - A(image(v))||^2 by AdamW without weight decay, from v = start.  start: [N, ...] -> [N, ...].
+    """argmin_v ||y - A(image(v))||^2 by AdamW, from v = start.  start: [N, ...] -> [N, ...].
+
+    squared: False has the norm itself, one per row.
 
     A row that `fits` moves no further; rows do not see each other. No network call.
     """
     v = start.detach().clone()
-    adam = torch.optim.AdamW([v], lr=lr, weight_decay=0.0)
+    adam = torch.optim.AdamW([v], lr=lr, weight_decay=weight_decay)
     moving = torch.ones(len(v), dtype=torch.bool, device=v.device)
     for step in range(steps):
         with torch.enable_grad():
             at = v.detach().requires_grad_()
             residual = measurement.residual(image(at))
-            (gradient,) = torch.autograd.grad(residual.square().sum(), at)
+            loss = residual.square() if squared else torch.linalg.vector_norm(residual.flatten(1), dim=1)
+            (gradient,) = torch.autograd.grad(loss.sum(), at)
         moving = moving & ~fits(residual.detach(), measurement, tolerance)
         if step % 10 == 0 and not bool(moving.any()):  # which waits for the device
             break

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rps.samplers.daps import Daps
 from rps.samplers.dmap import Dmap
 from rps.samplers.dps import Dps
@@ -55,7 +57,7 @@ class LatentDaps(Daps):
         langevin_steps: int = 50,
         step_size: float = 1e-5,
         step_decay: float = 0.01,
-        tau: float = 0.01,
+        tau: float = 0.01 / math.sqrt(2),
         sigma_max: float = 10.0,
         sigma_min: float = 0.1,
         ode_min: float = 0.01,

@@ -14,31 +14,40 @@ from rps.settings import not_negative
 
 
 class Ldir(Sampler):
-    """z~ = the ancestral step from z; z' = z~ - xi grad_z ||y - A(D(z~(z)))||^2.
+    """z~ = the ancestral step from z; z' = z~ - xi abar_t grad_z ||y - A(D(z~(z)))||^2.
 
     Where DPS asks how well the estimate of the clean latent explains y, this asks it of the next latent. One network
     call a step, differentiated with respect to its input.
 
     Args:
-        step_size: xi. Also one number per row.
+        step_size: xi, for z in units of sqrt(alpha^2 + sigma^2), in which z~ is decoded as well. Also one number per
+            row.
         squared: False has the norm in place of its square. clip_image: clip D(z~) to [-1, 1] in the gradient.
+        decay: False has xi in place of xi abar_t.
     """
 
     row_settings = ("step_size",)
 
-    def __init__(self, step_size: float = 0.01, squared: bool = True, clip_image: bool = False) -> None:
+    def __init__(
+        self, step_size: float = 0.01, squared: bool = True, clip_image: bool = False, decay: bool = True
+    ) -> None:
         not_negative(step_size=step_size)
-        self.step_size, self.squared, self.clip_image = step_size, squared, clip_image
+        self.step_size, self.squared, self.clip_image, self.decay = step_size, squared, clip_image, decay
 
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
+        schedule = prior.schedule
+        norm, norm_next = schedule.norm(t, x), schedule.norm(t_next, x)
+
         def moved(denoised: Denoised) -> Tensor:
-            return reverse_step(denoised, t, t_next, prior.schedule, noise)
+            return reverse_step(denoised, t, t_next, schedule, noise)
 
         def loss(_: Tensor, denoised: Denoised) -> Tensor:
-            residual = measurement.residual(image_of(moved(denoised), prior, self.clip_image)).flatten(1)
+            image = image_of(moved(denoised) / norm_next, prior, self.clip_image)
+            residual = measurement.residual(image).flatten(1)
             return residual.square().sum(1) if self.squared else residual.norm(dim=1)
 
         denoised, gradient = through_prior(x, t, prior, loss)
-        return moved(denoised) - per_row(self.step_size, x) * gradient
+        xi = per_row(self.step_size, x) * ((schedule.at(t, x)[0] / norm) ** 2 if self.decay else 1.0)
+        return moved(denoised) - xi * norm * norm_next * gradient

@@ -13,7 +13,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.guidance import through_denoiser
 from rps.samplers.linear import guidance, linear_operator
-from rps.samplers.reverse import conditioned, reverse_step
+from rps.samplers.reverse import clipped, conditioned, reverse_step
 from rps.settings import not_negative
 
 
@@ -32,8 +32,9 @@ class PiGdm(Sampler):
             eps - sigma g, so that more steps bring it to the posterior where r^2 is right. "published" adds alpha r^2 g
             to the step of the prior: the whole of the data's pull in each step, whatever its length, which suits 20 to
             100 steps in all and fits the noise beyond.
-        clip: of "posterior": clip the mean of p(x_0 | x_t, y) to [-1, 1] and let the noise follow. At high noise the
+        clip: "posterior" clips the mean of p(x_0 | x_t, y) to [-1, 1] and lets the noise follow: at high noise the
             Jacobian of a network is of no use, and without clipping its error multiplies until the chain diverges.
+            "published" clips x0hat. Its noise is never learned.
     """
 
     default_steps = 100
@@ -71,7 +72,8 @@ class PiGdm(Sampler):
         denoised, g = through_denoiser(x, t, prior, log_likelihood)
         with torch.no_grad():
             if self.update == "published":
-                moved = reverse_step(denoised, t, t_next, schedule, noise, self.eta)
+                prior_step = clipped(denoised, prior, self.clip)._replace(variance_fraction=None)
+                moved = reverse_step(prior_step, t, t_next, schedule, noise, self.eta)
                 return moved + schedule.norm(t_next, x) * alpha * r2 * g
             denoised = conditioned(denoised, g, t, schedule)
             if self.clip:

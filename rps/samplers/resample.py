@@ -19,13 +19,13 @@ class ReSample(Sampler):
     """z'' = the DDIM step from z (eta = 0). Where the step crosses a multiple of `period`, z0(y) solves
     min ||y - A(D(z0))||^2 from z0hat, and
         z' ~ N((s^2 alpha' z0(y) + sigma'^2 z'') / (s^2 + sigma'^2), s^2 sigma'^2 / (s^2 + sigma'^2) I),
-        s^2 = gamma (sigma' / alpha)^2 (1 - (alpha / alpha')^2);
+        s^2 = gamma sigma'^2 / abar (1 - abar / abar'),  abar = alpha^2 / (alpha^2 + sigma^2);
     elsewhere, and where t >= fit_below, z' = z''. The last step, t' = CLEAN, gives z0(y). One network call a step, not
     differentiated.
 
     Steps, rates, thirds and gamma are those of the authors' code (github.com/soominkwon/resample), which otherwise
     differs: it takes a step of latent DPS at every time as well, fits the estimate that DDIM has five steps later,
-    stops at a mean squared residual of 1e-6 whatever the noise, and has 1 - alpha^2 for alpha^2 in s^2.
+    stops at a mean squared residual of 1e-6 whatever the noise, and has 1 - abar for abar in s^2.
 
     Args:
         period: in timesteps; the published every tenth of 500 steps is 20 of T = 1000.
@@ -73,9 +73,9 @@ class ReSample(Sampler):
             rows = torch.nonzero(crosses & ((t < self.latent_below) == late)).flatten()
             if len(rows):
                 z0[rows] = self.consistent(z0[rows], measurement.rows(rows), prior, late)
-        alpha = schedule.at(t, x)[0]
         alpha_next, sigma_next = schedule.at(t_next, x)
-        s2 = self.gamma * (sigma_next / alpha) ** 2 * (1 - (alpha / alpha_next) ** 2)
+        abar, abar_next = ((schedule.at(time, x)[0] / schedule.norm(time, x)) ** 2 for time in (t, t_next))
+        s2 = self.gamma * sigma_next**2 / abar * (1 - abar / abar_next)
         total = s2 + sigma_next**2
         share = torch.where(total > 0, s2 / total.clamp(min=torch.finfo(x.dtype).tiny), 1.0)  # of z0(y)
         n = noise.normal(x.shape[1:]).to(x)

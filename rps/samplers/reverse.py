@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rps.priors.base import Denoised
+from rps.priors.base import Denoised, Prior
 from rps.randomness import Streams
 from rps.schedule import Schedule
 
@@ -12,15 +12,33 @@ from rps.schedule import Schedule
 def reverse_step(
     denoised: Denoised, t: Tensor, t_next: Tensor, schedule: Schedule, noise: Streams, eta: float | Tensor = 1.0
 ) -> Tensor:
-    """x' = alpha' x0 + sqrt(sigma'^2 - (eta s)^2) eps + eta s z, z ~ N(0, I)  (DDIM, arXiv 2010.02502, eq. 12).
+    """A draw of `reverse_law`.  t, t_next: [N] -> [N, ...]."""
+    mean, std = reverse_law(denoised, t, t_next, schedule, eta)
+    return mean + std * noise.normal(mean.shape[1:]).to(mean)
 
-    s is the ancestral standard deviation (`Schedule.reverse_std`), learned where `denoised` has a variance_fraction.
-    eta = 1 is the ancestral step of DDPM, eta = 0 the deterministic one. t, t_next: [N] -> [N, ...].
+
+def reverse_law(
+    denoised: Denoised, t: Tensor, t_next: Tensor, schedule: Schedule, eta: float | Tensor = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the reverse step from t to t' (DDIM, arXiv 2010.02502, eq. 12):
+
+        x' = alpha' x0 + sqrt(sigma'^2 - (eta s)^2) eps + eta s_theta z,  z ~ N(0, I).
+
+    s is the ancestral standard deviation, the "fixed small" one (`Schedule.reverse_std`). Where `denoised` has a
+    variance_fraction, the noise has the learned s_theta, but the mean keeps s. eta = 1 is the ancestral step of DDPM,
+    eta = 0 the deterministic one. t, t_next: [N] -> two tensors that broadcast to [N, ...].
     """
     x0, eps, fraction = denoised
-    s = eta * schedule.reverse_std(t, t_next, x0, fraction)
+    small = schedule.reverse_std(t, t_next, x0)
+    std = small if fraction is None else schedule.reverse_std(t, t_next, x0, fraction)
     alpha_next, sigma_next = schedule.at(t_next, x0)
-    return alpha_next * x0 + (sigma_next**2 - s**2).clamp(min=0).sqrt() * eps + s * noise.normal(x0.shape[1:]).to(x0)
+    return alpha_next * x0 + (sigma_next**2 - (eta * small) ** 2).clamp(min=0).sqrt() * eps, eta * std
+
+
+def clipped(denoised: Denoised, prior: Prior, clip: bool | None) -> Denoised:
+    """The Denoised with x0 in [-1, 1].  clip: None clips images and never latents, whose values have no bounds."""
+    wanted = not prior.latent if clip is None else clip
+    return denoised._replace(x0=denoised.x0.clamp(-1, 1)) if wanted else denoised
 
 
 def conditioned(denoised: Denoised, score: Tensor, t: Tensor, schedule: Schedule) -> Denoised:

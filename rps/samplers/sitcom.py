@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.priors.base import Prior
+from rps.priors.base import Denoised, Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.fitting import fits
-from rps.samplers.guidance import through_denoiser
+from rps.samplers.guidance import through_prior
+from rps.samplers.reverse import clipped
 from rps.settings import not_negative
 
 
@@ -21,19 +22,28 @@ class Sitcom(Sampler):
     inner_steps + 1 network calls a step, all but the last differentiated with respect to their input. Any operator.
 
     The 20 steps, K and lr are those of the authors' code (github.com/sjames40/SITCOM), which stops a row at
-    (noise_std + .001) sqrt(m) and, in the version for noisy y, has lam = 0; its ablation tries lam of .05 to 1.5.
+    (noise_std + .001) sqrt(m) and, in the version for noisy y, has lam = 0; its ablation tries lam of .05 to 1.5. It
+    clips x0hat to [-1, 1], in the loss and in x'.
 
     Args:
         inner_steps: K. lr: of Adam. lam: see above.
         tolerance: a row whose ||y - A(x0hat)|| is at most tolerance * noise_std * sqrt(m), m the number of
             measurements, fits its noise and moves no further in this step. 0 always takes all K.
+        clip: clip x0hat to [-1, 1]; None clips images and never latents.
     """
 
     default_steps = 20
 
-    def __init__(self, inner_steps: int = 30, lr: float = 0.02, lam: float = 1.0, tolerance: float = 1.0) -> None:
+    def __init__(
+        self,
+        inner_steps: int = 30,
+        lr: float = 0.02,
+        lam: float = 1.0,
+        tolerance: float = 1.0,
+        clip: bool | None = None,
+    ) -> None:
         not_negative(inner_steps=inner_steps, lr=lr, lam=lam, tolerance=tolerance)
-        self.inner_steps, self.lr, self.lam, self.tolerance = inner_steps, lr, lam, tolerance
+        self.inner_steps, self.lr, self.lam, self.tolerance, self.clip = inner_steps, lr, lam, tolerance, clip
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
@@ -42,20 +52,23 @@ class Sitcom(Sampler):
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
+        def clean(denoised: Denoised) -> Tensor:
+            return clipped(denoised, prior, self.clip).x0
+
         norm = prior.schedule.norm(t, x)
         v = x.detach() / norm  # lr and lam are for the variance-preserving form
         start = v.clone()
         adam = torch.optim.Adam([v], lr=self.lr)
         for _ in range(self.inner_steps):
-            denoised, gradient = through_denoiser(
-                v * norm, t, prior, lambda x0: measurement.residual_norm(prior.decode(x0)).square()
+            denoised, gradient = through_prior(
+                v * norm, t, prior, lambda _, d: measurement.residual_norm(prior.decode(clean(d))).square()
             )
             with torch.no_grad():
-                moves = ~fits(measurement.residual(prior.decode(denoised.x0)), measurement, self.tolerance)
+                moves = ~fits(measurement.residual(prior.decode(clean(denoised))), measurement, self.tolerance)
                 before = v.clone()
                 v.grad = norm * gradient + 2 * self.lam * (v - start)
                 adam.step()
                 v.copy_(torch.where(moves.view(-1, *(1,) * (x.ndim - 1)), v, before))
         with torch.no_grad():
-            x0 = prior.denoise(v * norm, t).x0
+            x0 = clean(prior.denoise(v * norm, t))
             return prior.schedule.add_noise(x0, noise.normal(x.shape[1:]).to(x), t_next)

@@ -13,7 +13,8 @@ from rps.settings import not_negative
 
 
 class Stsl(LatentDps):
-    """LatentDps with the loss ||y - A(D(z0hat(z)))||^2 + nu e^T (s(z + e) - s(z)), e ~ N(0, I), s = -eps / sigma_t.
+    """LatentDps with the loss ||y - A(D(z0hat(z)))||^2 + nu e^T (s(z + e) - s(z)), e ~ N(0, I), s = -eps / sigma_t,
+    for z in units of sqrt(alpha^2 + sigma^2).
 
     The second term stands for the trace of the Jacobian of the score, which the covariance of p(z_0 | z_t) is made of.
     Two network calls a step, both differentiated with respect to their input.
@@ -37,11 +38,12 @@ class Stsl(LatentDps):
         self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> tuple[Denoised, Tensor]:
         e = noise.at("trace").normal(x.shape[1:]).to(x)
-        sigma = prior.schedule.at(t, x.flatten(1))[1].flatten()
+        norm = prior.schedule.norm(t, x)
+        sigma = (prior.schedule.at(t, x)[1] / norm).flatten()
 
         def loss(z: Tensor, denoised: Denoised) -> Tensor:
             data = self.misfit(image_of(denoised.x0, prior, self.clip_image), measurement)
-            difference = prior.denoise(z + e, t).eps - denoised.eps
+            difference = prior.denoise(z + norm * e, t).eps - denoised.eps
             return data - self.trace_weight * (e * difference).flatten(1).sum(1) / sigma
 
         return through_prior(x, t, prior, loss)

@@ -10,29 +10,36 @@ from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import per_row
 from rps.samplers.dps import Dps
+from rps.samplers.reverse import clipped
 from rps.settings import not_negative
 
 
 class VsDps(Dps):
-    """x' = alpha' x0hat + sqrt(sigma'^2 - s^2) eps + lambda s z - xi grad_x ||y - A(x0hat(x))||_2.
+    """x' = alpha' clip(x0hat) + sqrt(sigma'^2 - s^2) eps + lambda s z - xi grad_x ||y - A(x0hat(x))||_2.
 
     DPS with its noise scaled and its mean unchanged: lambda = 1 is DPS, lambda = 0 tends to the posterior mean. One
     network call a step, differentiated with respect to its input.
 
     Args:
         noise_scale: lambda. step_size: xi; the published ones grow as lambda falls. Both also one number per row.
-        clip: clip x0hat to [-1, 1] in the update.
+        clip: clip x0hat to [-1, 1] in the update; None clips images and never latents.
         blend: "as run": before the ancestral mean, x_t is blended with its own re-noised estimate,
             x~ = alpha (alpha clip(x0hat) + sigma eps) + (1 - alpha) x_t. The two agree where nothing is clipped, since
             x_t = alpha x0hat + sigma eps; Dps, and blend = False, have the first in full.
+        legacy: see Dps.
     """
 
     row_settings = ("step_size", "noise_scale")
 
     def __init__(
-        self, noise_scale: float = 1.0, step_size: float = 1.0, clip: bool = True, blend: bool = False
+        self,
+        noise_scale: float = 1.0,
+        step_size: float = 1.0,
+        clip: bool | None = None,
+        blend: bool = False,
+        legacy: bool = False,
     ) -> None:
-        super().__init__(step_size, clip)
+        super().__init__(step_size, clip, legacy=legacy)
         not_negative(noise_scale=noise_scale)
         self.noise_scale, self.blend = noise_scale, blend
 
@@ -41,14 +48,14 @@ class VsDps(Dps):
     ) -> Tensor:
         denoised, guidance = self.guided(x, t, measurement, prior, noise)
         with torch.no_grad():
-            schedule, x0 = prior.schedule, self.clipped(denoised).x0
-            s = schedule.reverse_std(t, t_next, x, denoised.variance_fraction)
-            (alpha, sigma), (alpha_next, sigma_next) = schedule.at(t, x), schedule.at(t_next, x)
-            keep = (sigma_next**2 - s**2).clamp(min=0).sqrt()
-            mean = alpha_next * x0 + keep * denoised.eps
+            schedule = prior.schedule
+            mean, s = self.law(denoised, t, t_next, prior)
             if self.blend:
+                (alpha, sigma), sigma_next = schedule.at(t, x), schedule.at(t_next, x)[1]
+                keep = (sigma_next**2 - schedule.reverse_std(t, t_next, x) ** 2).clamp(min=0).sqrt()
+                lost = denoised.x0 - clipped(denoised, prior, self.clip).x0
                 # keep / sigma: the coefficient of x_t in the ancestral mean; the rest: x~ - (alpha x0 + sigma eps).
-                mean = mean + keep / sigma * (1 - alpha / schedule.norm(t, x)) * alpha * (denoised.x0 - x0)
+                mean = mean + keep / sigma * (1 - alpha / schedule.norm(t, x)) * alpha * lost
             z = noise.normal(x.shape[1:]).to(x.dtype)
             xi = per_row(self.step_size, x) * schedule.norm(t, x) * schedule.norm(t_next, x)
             return mean + per_row(self.noise_scale, x) * s * z - xi * guidance

@@ -12,6 +12,7 @@ from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
 from rps.schedule import Schedule
+from rps.settings import at_least_one
 from rps.traversals.staged import ChainPlan, Staged
 
 
@@ -43,8 +44,7 @@ class MapRps(Staged):
         samples: int = 1,
     ) -> None:
         super().__init__([int(level) for level in t0], estimator or MapEstimator(), sampler or Dps(), micro_batch)
-        if samples < 1:
-            raise ValueError(f"samples must be at least 1, got {samples}")
+        at_least_one(samples=samples)
         self.steps, self.samples = steps, samples
         sampled = [level for level in self.levels if level != 0]
         self._chains = [(int(level), index) for level in sampled for index in range(samples)]

@@ -19,7 +19,7 @@ class VarianceScaling(Staged):
         levels: values of lambda in [0, 1].
         step_size: xi, one for all levels or one for each. Published for levels 1, .8, .5, .3, 0: denoise 1 8 4 8 6,
             inpainting 1 1.15 6 8 9, sr4 1 3 8 10 9, deblur 2 6 12 14 17.
-        clip, blend: see samplers.VsDps; the published runs had blend = True.
+        clip, blend, legacy: see samplers.VsDps; the published runs had blend = True.
         steps: a sub-grid of so many of the T timesteps. micro_batch: at most so many images in one network call.
     """
 
@@ -29,12 +29,14 @@ class VarianceScaling(Staged):
         self,
         levels: Sequence[float] = (1.0, 0.8, 0.5, 0.3, 0.0),
         step_size: float | Sequence[float] = (1.0, 3.0, 8.0, 10.0, 9.0),
-        clip: bool = True,
+        clip: bool | None = None,
         blend: bool = False,
         steps: int | None = None,
         micro_batch: int | None = None,
+        legacy: bool = False,
     ) -> None:
-        super().__init__([float(level) for level in levels], None, VsDps(clip=clip, blend=blend), micro_batch)
+        sampler = VsDps(clip=clip, blend=blend, legacy=legacy)
+        super().__init__([float(level) for level in levels], None, sampler, micro_batch)
         if not all(0 <= level <= 1 for level in self.levels):
             raise ValueError(f"lambda must be between 0 and 1, got {self.levels}")
         self.step_sizes, self.steps = per_level(step_size, self.levels, "step_size"), steps
