@@ -19,6 +19,9 @@ from rps.progress import Progress, silent
 from rps.restoration import Level, Prediction, Restoration
 from rps.traversals.base import Traversal
 
+EXACT = ("32-true", "64-true")
+"""Precisions of a Trainer in which measurements are what they should be."""
+
 
 class SolverModule(L.LightningModule):
     """Degrade a batch (or take the given measurement), restore it at every level, return a Prediction.
@@ -93,7 +96,12 @@ class SolverModule(L.LightningModule):
         return replace(prediction, failures={**failures, **prediction.failures, **failed})
 
     def on_predict_start(self) -> None:
-        """What does not fit together is told before any data are read."""
+        """What does not fit together is reported before any data are read."""
+        if self.trainer.precision not in EXACT:
+            raise ValueError(
+                f"trainer.precision {self.trainer.precision} would round the measurements as well; leave it at 32-true "
+                "and give the prior a dtype (--model.prior.dtype bfloat16), which is the network's alone"
+            )
         zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
         degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
         self.isolation = Isolation()

@@ -106,7 +106,9 @@ def measured(
     """The measurement that somebody else took, given as pictures; noise_std, or a Noise, says how noisy they are.
 
     pictures: [N, C, h, w] in [-1, 1]. Either y itself (small for super-resolution, blurred for deblurring), or, where y
-    is not a picture (the kept pixels of a mask), a picture that agrees with it: then y = A(pictures).
+    is not a picture (the kept pixels of a mask), a picture of the image's size that agrees with it: then y =
+    A(pictures). A picture is never degraded where y is a picture itself.
+    Errors: PictureMismatch for pictures of another shape.
     """
     noise = noise_std if isinstance(noise_std, Noise) else Gaussian(noise_std)
     ids, _ = _check(pictures, ids)
@@ -117,12 +119,13 @@ def measured(
         y_shape = tuple(bound(pictures.new_zeros(len(pictures), *image_shape)).shape[1:])
         if tuple(pictures.shape[1:]) == y_shape:
             y = pictures
-        elif tuple(pictures.shape[1:]) == image_shape:
+        elif tuple(pictures.shape[1:]) == image_shape and len(y_shape) != 3:
             y = _apply(bound, pictures)
         else:
+            wanted = f"the measurement {y_shape}" if len(y_shape) == 3 else f"the image {image_shape}"
             raise PictureMismatch(
-                f"degraded pictures of shape {tuple(pictures.shape[1:])} fit neither the measurement {y_shape} nor the "
-                f"image {image_shape} of {type(operator).__name__}; give pictures of one of these shapes"
+                f"degraded pictures of shape {tuple(pictures.shape[1:])} do not have the shape of {wanted} of "
+                f"{type(operator).__name__}; give pictures of that shape, or clean ones to be degraded (degraded: false)"
             )
     return Measurement(y, bound, noise.std, image_shape, streams, noise)
 

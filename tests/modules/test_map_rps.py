@@ -73,8 +73,14 @@ def test_a_batch_in_which_nothing_could_be_read(prior):
 def test_a_degraded_picture_of_the_wrong_size_is_a_failure_of_that_picture(prior):
     wrong, right = ({"id": [str(n)], "measurement": torch.zeros(1, 1, n, n)} for n in (5, 8))
     first, second = trainer(inference_mode=False).predict(module(prior, SuperResolution(4)), loader(wrong, right))
-    assert first.ids == [] and "fit neither the measurement" in first.failures["5"]
+    assert first.ids == [] and "do not have the shape of the measurement (1, 8, 8)" in first.failures["5"]
     assert second.ids == ["8"] and not second.failures
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "bf16-mixed"])
+def test_a_precision_that_would_round_the_measurements_is_refused(prior, precision):
+    with pytest.raises(ValueError, match=f"precision {precision} would round .* give the prior a dtype"):
+        trainer(inference_mode=False, precision=precision).predict(module(prior), loader({"id": []}))
 
 
 def test_seed_changes_the_measurement_and_nothing_else_does(prior):
