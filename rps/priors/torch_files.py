@@ -18,6 +18,12 @@ INERT = ("pytorch_lightning.", "lightning.")
 """Classes of these packages lie in the checkpoints of PyTorch Lightning, beside the tensors, as names of callbacks."""
 
 
+WRAPPERS = ("module.", "model.")
+"""What DistributedDataParallel and training classes put before the name of every tensor."""
+COMPILED = "_orig_mod."
+"""What torch.compile puts before the names in the part of a network that it compiled."""
+
+
 class Unfit(Exception):
     """Why a state dict is not what it should be."""
 
@@ -34,7 +40,8 @@ class Inert:
 
 
 def read_tensors(path: str | Path) -> State:
-    """The tensors in a file, by name; of a Lightning checkpoint, those of its "state_dict".
+    """The tensors in a file, by name; of a Lightning checkpoint, those of its "state_dict". Without the prefixes of a
+    network that was wrapped, see `unwrapped`.
 
     Nothing but tensors and plain values is unpickled (torch's weights_only), and no code runs: classes of Lightning,
     which is not imported, are replaced by `Inert`.
@@ -47,7 +54,7 @@ def read_tensors(path: str | Path) -> State:
         raise FileNotFoundError(f"there is no checkpoint file {path}{hint}")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return unwrapped(load_file(path))
         except Exception as error:
             raise Unfit("it is truncated, or no file of safetensors; download it again") from error
     named = _named(path)
@@ -68,7 +75,20 @@ def read_tensors(path: str | Path) -> State:
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise Unfit("it holds something else than tensors by name; save the state dict of the network alone")
-    return {str(name): value for name, value in state.items()}
+    return unwrapped({str(name): value for name, value in state.items()})
+
+
+def unwrapped(state: State) -> State:
+    """The state dict without COMPILED, and without the WRAPPERS with which all names begin.
+
+    Latent diffusion's own name of its UNet, `model.diffusion_model.`, is kept.
+    """
+    state = {name.replace(COMPILED, ""): value for name, value in state.items()}
+    while prefix := next((p for p in WRAPPERS if state and all(name.startswith(p) for name in state)), None):
+        if all(name.startswith("model.diffusion_model.") for name in state):
+            break
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
 
 
 def _named(path: Path) -> list[str]:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from rps.priors import DiffusersPrior, GuidedDiffusionPrior
 from rps.priors.guided_unet import Architecture
+from rps.priors.torch_files import unwrapped
 from tests.rps.guided_unet import (
     FFHQ,
     IMAGENET,
@@ -96,6 +97,42 @@ def test_a_file_of_safetensors_is_the_same(tmp_path):
     (tmp_path / "half.safetensors").write_bytes((tmp_path / "net.safetensors").read_bytes()[:5000])
     with pytest.raises(ValueError, match="it is truncated, or no file of safetensors; download it again"):
         GuidedDiffusionPrior(str(tmp_path / "half.safetensors"), head_channels=32)
+
+
+PREFIXES = [
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "module._orig_mod.",
+    "_orig_mod.module.",
+    "model._orig_mod.module.model.",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@torch.no_grad()
+def test_prefixes_of_wrapped_networks_are_removed(prefix, tmp_path):
+    net, path = save(TINY, tmp_path / "net.pt"), tmp_path / "wrapped.pt"
+    torch.save({"state_dict": {prefix + name: value for name, value in net.state_dict().items()}}, path)
+    x, t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([7, 800])
+    one, other = (GuidedDiffusionPrior(str(tmp_path / f"{name}.pt"), head_channels=32) for name in ("net", "wrapped"))
+    assert torch.equal(one.denoise(x, t).eps, other.denoise(x, t).eps)
+
+
+def test_a_prefix_that_not_all_names_share_is_kept():
+    one = torch.zeros(1)
+    for names in (
+        ["model.diffusion_model.a", "first_stage_model.b"],
+        ["model.diffusion_model.a"],
+        ["model.a", "b"],
+        ["modelling.a"],
+    ):
+        assert list(unwrapped(dict.fromkeys(names, one))) == names
+    assert list(unwrapped({"module.model.diffusion_model._orig_mod.a": one, "module.betas": one})) == [
+        "model.diffusion_model.a",
+        "betas",
+    ]
+    assert unwrapped({}) == {}
 
 
 def test_what_the_shapes_say(tmp_path):
