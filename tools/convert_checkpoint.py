@@ -4,10 +4,11 @@
     python tools/convert_checkpoint.py 64x64_diffusion.pt models/in64 --attention-order new --noise-schedule cosine
     python tools/convert_checkpoint.py ldm/ffhq256/model.ckpt models/ffhq_ldm
     python tools/convert_checkpoint.py ldm/cin256-v2/model.ckpt models/imagenet_ldm
+    python tools/convert_checkpoint.py kl/model.ckpt models/kl_ldm --scale-factor 0.18215
 
 The folder of a .pt is what DiffusersPrior.from_pretrained and diffusers' DDPMPipeline read; the same file goes to
-GuidedDiffusionPrior as it is. That of a .ckpt, unconditional or told a class, is read by LatentPrior.from_pretrained.
-Weights are in safetensors. Only tensors are read from a checkpoint, and no code in it runs.
+GuidedDiffusionPrior as it is. That of a .ckpt, unconditional or class-conditional, is read by
+LatentPrior.from_pretrained. Weights are in safetensors. Only tensors are read from a checkpoint; no code in it runs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--attention-order", default="legacy", choices=["legacy", "new"], help="of a .pt")
     parser.add_argument("--noise-schedule", default="linear", choices=["linear", "cosine"], help="of a .pt")
     parser.add_argument("--last-weights", action="store_true", help="of a .ckpt, not their moving averages")
+    parser.add_argument(
+        "--scale-factor", type=float, help="of a .ckpt without that tensor: model.params.scale_factor of its YAML"
+    )
     return parser.parse_args(arguments)
 
 
@@ -73,7 +77,7 @@ def latent_pipeline(state: State, a: argparse.Namespace) -> tuple[Any, int]:
     from diffusers import LDMPipeline
 
     unet, autoencoder, scheduler = latent_diffusion(
-        state, a.head_channels, a.num_heads, a.image_size, not a.last_weights
+        state, a.head_channels, a.num_heads, a.image_size, not a.last_weights, a.scale_factor
     )
     return LDMPipeline(vqvae=autoencoder, unet=unet, scheduler=scheduler), autoencoder.config.sample_size
 

@@ -1,8 +1,9 @@
-"""Checkpoints of the latent-diffusion code base (.ckpt, arXiv 2112.10752), unconditional or told a class, as diffusers
-networks: a UNet, an autoencoder and a scheduler."""
+"""Checkpoints of the latent-diffusion code base (.ckpt, arXiv 2112.10752), unconditional or class-conditional, as
+diffusers networks: a UNet, an autoencoder and a scheduler."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -16,8 +17,8 @@ UNET, AVERAGED, FIRST, CLASSES = "model.diffusion_model.", "model_ema.", "first_
 TEXTS = ("cond_stage_model.transformer.", "cond_stage_model.model.", "conditioner.embedders.")
 """How the names of text encoders begin in Stable Diffusion 1, 2 and XL."""
 STABLE_DIFFUSION = (
-    "it is Stable Diffusion, which rps.priors.StableDiffusionPrior.from_pretrained reads as a folder in diffusers format; "
-    "convert it by diffusers' StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
+    "it is Stable Diffusion, which rps.priors.StableDiffusionPrior.from_pretrained reads as a folder in diffusers "
+    "format; convert it by diffusers' StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
 )
 
 
@@ -40,6 +41,7 @@ def latent_diffusion(
     num_heads: int | None = None,
     image_size: int | None = None,
     averaged: bool = True,
+    scale_factor: float | None = None,
 ) -> LatentDiffusion:
     """The networks of a state dict: `model.diffusion_model.*`, `first_stage_model.*`, `cond_stage_model.embedding`.
 
@@ -48,6 +50,8 @@ def latent_diffusion(
         head_channels, num_heads: of attention layers of the UNet, see rps.priors.heads.
         image_size: of square images, 256 unless given, which no tensor says.
         averaged: take the moving averages of the UNet's weights (`model_ema.*`) where there are any, as CompVis do.
+        scale_factor: of the latents. None is the tensor of that name, which a checkpoint has where training measured
+            it; without it a quantised autoencoder has 1, and a Gaussian one is refused.
 
     Errors: Unfit.
     """
@@ -57,6 +61,9 @@ def latent_diffusion(
     stride, size = 2 ** (len(shape.channels) - 1), image_size or 256
     if size % stride:
         raise Unfit(f"image_size must be a multiple of {stride} for its autoencoder, got {size}")
+    factor = scale_of(state, quantised=shape.codes is not None) if scale_factor is None else scale_factor
+    if not 0 < factor < math.inf:
+        raise Unfit(f"scale_factor must be a finite number > 0, got {factor}")
     theirs = unet_tensors(state, averaged)
     architecture = Architecture.of(theirs, head_channels, num_heads, size // stride, (shape.latent,))
     if unsaid := architecture.unsaid():
@@ -71,7 +78,7 @@ def latent_diffusion(
         ours["encoder_hid_proj.weight"] = table.T.contiguous()
         ours["encoder_hid_proj.bias"] = torch.zeros_like(table[0])
     fill(unet, ours)
-    autoencoder = shape.network(size, float(state["scale_factor"]) if "scale_factor" in state else 1.0)
+    autoencoder = shape.network(size, factor)
     fill(autoencoder, translate_autoencoder(first, shape))
     return LatentDiffusion(unet.eval(), autoencoder.eval(), scheduler_of(state))
 
@@ -90,6 +97,18 @@ def unet_tensors(state: State, averaged: bool) -> State:
     if lacking := [name for name, mean in names.items() if mean not in means]:
         raise Unfit(f"it has no moving average of {lacking[0]}; take the last weights in their place (--last-weights)")
     return {name: means[mean] for name, mean in names.items()}
+
+
+def scale_of(state: State, quantised: bool) -> float:
+    """The scale_factor of the latents.  Errors: Unfit where only the YAML of the model has it."""
+    if "scale_factor" in state:
+        return float(state["scale_factor"])
+    if not quantised:
+        raise Unfit(
+            "its autoencoder is Gaussian (KL), and the scale_factor of its latents is not among the tensors; give "
+            "--scale-factor, the number under model.params.scale_factor in its YAML (1 if it has none)"
+        )
+    return 1.0
 
 
 def class_table(state: State, context: int) -> Tensor:

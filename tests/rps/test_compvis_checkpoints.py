@@ -34,6 +34,8 @@ MODELS = {"unconditional": TINY_LDM, "classes": TINY_CLASSES, "kl": TINY_KL}
 def converted(kind: str, folder: Path, *options: str, **more) -> tuple[LatentDiffusion, str]:
     """The original network, and the folder that its checkpoint was converted to."""
     model = random_model(MODELS[kind])
+    if kind == "kl" and "--scale-factor" not in options:
+        more = {"scale_factor": 1.0, **more}
     save_ckpt(model, folder / "model.ckpt", **more)
     arguments = [str(folder / "model.ckpt"), str(folder / "ldm"), "--image-size", "16", *HEADS[kind], *options]
     assert convert_checkpoint.main(arguments) == 0
@@ -102,6 +104,25 @@ def test_scale_factor_and_betas_are_read(tmp_path):
     prior = LatentPrior.from_pretrained(path)
     assert prior.scaling_factor == pytest.approx(0.3) and len(prior.schedule) == 50
     assert prior.schedule.alpha(49) ** 2 == pytest.approx(float((1 - betas.double()).prod()), rel=1e-4)
+
+
+def test_a_scale_factor_that_only_the_yaml_has_is_given(tmp_path, capsys):
+    """Never 1 in silence, of a Gaussian autoencoder; a quantised one has 1."""
+    _, path = converted("kl", tmp_path, "--scale-factor", "0.18215")
+    assert LatentPrior.from_pretrained(path).scaling_factor == pytest.approx(0.18215)
+    capsys.readouterr()
+    again = [str(tmp_path / "model.ckpt"), str(tmp_path / "new"), "--image-size", "16", *HEADS["kl"]]
+    for options, sentence in (
+        ([], "is Gaussian (KL), and the scale_factor of its latents is not among the tensors; give --scale-factor"),
+        ([], "the number under model.params.scale_factor in its YAML"),
+        (["--scale-factor", "0"], "scale_factor must be a finite number > 0, got 0.0"),
+    ):
+        assert convert_checkpoint.main([*again, *options]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and sentence in err and len(err.splitlines()) == 1 and not (tmp_path / "new").exists()
+    (tmp_path / "vq").mkdir()
+    _, path = converted("unconditional", tmp_path / "vq")
+    assert LatentPrior.from_pretrained(path).scaling_factor == 1
 
 
 PUBLISHED = {
