@@ -19,10 +19,13 @@ class Schedule(nn.Module):
 
     Args:
         alpha, sigma: [T] each, ordered from the least to the most noise.
+
+    note: what an error adds about T, where it is not that of the model's scheduler.
     """
 
     alpha_table: Tensor
     sigma_table: Tensor
+    note: str = ""
 
     def __init__(self, alpha: Tensor, sigma: Tensor) -> None:
         super().__init__()
@@ -121,9 +124,9 @@ class Schedule(nn.Module):
         """
         total = len(self)
         if not 0 <= t0 <= total:
-            raise ValueError(f"t0 must be between 0 and the number of timesteps {total}, got {t0}")
+            raise ValueError(f"t0 must be between 0 and the number of timesteps {total}, got {t0}{self.note}")
         if steps is not None and not 1 <= steps <= total:
-            raise ValueError(f"steps must be between 1 and the number of timesteps {total}, got {steps}")
+            raise ValueError(f"steps must be between 1 and the number of timesteps {total}, got {steps}{self.note}")
         steps = total if steps is None else steps
         spaced = {round(total * (k + 1) / steps) - 1 for k in range(steps)}
         below = sorted((t for t in spaced if t < t0 - 1), reverse=True)

@@ -65,9 +65,12 @@ def _schedule(prior: Prior) -> Iterator[str]:
         yield f"sample_shape is {shape!r}: set self.sample_shape to three integers (C, H, W)"
         return
     alpha, sigma = schedule.alpha_table[:CLEAN], schedule.sigma_table[:CLEAN]
-    noise = sigma / alpha
-    if not bool(torch.isfinite(noise).all() and (alpha > 0).all() and (sigma > 0).all()):
-        yield "the schedule has a timestep with alpha_t or sigma_t that is not positive and finite: leave it out"
+    noise = sigma / alpha  # infinite at the last timestep of a schedule of zero SNR
+    if not bool((alpha.isfinite() & sigma.isfinite() & (alpha >= 0) & (sigma > 0)).all()):
+        yield (
+            "the schedule has a timestep at which alpha_t is negative, sigma_t is not positive or one of them is not "
+            "finite: leave it out"
+        )
     elif not bool((noise.diff() > 0).all()):
         t = int((noise.diff() <= 0).nonzero()[0]) + 1
         yield (

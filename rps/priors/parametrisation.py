@@ -20,10 +20,13 @@ class Parametrisation(Schedule):
     The other numbers of x_t = alpha_t x_0 + sigma_t eps follow: eps = (x_t - alpha_t x0hat) / sigma_t.
 
     Args:
-        alpha, sigma: [T], ordered from the least to the most noise; neither is 0.
+        alpha, sigma: [T], ordered from the least to the most noise; sigma is not 0, and alpha only where the network
+            says x_0 nevertheless, as with v.
         skip, out: [T].
         scale: [T], of the network's input; 1 when None.
-        time: [T], what the network is told of t; t itself when None.
+        time: [T], the network's name of t; t itself when None.
+
+    Errors: ValueError where a row is not finite.
     """
 
     def __init__(
@@ -42,6 +45,13 @@ class Parametrisation(Schedule):
         rows = [scale, skip, out, (1 - alpha * skip) / sigma, -alpha * out / sigma]
         self.coefficients = torch.stack(rows)
         self.times = torch.arange(len(alpha)) if time is None else time.float()
+        finite = self.coefficients.isfinite().all(0) & self.times.isfinite()
+        if not finite.all():
+            t = int((~finite).nonzero()[0])
+            raise ValueError(
+                f"the noise schedule has alpha = {alpha[t]:g} and sigma = {sigma[t]:g} at timestep {t}, where the "
+                "network's output does not determine x_0 and eps; sigma must be > 0 at every timestep"
+            )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Parametrisation:
         super()._apply(fn, recurse)
@@ -63,8 +73,14 @@ class Parametrisation(Schedule):
 
     @classmethod
     def of_schedule(cls, schedule: Schedule, prediction_type: str = "epsilon") -> Parametrisation:
-        """The network is told t and says eps, v = alpha eps - sigma x_0 (arXiv 2202.00512) or x_0."""
+        """The network sees t and predicts eps, v = alpha eps - sigma x_0 (arXiv 2202.00512) or x_0.
+
+        Where alpha is 0 (a schedule rescaled to zero SNR, arXiv 2305.08891), eps does not determine x_0: the table of a
+        network that predicts eps ends before.
+        """
         alpha, sigma = schedule.alpha_table[:-1], schedule.sigma_table[:-1]
+        number = int((alpha > 0).sum()) if prediction_type == "epsilon" else len(alpha)
+        alpha, sigma = alpha[:number], sigma[:number]
         norm = alpha**2 + sigma**2
         if prediction_type not in PREDICTIONS:
             raise ValueError(
@@ -75,7 +91,13 @@ class Parametrisation(Schedule):
             "v_prediction": (alpha / norm, -sigma / norm),
             "sample": (torch.zeros_like(alpha), torch.ones_like(alpha)),
         }[prediction_type]
-        return cls(alpha, sigma, skip, out)
+        found = cls(alpha, sigma, skip, out)
+        if number < len(schedule):
+            found.note = (
+                f"; from timestep {number} on the schedule has alpha = 0 (zero SNR), where a network that predicts eps "
+                "does not determine x_0"
+            )
+        return found
 
     @classmethod
     def edm(cls, sigma: Tensor, sigma_data: float = 0.5, prediction_type: str = "epsilon") -> Parametrisation:

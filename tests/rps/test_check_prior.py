@@ -45,12 +45,25 @@ class NoiseFirst(White):
         self.schedule = Schedule((1 - table**2).sqrt(), table)
 
 
-class NoImageLeft(White):
-    """Zero terminal signal, in which eps says nothing of x_0."""
+class ZeroSnr(White):
+    """alpha = 0 at the last timestep, of a prior that says x_0: right."""
 
     def __init__(self):
         super().__init__()
         self.schedule = Schedule(torch.linspace(1, 0, 10), torch.linspace(0.1, 1, 10))
+
+
+class NoImageLeft(ZeroSnr):
+    """The same of one that says eps, which determines nothing there."""
+
+    def denoise(self, x, t):
+        return self.from_eps(x, super().denoise(x, t).eps, t)
+
+
+class CleanImage(White):
+    def __init__(self):
+        super().__init__()
+        self.schedule = Schedule(torch.linspace(1, 0.1, 10), torch.linspace(0, 0.9, 10))
 
 
 class TheImageAlone(White):
@@ -142,7 +155,8 @@ BROKEN = {
     NoSchedule: "schedule is Tensor: set self.schedule",
     NoShape: "sample_shape is 8: set self.sample_shape to three integers",
     NoiseFirst: "does not grow from t = 0 to t = 1",
-    NoImageLeft: "alpha_t or sigma_t that is not positive",
+    NoImageLeft: "x0 is not finite at t = 9",
+    CleanImage: "sigma_t is not positive",
     TheImageAlone: "denoise returns Tensor: return a Denoised",
     Pooled: "x0 has shape 4 x 1 x 8 x 4, not that of the samples, 4 x 1 x 8 x 8",
     Single: "x0 of torch.float64 samples is torch.float32: keep the samples' dtype",
@@ -172,8 +186,8 @@ def test_what_is_wrong_is_said(broken):
 
 @pytest.mark.parametrize(
     "prior",
-    [White, lambda: correlated_prior(2), low_rank, lambda: EmpiricalPrior(torch.rand(5, 3, 4, 4))],
-    ids=["white", "mixture", "low rank", "empirical"],
+    [White, ZeroSnr, lambda: correlated_prior(2), low_rank, lambda: EmpiricalPrior(torch.rand(5, 3, 4, 4))],
+    ids=["white", "zero SNR", "mixture", "low rank", "empirical"],
 )
 def test_nothing_is_wrong(prior):
     assert check_prior(prior()) == []

@@ -5,6 +5,7 @@ import torch
 import yaml
 from diffusers import (
     CMStochasticIterativeScheduler,
+    DDIMScheduler,
     DDPMScheduler,
     EDMEulerScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -136,6 +137,40 @@ def test_the_table_stays_in_double_precision():
     kind = Parametrisation.edm(karras(0.002, 80, 1000))
     before = kind.coefficients.clone()
     assert torch.equal(kind.half().coefficients, before) and kind.times.dtype == torch.float32
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_at_zero_snr_only_eps_determines_nothing(prediction_type):
+    """x_T = eps: v = -x_0 there, and the table of a network that predicts eps ends before."""
+    scheduler = DDIMScheduler(rescale_betas_zero_snr=True, prediction_type=prediction_type)
+    kind = Parametrisation.of_scheduler(scheduler)
+    assert kind.coefficients.isfinite().all()
+    if prediction_type == "epsilon":
+        assert len(kind) == 999 and kind.alpha(998) > 0 and kind.grid(999)[0] == 998
+        torch.testing.assert_close(kind.alpha_table[:-1] ** 2, scheduler.alphas_cumprod[:-1].double())
+        with pytest.raises(
+            ValueError, match=r"number of timesteps 999, got 1000; from timestep 999 on the schedule has alpha = 0"
+        ):
+            kind.grid(1000)
+        with pytest.raises(ValueError, match=r"steps must be .* got 1000; from timestep 999 on .*zero SNR"):
+            kind.grid(999, 1000)
+        return
+    assert len(kind) == 1000 and kind.alpha(999) == 0 and kind.grid(1000)[0] == 999
+    last = torch.tensor([999, 999, 999])
+    denoised = kind.answer(X, OUTPUT, last)
+    torch.testing.assert_close(denoised.x0, OUTPUT if prediction_type == "sample" else -OUTPUT)
+    torch.testing.assert_close(denoised.eps, X)
+
+
+def test_a_schedule_that_begins_at_the_clean_image_is_refused():
+    """sigma = 0 at t = 0 would make eps, and so samples, nan."""
+    betas = torch.linspace(0, 0.02, 10).tolist()
+    for prediction_type in ("epsilon", "v_prediction", "sample"):
+        scheduler = DDPMScheduler(num_train_timesteps=10, trained_betas=betas, prediction_type=prediction_type)
+        with pytest.raises(ValueError, match=r"has alpha = 1 and sigma = 0 at timestep 0, .* sigma must be > 0"):
+            Parametrisation.of_scheduler(scheduler)
+    with pytest.raises(ValueError, match=r"has alpha = 1 and sigma = 0 at timestep 0"):
+        Parametrisation.of_scheduler(EDMEulerScheduler(sigma_min=0.0))
 
 
 def test_wrong_predictions_are_told():
