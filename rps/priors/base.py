@@ -42,12 +42,17 @@ class Prior(nn.Module):
     The diffusion runs in a sample space of shape `sample_shape`; for pixel models this is the image itself, for latent
     models `encode` and `decode` lead there and back.
 
+    map_timestep: where MapEstimator takes the score unless it is told where.
     latent: whether samples are something else than images. needs: what a batch must come with, if anything.
+    evaluations: how many times one `denoise` evaluates the network; 2 with classifier-free guidance. Network calls are
+    counted in evaluations.
     """
 
     schedule: Schedule
     sample_shape: tuple[int, int, int]
+    map_timestep: int = 10
     latent: bool = False
+    evaluations: int = 1
     needs: Need | None = None
 
     @property

@@ -10,9 +10,10 @@ from rps.progress import Progress, silent
 
 
 class CountedPrior(Prior):
-    """The same prior, which counts the images that pass through its network and tells a listener.
+    """The same prior, which counts the images that pass through its network and reports them to a listener.
 
-    calls: images denoised so far, also by what `given` made of it. phase: the name under which progress is reported.
+    calls: images so far, each as often as the network was evaluated on it (`Prior.evaluations`), also by priors that
+    `given` returned. phase: the name under which progress is reported.
     """
 
     def __init__(self, prior: Prior, progress: Progress = silent, source: CountedPrior | None = None) -> None:
@@ -20,7 +21,8 @@ class CountedPrior(Prior):
         self.prior = prior
         self.schedule = prior.schedule
         self.sample_shape = prior.sample_shape
-        self.latent, self.needs = prior.latent, prior.needs
+        self.latent, self.needs, self.map_timestep = prior.latent, prior.needs, prior.map_timestep
+        self.evaluations = prior.evaluations
         self.phase = ""
         self._calls = 0
         self._progress = progress
@@ -46,7 +48,7 @@ class CountedPrior(Prior):
 
     def denoise(self, x: Tensor, t: Tensor) -> Denoised:
         denoised = self.prior.denoise(x, t)
-        self.count(len(x))
+        self.count(len(x) * self.evaluations)
         return denoised
 
     def encode(self, image: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,15 +36,18 @@ class DiffusersPrior(Prior):
         class_label: the class of all images, for a network that is conditioned on one of its num_class_embeds; or
             that sees, as a UNet2DConditionModel, one of encoder_hid_dim classes by cross-attention. None is each
             sample's own class, which the batch must come with.
+        image_size: of square images, a multiple of 2^(levels - 1); None is the sample_size of the UNet's config.
     """
 
     schedule: Parametrisation
 
-    def __init__(self, unet: nn.Module, scheduler: Any, class_label: int | None = None) -> None:
+    def __init__(
+        self, unet: nn.Module, scheduler: Any, class_label: int | None = None, image_size: int | None = None
+    ) -> None:
         super().__init__()
         config: Any = unet.config
-        if not isinstance(config.sample_size, int):
-            raise ValueError(f"the UNet's config must give one sample_size, got {config.sample_size}")
+        _check_conditions(config)
+        size = sample_size(config, image_size)
         self.classes = classes = int(config.get("num_class_embeds") or config.get("encoder_hid_dim") or 0)
         if class_label is not None and not classes:
             raise ValueError(f"this network knows no classes; leave out class_label, got {class_label}")
@@ -55,7 +59,7 @@ class DiffusersPrior(Prior):
                 f"a UNet of {channels} input channels needs {channels} or {2 * channels} outputs, got {out_channels}"
             )
         self.schedule = Parametrisation.of_scheduler(scheduler)
-        self.sample_shape = (channels, config.sample_size, config.sample_size)
+        self.sample_shape = (channels, size, size)
         self.unet = unet.eval().requires_grad_(False)
 
     @classmethod
@@ -66,6 +70,7 @@ class DiffusersPrior(Prior):
         dtype: str = "float32",
         local_files_only: bool = False,
         class_label: int | None = None,
+        image_size: int | None = None,
     ) -> DiffusersPrior:
         """The model in a folder or under a hub id (e.g. google/ddpm-celebahq-256).
 
@@ -76,12 +81,13 @@ class DiffusersPrior(Prior):
             dtype: of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
             local_files_only: never ask the hub.
             class_label: the class of all images, for class-conditional models; None is each sample's own.
+            image_size: of square images; None is the sample_size of the UNet's config.
         """
         from diffusers import UNet2DModel
 
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         unet = _load_network(UNet2DModel, path, "unet", dtype, **options)
-        return cls(unet, _load(_Scheduler, path, "scheduler", **options), class_label)
+        return cls(unet, _load(_Scheduler, path, "scheduler", **options), class_label, image_size)
 
     def given(self, measurement: Measurement) -> Prior:
         return GivenPrior(self, measurement) if self.needs else self
@@ -152,6 +158,8 @@ class DiffusersPrior(Prior):
 class EmbeddedPrior(DiffusersPrior):
     """The prior that ships with the package: 32x32 grey Fashion-MNIST images, trained by tools/train_prior.py."""
 
+    map_timestep = 100  # of 10 .. 200, the best over the embedded tasks (docs/embedded.md)
+
     def __init__(self) -> None:
         from diffusers import DDPMScheduler, UNet2DModel
 
@@ -164,6 +172,48 @@ class EmbeddedPrior(DiffusersPrior):
             local_files_only=True,
         )
         super().__init__(unet, _load(DDPMScheduler, str(EMBEDDED), "scheduler", local_files_only=True))
+
+
+def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> int:
+    """Height and width of a UNet's samples: image_size / stride where it is given, or as the UNet's config says.
+
+    stride: of the autoencoder, in pixels. Errors: ValueError where the config has no single number, or where the UNet
+    cannot halve the samples as often as its levels do.
+    """
+    factor = 2 ** (len(config.get("block_out_channels") or (0,)) - 1)
+    if image_size is not None:
+        if image_size < 1 or image_size % (stride * factor):
+            raise ValueError(f"image_size must be a multiple of {stride * factor} for this network, got {image_size}")
+        return image_size // stride
+    given = config.sample_size
+    sizes = {given} if isinstance(given, int) else set(given or ())
+    if len(sizes) != 1:
+        raise ValueError(f"the UNet's config has sample_size {given}, expected one number: give image_size")
+    (size,) = sizes
+    if not isinstance(size, int) or size < 1 or size % factor:
+        raise ValueError(
+            f"the UNet's config has sample_size {size}, expected a multiple of {factor} for its levels: give "
+            f"image_size, a multiple of {stride * factor}"
+        )
+    return size
+
+
+CONDITIONS: dict[str, tuple[str | None, ...]] = {
+    "class_embed_type": (None,),
+    "encoder_hid_dim_type": (None, "text_proj"),
+    "addition_embed_type": (None, "text_time"),
+}
+"""Kinds of conditions in the config of a UNet, and those that are supported: classes by a table, and texts."""
+
+
+def _check_conditions(config: Any) -> None:
+    """Errors: ValueError where the network has a condition that no prior here can give."""
+    for name, supported in CONDITIONS.items():
+        if (kind := config.get(name)) not in supported:
+            raise ValueError(
+                f"the UNet's config has {name} {kind!r}, which is not supported; take a network that is unconditional, "
+                "or conditioned on classes by a table (num_class_embeds, class_embed_type null) or on texts"
+            )
 
 
 class _Scheduler:
@@ -251,8 +301,17 @@ def _load_network(kind: Any, path: str, subfolder: str, dtype: str, **options: A
 
 
 def _load_complete(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
-    """`_load` of a network that must have all its tensors; its fp16 files are read where a folder has no others."""
-    network, loaded = _load(kind, path, subfolder, output_loading_info=True, **_variant(path, subfolder), **options)
+    """`_load` of a network that must have all its tensors; half-precision files are read where there are no others."""
+    options = {"output_loading_info": True, **options}
+    try:
+        network, loaded = _load(kind, path, subfolder, **_variant(path, subfolder), **options)
+    except (OSError, ValueError) as error:
+        if Path(path).exists() or not _lacks_file(error):
+            raise
+        try:  # a repository on the hub, whose files are not known beforehand
+            network, loaded = _load(kind, path, subfolder, variant="fp16", **options)
+        except (OSError, ValueError):
+            raise error from None
     if loaded["missing_keys"]:  # diffusers and transformers would fill them with random numbers
         missing = sorted(loaded["missing_keys"])
         raise ValueError(
@@ -262,18 +321,33 @@ def _load_complete(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
 
 
 def _variant(path: str, subfolder: str) -> dict[str, str]:
-    """The option that reads a folder whose only weights are *.fp16.safetensors."""
-    files = [file for place in (Path(path, subfolder), Path(path)) for file in place.glob("*.safetensors")]
-    return {"variant": "fp16"} if files and all(".fp16" in file.name for file in files) else {}
+    """The option that reads a folder whose only weights are *.fp16.* or *.bf16.*, whole or in shards."""
+    places = [place for place in (Path(path, subfolder), Path(path)) if (place / "config.json").is_file()]
+    names = [file.name for file in places[0].iterdir()] if places else []
+    whole = re.compile(r"(diffusion_pytorch_|pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)")
+    if any(whole.fullmatch(name) for name in names):
+        return {}
+    halves = [half for half in ("fp16", "bf16") if any(re.search(rf"\.{half}[.-]", name) for name in names)]
+    return {"variant": halves[0]} if halves else {}
+
+
+def _lacks_file(error: Exception) -> bool:
+    """Whether an error of diffusers or transformers says that a repository lacks the file, or the cache does."""
+    missing = any(name.endswith("EntryNotFoundError") for name in _chain_names(error))
+    return missing or "does not appear to have a file named" in str(error)
 
 
 @contextmanager
 def _silent_diffusers() -> Iterator[None]:
-    """Without its log: what it remarks on is an error here, and is told once."""
+    """Without its log, since what it warns of is an error here, and without its progress bar for shards."""
+    from diffusers.utils import logging as bars
+
     logger = logging.getLogger("diffusers")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         logger.setLevel(level)
+        bars.enable_progress_bar()

@@ -19,7 +19,8 @@ class GivenPrior(Prior):
     def __init__(self, prior: DiffusersPrior, measurement: Measurement) -> None:
         super().__init__()
         self.prior, self.schedule, self.sample_shape = prior, prior.schedule, prior.sample_shape
-        self.latent = prior.latent
+        self.latent, self.map_timestep = prior.latent, prior.map_timestep
+        self.evaluations = prior.evaluations
         self.streams, self.conditions = measurement.streams, prior.condition(measurement)
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rps.measurement import Measurement
 from rps.priors.base import Prior
-from rps.priors.diffusers_prior import EMBEDDED, DiffusersPrior, _load, _load_network, _Scheduler
+from rps.priors.diffusers_prior import EMBEDDED, DiffusersPrior, _load, _load_network, _Scheduler, sample_size
 from rps.priors.given import GivenPrior
 from rps.randomness import Streams
 
@@ -19,8 +19,9 @@ Posterior = Literal["mean", "sample"]
 
 
 class LatentPrior(DiffusersPrior):
-    """z = c (E(x) - m), x = D(z / c + m): the diffusion runs in z. c and m are the autoencoder's scaling_factor and
-    shift_factor; a VQModel whose config names no scaling_factor has c = 1.
+    """z = (E(x) - m) c / s, x = D(z s / c + m): the diffusion runs in z. c is the autoencoder's scaling_factor, m its
+    latents_mean (one number per channel) or shift_factor, s its latents_std. Without them m = 0 and s = 1; a VQModel
+    whose config has no scaling_factor has c = 1.
 
     A VQModel encodes to what comes before the quantisation and quantises when it decodes, with a straight-through
     gradient; an AutoencoderKL encodes to a Gaussian.
@@ -31,8 +32,8 @@ class LatentPrior(DiffusersPrior):
         class_label: the class of all images, for a network that is conditioned on one; None is each sample's own. See
             DiffusersPrior.
         guidance_scale: g of u + g (c - u), c and u the network's output with the sample's class and with its last
-            class, which stands for none. The ImageNet model's published c + 3 (c - u) is g = 4. Other than 1, g doubles
-            the network's time, and a call still counts as one.
+            class, which stands for none. The ImageNet model's published c + 3 (c - u) is g = 4. Other than 1, g takes
+            two evaluations of the network, both of which are counted.
         image_size: of square images; None is that of the network's own latents.
         scaling_factor: c, where the config has another one than the network was trained with.
         posterior: of an AutoencoderKL, the mean of the latents or a sample, which is a function of (seed, id).
@@ -40,6 +41,7 @@ class LatentPrior(DiffusersPrior):
         checkpointing: compute activations again in the backward pass, in less memory and more time.
     """
 
+    map_timestep = 50
     latent = True
 
     def __init__(
@@ -56,8 +58,10 @@ class LatentPrior(DiffusersPrior):
         tiling: bool = False,
         checkpointing: bool = False,
     ) -> None:
-        super().__init__(unet, scheduler, class_label)
         config: Any = vae.config
+        stride = 2 ** (len(config.block_out_channels) - 1)
+        size = sample_size(unet.config, image_size, stride)
+        super().__init__(unet, scheduler, class_label, size)
         if posterior not in ("mean", "sample"):
             raise ValueError(f"posterior must be mean or sample, got {posterior!r}")
         if config.latent_channels != self.sample_shape[0]:
@@ -65,28 +69,27 @@ class LatentPrior(DiffusersPrior):
                 f"the UNet works on {self.sample_shape[0]} channels but the autoencoder has {config.latent_channels}; "
                 "take both from one model"
             )
-        self.stride = 2 ** (len(config.block_out_channels) - 1)
-        size = self.sample_shape[1] * self.stride if image_size is None else image_size
-        steps = self.stride * 2 ** (len(getattr(unet.config, "block_out_channels", (0,))) - 1)
-        if image_size is not None and image_size % steps:
-            raise ValueError(f"image_size must be a multiple of {steps} for this network, got {image_size}")
-        self.sample_shape = (self.sample_shape[0], size // self.stride, size // self.stride)
-        self._image_shape = (int(config.out_channels), size, size)
+        self.stride = stride
+        self._image_shape = (int(config.out_channels), stride * size, stride * size)
         self.vae = vae.eval().requires_grad_(False)
         self.scaling_factor = _scaling_factor(config) if scaling_factor is None else scaling_factor
         if not 0 < self.scaling_factor < math.inf:
             raise ValueError(f"scaling_factor must be a finite number > 0, got {self.scaling_factor}")
         if not math.isfinite(guidance_scale):
             raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
-        self.shift_factor = float(config.get("shift_factor") or 0.0)
+        self.latents_mean = _per_channel(config, "latents_mean") or [float(config.get("shift_factor") or 0.0)]
+        self.latents_std = _per_channel(config, "latents_std") or [1.0]
+        if min(self.latents_std) <= 0:
+            raise ValueError(f"latents_std of the autoencoder's config must be > 0, got {self.latents_std}")
         self.guidance_scale, self.posterior = guidance_scale, posterior
+        self.evaluations = 2 if guidance_scale != 1 and self.classes else 1
         for wanted, name in ((slicing, "slicing"), (tiling, "tiling"), (checkpointing, "gradient_checkpointing")):
             for network in (vae,) if name != "gradient_checkpointing" else (vae, unet):
                 if wanted:
                     _enable(network, name)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         path: str,
         revision: str | None = None,
@@ -130,7 +133,7 @@ class LatentPrior(DiffusersPrior):
 
     def predict(self, x: Tensor, time: Tensor, condition: Any = None) -> Tensor:
         output = super().predict(x, time, condition)
-        if self.guidance_scale == 1 or not self.classes:
+        if self.evaluations == 1:
             return output
         none = torch.full_like(time, self.classes - 1, dtype=torch.int64)
         return guided(output, super().predict(x, time, none), self.guidance_scale)
@@ -149,13 +152,20 @@ class LatentPrior(DiffusersPrior):
             z = law.mean.to(image.dtype)
             if self.posterior == "sample" and streams is not None:
                 z = z + law.std.to(image.dtype) * streams.at("encode").normal(z.shape[1:]).to(z)
-        return (z - self.shift_factor) * self.scaling_factor
+        mean, std = self._normalisation(z)
+        return (z - mean) * self.scaling_factor / std
 
     def decode(self, sample: Tensor) -> Tensor:
         """z [N, *sample_shape] -> image [N, C, H, W], differentiable."""
         vae: Any = self.vae
-        z = sample / self.scaling_factor + self.shift_factor
+        mean, std = self._normalisation(sample)
+        z = sample * std / self.scaling_factor + mean
         return vae.decode(z.to(vae.dtype)).sample.to(sample.dtype)
+
+    def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(m, s), shaped to act on latents [N, C, H, W] like these."""
+        mean, std = like.new_tensor(self.latents_mean), like.new_tensor(self.latents_std)
+        return mean.view(-1, 1, 1), std.view(-1, 1, 1)
 
 
 class EmbeddedLatentPrior(LatentPrior):
@@ -239,6 +249,20 @@ def _scaling_factor(config: Any) -> float:
     """c as the config has it; 1 for a quantised autoencoder whose config does not say."""
     unsaid = "scaling_factor" in config.get("_use_default_values", [])
     return 1.0 if unsaid and "num_vq_embeddings" in config else float(config.get("scaling_factor", 1.0))
+
+
+def _per_channel(config: Any, name: str) -> list[float] | None:
+    """The numbers of an autoencoder's config under this name, one per channel; None where it has none."""
+    values = config.get(name)
+    if values is None:
+        return None
+    numbers = [float(value) for value in values]
+    if len(numbers) != config.latent_channels or not all(math.isfinite(number) for number in numbers):
+        raise ValueError(
+            f"{name} of the autoencoder's config must be {config.latent_channels} finite numbers, one per channel, got "
+            f"{numbers}"
+        )
+    return numbers
 
 
 def _enable(network: Any, name: str) -> None:

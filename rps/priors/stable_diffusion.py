@@ -33,7 +33,7 @@ class StableDiffusionPrior(LatentPrior):
             with; "" is no text.
         negative_prompt: the text of the unconditional network.
         guidance_scale: g of u + g (c - u), c and u the network's output with prompt and negative_prompt (arXiv
-            2207.12598). Other than 1, it doubles the network's time, and a call still counts as one.
+            2207.12598). Other than 1, it takes two evaluations of the network, both of which are counted.
         image_size, scaling_factor, posterior, slicing, tiling, checkpointing: see LatentPrior.
     """
 
@@ -58,6 +58,7 @@ class StableDiffusionPrior(LatentPrior):
             checkpointing,
         )  # fmt: skip
         self.text, self.prompt, self.negative_prompt = text, prompt, negative_prompt
+        self.evaluations = 1 if guidance_scale == 1 else 2
         if self.classes:
             raise ValueError(f"the network knows {self.classes} classes, but is told texts alone; take another one")
         if unknown := set(re.findall(r"{\w*}", prompt + negative_prompt)) - {"{caption}"}:
@@ -124,7 +125,7 @@ class StableDiffusionPrior(LatentPrior):
 
     def predict(self, x: Tensor, time: Tensor, condition: Texts | None = None) -> Tensor:
         output = self._told(x, time, condition or self._texts([self.prompt] * len(x)))
-        if self.guidance_scale == 1:
+        if self.evaluations == 1:
             return output
         none = self._texts([self.negative_prompt] * len(x))
         return guided(output, self._told(x, time, none), self.guidance_scale)

@@ -135,7 +135,8 @@ class Staged(Traversal):
 
     def network_calls_per_image(self, prior: Prior) -> int:
         stage2 = sum(self.sampler.network_calls(len(chain.timesteps)) for chain in self.plan(prior.schedule))
-        return stage2 + (self.estimator.network_calls if self.estimator is not None else 0)
+        stage1 = self.estimator.network_calls if self.estimator is not None else 0
+        return (stage1 + stage2) * prior.evaluations
 
 
 def per_level(value: float | Sequence[float], levels: Sequence[Level], name: str) -> list[float]:

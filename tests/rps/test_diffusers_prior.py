@@ -1,5 +1,7 @@
 """DiffusersPrior on tiny networks in the real on-disk format."""
 
+import re
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
@@ -82,6 +84,88 @@ def test_unusable_models_are_told_in_one_sentence(tmp_path):
         DiffusersPrior.from_pretrained(str(weights))
     with pytest.raises(ValueError, match="dtype must be one of"):
         DiffusersPrior.from_pretrained(str(tmp_path), dtype="int8")
+
+
+def sized(sample_size, levels: int = 2, **more) -> UNet2DModel:
+    return UNet2DModel(
+        sample_size=sample_size, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8,) * levels,
+        down_block_types=("DownBlock2D",) * levels, up_block_types=("UpBlock2D",) * levels, norm_num_groups=4, **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sample_size", "image_size", "side"),
+    [(8, None, 8), ([8, 8], None, 8), ((8, 8), 4, 4), (None, 8, 8), ([8, 4], 8, 8), (7, 8, 8), (8, 16, 16)],
+)
+def test_the_size_is_that_of_the_config_or_the_given_one(sample_size, image_size, side):
+    prior = DiffusersPrior(sized(sample_size), DDPMScheduler(), image_size=image_size)
+    assert prior.sample_shape == prior.image_shape == (1, side, side)
+    assert prior.denoise(torch.zeros(1, *prior.sample_shape), torch.tensor([5])).x0.shape == (1, 1, side, side)
+
+
+@pytest.mark.parametrize(
+    ("sample_size", "image_size", "levels", "sentence"),
+    [
+        (None, None, 2, "the UNet's config has sample_size None, expected one number: give image_size"),
+        ([8, 4], None, 2, r"the UNet's config has sample_size \[8, 4\], expected one number: give image_size"),
+        (28, None, 4, "has sample_size 28, expected a multiple of 8 for its levels: give image_size, a multiple of 8"),
+        (0, None, 2, "has sample_size 0, expected a multiple of 2"),
+        (8, 28, 4, "image_size must be a multiple of 8 for this network, got 28"),
+        (8, 0, 2, "image_size must be a multiple of 2 for this network, got 0"),
+    ],
+)
+def test_a_size_that_cannot_be_is_one_sentence(sample_size, image_size, levels, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DiffusersPrior(sized(sample_size, levels), DDPMScheduler(), image_size=image_size)
+
+
+def test_the_size_of_a_saved_model_can_be_given(tmp_path):
+    DDPMPipeline(unet=sized(None), scheduler=DDPMScheduler()).save_pretrained(tmp_path)
+    assert DiffusersPrior.from_pretrained(str(tmp_path), image_size=16).sample_shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize("kind", ["timestep", "identity"])
+def test_classes_that_are_no_table_are_refused(kind):
+    with pytest.raises(ValueError, match=f"the UNet's config has class_embed_type '{kind}', which is not supported"):
+        DiffusersPrior(sized(8, class_embed_type=kind), DDPMScheduler())
+    with pytest.raises(ValueError, match="class_embed_type"):
+        DiffusersPrior(sized(8, class_embed_type=kind, num_class_embeds=5), DDPMScheduler(), class_label=1)
+
+
+WEIGHTS = {
+    "fp16": {"variant": "fp16"},
+    "bf16": {"variant": "bf16"},
+    "fp16 pickle": {"variant": "fp16", "safe_serialization": False},
+    "shards": {"max_shard_size": "20KB"},
+    "fp16 shards": {"variant": "fp16", "max_shard_size": "20KB"},
+}
+
+
+@pytest.mark.parametrize("kind", [*WEIGHTS, "fp16 shards of old names", "fp16 beside a whole checkpoint"])
+@torch.no_grad()
+def test_weights_in_half_precision_or_in_shards_are_found(kind, tmp_path, capfd):
+    unet, x, t = sized(8), torch.randn(1, 1, 8, 8), torch.tensor([10])
+    folder = tmp_path / "unet"
+    unet.save_pretrained(folder, **WEIGHTS.get(kind, WEIGHTS["fp16 shards"]))
+    DDPMScheduler().save_pretrained(tmp_path / "scheduler")
+    if kind == "fp16 shards of old names":
+        index = folder / "diffusion_pytorch_model.safetensors.index.fp16.json"
+        index.write_text(re.sub(r"\.fp16(-\d+-of-\d+)\.", r"\1.fp16.", index.read_text()))
+        for file in folder.glob("*-of-*"):
+            file.rename(file.with_name(re.sub(r"\.fp16(-\d+-of-\d+)\.", r"\1.fp16.", file.name)))
+    elif kind == "fp16 beside a whole checkpoint":  # as in repositories of Stable Diffusion
+        (tmp_path / "v1-5-pruned.safetensors").write_bytes(b"")
+    assert (len(list(folder.glob("*-of-*"))) > 1) == ("shards" in kind or "beside" in kind)
+    capfd.readouterr()
+    prior = DiffusersPrior.from_pretrained(str(tmp_path))
+    assert capfd.readouterr() == ("", "")
+    torch.testing.assert_close(prior.denoise(x, t).eps, unet(x, t).sample)
+
+
+def test_whole_weights_are_taken_where_there_are_both(tmp_path):
+    DDPMPipeline(unet=sized(8), scheduler=DDPMScheduler()).save_pretrained(tmp_path)
+    (tmp_path / "unet/diffusion_pytorch_model.fp16.safetensors").write_bytes(b"nothing")
+    DiffusersPrior.from_pretrained(str(tmp_path))
 
 
 def test_embedded_prior_is_small_and_denoises():

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from rps.cli import main
+from rps.priors import StableDiffusionPrior
 from tests.rps.compvis_networks import TINY_CLASSES, TINY_LDM, random_model, save_ckpt
 from tests.rps.guided_unet import TINY, network
 from tests.rps.latent_models import save_ldm, save_stable_diffusion, unet, vae
@@ -89,10 +90,22 @@ def check(levels: list[int], calls: list[int]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_latent_model_restores(kind, here):
-    """From T on, in latent space; network calls are counted; the images are saved."""
+    """From T on, in latent space; network calls are counted, two for one with guidance (1.5 unless given); the images
+    are saved."""
     write(kind, here / "model")
     assert predict("--model.prior", *KINDS[kind], "--model.prior.path", "model", "--model.t0", "[0,1000]") == 0
-    check([0, 1000], [2, 6])
+    check([0, 1000], [4, 12] if "sd" in kind or kind == "ldm classes ckpt" else [2, 6])
+
+
+def test_half_precision_files_on_the_hub_are_read_where_there_are_no_others(here, monkeypatch):
+    """A repository in the local cache: unet, vae and text encoder."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(here))
+    place = here / "models--some--one"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs/main").write_text("0" * 40)
+    write("sd 1 fp16", place / "snapshots" / ("0" * 40))
+    prior = StableDiffusionPrior.from_pretrained("some/one", local_files_only=True, prompt="a")
+    assert torch.isfinite(prior.denoise(torch.zeros(1, 4, 8, 8), torch.tensor([5])).x0).all()
 
 
 @pytest.mark.parametrize(
@@ -113,9 +126,10 @@ def test_packaged_configs_of_latent_priors(prior, kind, method, options, here):
     configs = (f"method/{method}/lmap_rps", f"task/{task}", f"prior/{prior}")
     assert predict("--model.prior.path", "model", *options, configs=configs) == 0
     if method.startswith("coco"):
-        check([0, 600], [2, 5])
+        check([0, 600], [4, 10])
     elif method == "ldm/inpaint":
-        check([0, 200, 400, 600, 800], [2, 3, 4, 5, 6])
+        evaluations = 2 if prior == "imagenet_ldm" else 1  # g = 4
+        check([0, 200, 400, 600, 800], [evaluations * calls for calls in (2, 3, 4, 5, 6)])
     else:
         check([0, 25, 50, 75, 100], [2, 3, 3, 3, 3])
 

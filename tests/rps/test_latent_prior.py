@@ -77,6 +77,79 @@ def test_scaling_and_shift_of_a_gaussian_autoencoder():
     torch.testing.assert_close(prior.decode(prior.encode(images())), model.decode(mean).sample)
 
 
+def test_latents_that_are_normalised_per_channel(tmp_path):
+    """z = (E(x) - m) c / s, x = D(z s / c + m), with m and s of each channel."""
+    m, s, c = [0.5, -1.0, 0.25, 2.0], [0.5, 2.0, 1.5, 3.0], 0.13025
+    model = vae(scaling_factor=c, latents_mean=m, latents_std=s, force_upcast=False)
+    path = save_stable_diffusion(tmp_path)
+    model.save_pretrained(tmp_path / "vae")
+    mean = model.encode(images()).latent_dist.mean
+    z = (mean - torch.tensor(m).view(4, 1, 1)) * c / torch.tensor(s).view(4, 1, 1)
+    for prior in (
+        LatentPrior(unet(), model, scheduler()),
+        StableDiffusionPrior.from_pretrained(path, posterior="mean"),
+    ):
+        torch.testing.assert_close(prior.encode(images()), z)
+        torch.testing.assert_close(prior.decode(z), model.decode(mean).sample, atol=1e-5, rtol=1e-5)
+        assert not close(prior.decode(z), model.decode(z / c).sample, 1e-2)
+    with pytest.raises(ValueError, match=r"latents_mean of the autoencoder's config must be 4 finite numbers, one per"):
+        LatentPrior(unet(), vae(latents_mean=[0.5]), scheduler())
+    with pytest.raises(ValueError, match=r"latents_std of the autoencoder's config must be > 0, got \[1.0, 0.0"):
+        LatentPrior(unet(), vae(latents_std=[1.0, 0.0, 1.0, 1.0]), scheduler())
+
+
+def test_the_size_of_latents_is_that_of_the_config_or_of_the_given_image():
+    for sample_size, image_size, side in ([8, 8], None, 16), (None, 24, 24), ([8, 4], 16, 16), (7, 16, 16):
+        prior = LatentPrior(unet(sample_size=sample_size), vae(), scheduler(), image_size=image_size)
+        assert prior.image_shape == (3, side, side) and prior.sample_shape == (4, side // 2, side // 2)
+    for sample_size, sentence in (
+        (None, "sample_size None, expected one number: give image_size"),
+        (7, "sample_size 7, expected a multiple of 2 for its levels: give image_size, a multiple of 4"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            LatentPrior(unet(sample_size=sample_size), vae(), scheduler())
+
+
+@pytest.mark.parametrize("kind", ["timestep", "identity", "projection", "simple_projection"])
+def test_conditions_that_are_neither_texts_nor_a_table_of_classes_are_refused(kind):
+    from diffusers import UNet2DConditionModel
+
+    settings = {"sample_size": 8, "block_out_channels": (8, 8), "norm_num_groups": 4, "cross_attention_dim": 8}
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    network = UNet2DConditionModel(
+        **settings, **blocks, class_embed_type=kind, projection_class_embeddings_input_dim=4, attention_head_dim=2
+    )
+    with pytest.raises(ValueError, match=f"the UNet's config has class_embed_type '{kind}', which is not supported"):
+        LatentPrior(network, vae(), scheduler())
+
+
+def test_a_text_model_with_a_projection_is_not_taken_for_classes():
+    """encoder_hid_dim of DeepFloyd IF is the width of its texts, and addition_embed_type tells it apart."""
+    network = unet()
+    network.register_to_config(encoder_hid_dim=4096, encoder_hid_dim_type="text_proj", addition_embed_type="text")
+    with pytest.raises(ValueError, match="the UNet's config has addition_embed_type 'text', which is not supported"):
+        LatentPrior(network, vae(), scheduler(), class_label=1)
+
+
+def test_both_evaluations_of_guidance_are_counted():
+    """What is counted, images through the network, and what progress bars expect are the same number."""
+    through = []
+    for label, g, evaluations in ((2, 4.0, 2), (2, 1.0, 1), (None, 4.0, 2), (2, 0.0, 2)):
+        prior = LatentPrior(unet(num_class_embeds=5), vae(), scheduler(), label, g)
+        prior.unet.register_forward_hook(lambda network, inputs, output: through.append(len(inputs[0])))
+        assert prior.evaluations == evaluations
+        measurement, traversal = captioned(), MapRps([0, 100], MapEstimator(num_steps=2, t1=50), LatentDps(), steps=5)
+        measurement = replace(measurement, conditions={"label": [0, 1, 2]})
+        assert prior.given(measurement).evaluations == CountedPrior(prior).given(measurement).evaluations == evaluations
+        through.clear()
+        found = traversal.run(measurement, prior)
+        assert sum(through) == 3 * evaluations * (2 + 1)
+        assert found.total_network_calls.tolist() == [traversal.network_calls_per_image(prior)] * 3
+        assert found.network_calls[0].tolist() == [2 * evaluations] * 3
+        assert found.network_calls[100].tolist() == [sum(through) // 3] * 3
+    assert LatentPrior(unet(), vae(), scheduler(), guidance_scale=4.0).evaluations == 1  # nothing to guide by
+
+
 def test_a_posterior_sample_is_a_function_of_the_id():
     """mean + std e, e ~ N(0, I), the same in any batch; without knowing the rows it is the mean."""
     model = vae(scaling_factor=0.5)
@@ -194,7 +267,9 @@ def test_counting_goes_on_in_what_is_given(tmp_path):
     counted.phase = "now"
     given = counted.given(captioned())
     given.denoise(latents(prior), torch.tensor([1, 2, 3]))
-    assert counted.calls == given.calls == 3 and heard == [("now", 3)]
+    assert prior.evaluations == given.evaluations == 2  # guidance of 1.5
+    assert counted.calls == given.calls == 6 and heard == [("now", 6)]
+    assert StableDiffusionPrior.from_pretrained(str(tmp_path), guidance_scale=1.0).evaluations == 1
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

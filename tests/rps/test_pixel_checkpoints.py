@@ -9,6 +9,7 @@ import torch
 from diffusers import (
     CMStochasticIterativeScheduler,
     ConsistencyModelPipeline,
+    DDIMScheduler,
     DDPMPipeline,
     DDPMScheduler,
     EDMEulerScheduler,
@@ -48,6 +49,10 @@ def write(kind: str, path: Path) -> None:
         torch.save(network(TINY | {"classes": 10}).state_dict(), path)
     elif kind == "ddpm":
         DDPMPipeline(unet(), DDPMScheduler()).save_pretrained(path)
+    elif kind.startswith("zero snr"):
+        unet().save_pretrained(path / "unet")
+        prediction = "epsilon" if kind == "zero snr eps" else "v_prediction"
+        DDIMScheduler(rescale_betas_zero_snr=True, prediction_type=prediction).save_pretrained(path / "scheduler")
     elif kind == "consistency":
         net = unet(
             num_class_embeds=10, resnet_time_scale_shift="scale_shift", downsample_type="resnet",
@@ -85,6 +90,7 @@ CHECKPOINTS = {
     "guided heads": [GUIDED, "--model.prior.num_heads", "4", "--model.prior.image_size", "16"],
     "converted": [FOLDER],
     "ddpm": [FOLDER],
+    "zero snr v": [FOLDER],
     "edm": [FOLDER],
     "consistency": [FOLDER, "--model.prior.class_label", "3"],
     "flow": [FOLDER],
@@ -149,9 +155,17 @@ def bad(kind: str, path: Path) -> str:
         config.write_text(json.dumps({"_class_name": "ScoreSdeVeScheduler", "num_train_timesteps": 2000}))
     elif kind == "folder of an unknown scheduler":
         config.write_text(json.dumps({"_class_name": "os.system"}))
+    elif kind in UNETS:
+        UNet2DModel.from_config(unet().config, **UNETS[kind]).save_pretrained(path / "unet")
     return FOLDER
 
 
+UNETS = {
+    "folder of no size": {"sample_size": None},
+    "folder of two sizes": {"sample_size": [16, 32]},
+    "folder of an odd size": {"sample_size": 15},
+    "folder of other classes": {"class_embed_type": "timestep"},
+}
 BAD = {
     "truncated": "checkpoint is not a guided-diffusion checkpoint that can be used: it is truncated",
     "code": "could run code and is refused",
@@ -163,6 +177,10 @@ BAD = {
     "folder that lacks a tensor": "'checkpoint' lacks 1 of the tensors of its unet, e.g. conv_out.bias",
     "folder of another scheduler": "ScoreSdeVeScheduler has no alphas_cumprod",
     "folder of an unknown scheduler": "its scheduler config names 'os.system', which is not a scheduler of diffusers",
+    "folder of no size": "the UNet's config has sample_size None, expected one number: give image_size",
+    "folder of two sizes": "the UNet's config has sample_size [16, 32], expected one number: give image_size",
+    "folder of an odd size": "the UNet's config has sample_size 15, expected a multiple of 2 for its levels",
+    "folder of other classes": "the UNet's config has class_embed_type 'timestep', which is not supported",
 }
 
 
@@ -173,3 +191,26 @@ def test_an_unusable_checkpoint_is_one_sentence(kind, here, capfd):
     out, err = capfd.readouterr()
     assert out == "" and err.startswith("rps: error: ") and len(err.splitlines()) == 1 and BAD[kind] in err
     assert not Path("run").exists() and not list(here.rglob("*.ran"))
+
+
+def test_zero_snr_of_a_network_that_predicts_eps_is_known_before_anything_is_computed(here, capfd):
+    """The last timestep is refused, and the one before is the first that samples."""
+    write("zero snr eps", here / "checkpoint")
+    arguments = ["--model.prior", FOLDER, "--model.prior.path", "checkpoint", "--model.t0"]
+    assert predict(*arguments, "[0,1000]") == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith(
+        "rps: error: t0 must be between 0 and the number of timesteps 999, got 1000; from"
+    )
+    assert "has alpha = 0 (zero SNR)" in err and len(err.splitlines()) == 1 and not Path("run").exists()
+    assert predict(*arguments, "[0,999]") == 0
+    levels = json.loads(Path("run/metrics.json").read_text())["levels"]
+    assert [(level["n"], level["failed"]) for level in levels] == [(2, 0), (2, 0)]
+    assert all(np.isfinite(level["metrics"]["rmse"]["mean"]) for level in levels)
+
+
+def test_the_size_of_a_folder_can_be_given(here):
+    write("ddpm", here / "checkpoint")
+    UNet2DModel.from_config(unet().config, sample_size=None).save_pretrained(here / "checkpoint/unet")
+    arguments = ["--model.prior", FOLDER, "--model.prior.path", "checkpoint", "--model.prior.image_size", "16"]
+    assert predict(*arguments, "--model.t0", "[0]") == 0
