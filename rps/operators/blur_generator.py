@@ -26,8 +26,8 @@ class Residual(nn.Module):
 class Level(nn.Module):
     """One level of the U-Net: halve, go through the level inside (the innermost joins the code), double, join x.
 
-    x is joined after its activation, which works in place in the published network. `down` and `up` hold the layers in
-    the order of the published names. Convolutions have no bias, but for the one that ends the U-Net.
+    As in the U-Net of pix2pix (arXiv 1611.07004), whose activations work in place, x is joined after its activation.
+    `down` and `up` hold the layers in the order of the published names; only the last convolution has a bias.
     """
 
     def __init__(self, outer: int, inner: int, inside: Level | None, outermost: bool = False) -> None:
