@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from itertools import islice
 from pathlib import PurePath
 from typing import Any, Protocol, TypedDict, runtime_checkable
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from datamodules.pictures import SUFFIXES
+from rps.records.ids import SeenIds, repeat_reason
 
 Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], Mapping[str, Any]]
 """A name, and what reads the picture: -> [C, H, W] in [-1, 1]. Whatever that raises is a failure of this sample.
@@ -72,7 +74,7 @@ class SampleBatches(IterableDataset[Batch]):
         skip_ids: of samples that an earlier run has done, the same in every process; they are neither read nor counted
             among the positions.
 
-    Errors: ValueError when a reader meets an id twice.
+    A sample whose id the reader has met before is a failure, under an id of its own.
     """
 
     def __init__(
@@ -100,10 +102,10 @@ class SampleBatches(IterableDataset[Batch]):
         samples, reader, readers = self.samples, rank * workers + index, world * workers
         if isinstance(samples, Sharded) and samples.num_shards >= readers:
             shards = range(reader, samples.num_shards, readers)
-            mine = self._wanted(_different(itertools.chain.from_iterable(map(samples.shard, shards))))
+            mine = self._wanted(_with_unique_ids(itertools.chain.from_iterable(map(samples.shard, shards))))
             index, workers = 0, 1  # every batch of these is this worker's
         else:
-            mine = islice(self._wanted(_different(samples)), rank, None, world)
+            mine = islice(self._wanted(_with_unique_ids(samples)), rank, None, world)
         for number in itertools.count():
             block = list(islice(mine, self.batch_size))
             if not block:
@@ -208,12 +210,19 @@ class SampleDataModule(L.LightningDataModule):
             worker_init_fn=_leave_interrupts_to_the_main_process,
         )
 
+    def check_recorded(self, recorded: AbstractSet[str]) -> None:
+        """Called before the predict loop of a run that resumes.
+
+        recorded: the ids of all samples of which the run has a record. Errors: ValueError when one of them is that of
+        a sample which has another id now.
+        """
+
     def report_left_out(self, paths: Sequence[PurePath], where: str) -> None:
         """Counts, on process zero, the files that are not read because they are no pictures by their extension."""
         if not paths or (self.trainer and self.trainer.global_rank):
             return
         endings = Counter(path.suffix or path.name for path in paths)
-        named = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(5))
+        named = ", ".join(f"{count} {ending}" for ending, count in sorted(endings.most_common(5)))
         more = ", ..." if len(endings) > 5 else ""
         print(
             f"rps: {len(paths)} file{'s' * (len(paths) != 1)} of {where} left out ({named}{more}); pictures are "
@@ -249,16 +258,18 @@ class _Window:
         return islice(iter(self.samples), self.window.start, self.window.stop)
 
 
-def _different(samples: Iterable[Sample]) -> Iterator[Sample]:
-    seen: set[str] = set()
-    for sample in samples:
-        if sample[0] in seen:
-            raise ValueError(
-                f"two samples have the id {sample[0]!r}, and outputs are named by ids; take ids that differ (a column, "
-                "say, or the index)"
-            )
-        seen.add(sample[0])
-        yield sample
+def _with_unique_ids(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """All samples; one whose id has come before fails, under an id of its own."""
+    seen = SeenIds()
+    for name, *rest in samples:
+        unique = seen.unique(name)
+        if unique != name:
+            rest[0] = partial(_fail_as_repeat, name)
+        yield (unique, *rest)
+
+
+def _fail_as_repeat(name: str) -> Tensor:
+    raise ValueError(repeat_reason(name))
 
 
 def _as_it_is(batch: Any) -> Any:

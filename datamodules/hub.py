@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
-from datamodules.ids import ids_of
 from datamodules.pictures import SUFFIXES
 
 BUILDERS = ("parquet", "arrow", "webdataset", "imagefolder")
 """The readers of datasets that may be used: some of the others unpickle what they read."""
+
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+"""Files of an image folder from which datasets takes captions and more."""
 
 DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
@@ -34,14 +37,36 @@ class Opened:
     revision: str | None
     num_examples: int | None
 
-    @property
-    def ids(self) -> dict[str, str]:
-        """path -> id, of the pictures of an image folder; empty for the other builders."""
+    def pictures(self) -> dict[str, PurePosixPath]:
+        """Address -> path below the root, of the pictures of an image folder, also of those in ZIP archives; empty for
+        the other builders.
+
+        Errors: OSError when an archive cannot be reached.
+        """
+        found: dict[str, PurePosixPath] = {}
+        for file in self.files if self.builder == "imagefolder" else ():
+            path = PurePosixPath(os.path.relpath(file, self.root))
+            if file.lower().endswith(SUFFIXES):
+                found[file] = path
+            elif file.lower().endswith(".zip"):
+                members = (member for member in _members(file) if member.lower().endswith(SUFFIXES))
+                found |= {f"zip://{member}::{file}": path.with_suffix("") / member for member in members}
+        return found
+
+    def other_files(self) -> list[PurePosixPath]:
+        """Files of an image folder that hold neither pictures nor what is known of them."""
         if self.builder != "imagefolder":
-            return {}
-        pictures = [path for path in self.files if path.lower().endswith(SUFFIXES)]
-        relative = [PurePosixPath(os.path.relpath(path, self.root)) for path in pictures]
-        return dict(zip(pictures, ids_of(relative), strict=True))
+            return []
+        paths = map(PurePosixPath, self.files)
+        return [p for p in paths if not p.name.lower().endswith((*SUFFIXES, ".zip")) and p.name not in METADATA]
+
+
+def _members(archive: str) -> list[str]:
+    """Names of the files in a ZIP archive."""
+    import fsspec
+
+    with fsspec.open(archive, "rb") as file:
+        return list(dict.fromkeys(ZipFile(file).namelist()))
 
 
 def open_split(
@@ -54,7 +79,7 @@ def open_split(
 ) -> Opened:
     """A data set of the hub, of a local folder, or of files that one of BUILDERS reads; nothing is downloaded ahead.
 
-    Errors: ValueError for a data set that needs code to be read, or another builder.
+    Errors: ValueError for a data set that needs code to be read, another builder, or a broken ZIP archive.
     """
     import datasets
 
@@ -80,9 +105,13 @@ def open_split(
         raise ValueError(f"data set {path!r} has no split {split!r}; it has {', '.join(map(repr, listed))}")
     files = [str(file) for file in listed[split]]
     info = (builder.info.splits or {}).get(split)
+    try:
+        dataset = builder.as_streaming_dataset(split)
+    except BadZipFile as error:
+        raise ValueError(f"data set {path!r} has a ZIP archive that cannot be read ({error}); replace it") from error
     found = re.match("hf://datasets/[^@]+@([0-9a-f]{40})/", files[0]) if files else None
     return Opened(
-        dataset=builder.as_streaming_dataset(split),
+        dataset=dataset,
         builder=builder.name,
         files=files,
         root=_root(files, data_dir or (path if os.path.isdir(path) else None)),

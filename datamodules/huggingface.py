@@ -11,10 +11,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from datamodules.base import SampleDataModule
 from datamodules.hub import Opened, open_split, parquet_rows
+from datamodules.ids import ids_of, refuse_renamed
+from datamodules.repeats import refuse_repeated_ids
 from datamodules.retry import Retry
 from datamodules.rows import Columns, Rows, picture_decoder, undecoded
 
@@ -94,6 +97,7 @@ class HuggingFace(SampleDataModule):
         self.size, self.channels, self.enlarge = size, channels, enlarge
         self.subset, self.subset_seed = subset, subset_seed
         self.retry = Retry(attempts, backoff)
+        self._pictures: dict[str, PurePosixPath] = {}
         self._rows: Rows | None = None
         self._total: int | None = None
 
@@ -108,6 +112,8 @@ class HuggingFace(SampleDataModule):
         arguments = (self.path, self.name, self.split, self.revision, self.data_files, self.data_dir)
         opened = self.retry.call(f"data set {self.path!r}", partial(open_split, *arguments))
         columns = self._columns(opened)
+        self._pictures = self.retry.call(f"data set {self.path!r}", opened.pictures)
+        self.report_left_out(opened.other_files(), f"data set {self.path!r}")
         shards = opened.dataset.num_shards
         rows = Rows(
             dataset=undecoded(opened.dataset, columns),
@@ -115,11 +121,25 @@ class HuggingFace(SampleDataModule):
             columns=columns,
             decode=picture_decoder(channels, size, self.enlarge),
             retry=self.retry,
-            files=opened.ids,
+            files=dict(zip(self._pictures, ids_of(list(self._pictures.values())), strict=True)),
             only=frozenset(map(str, self.subset)) if isinstance(self.subset, list) else None,
         )
         self._rows, self._total = self._chosen(rows, opened)
         super().setup(stage)
+        if self._window() == slice(0, None):  # else every reader sees all ids
+            readers = max(self.num_workers, 1) * (self.trainer.world_size if self.trainer else 1)
+            refuse_repeated_ids(self._rows, opened.builder, remote=1 < readers <= shards)
+
+    def check_recorded(self, recorded: AbstractSet[str]) -> None:
+        recorded = recorded - self.wanted_ids  # of these, some may have been recorded as missing
+        where = f"data set {self.path!r}"
+        refuse_renamed(list(self._pictures.values()), recorded, where)
+        rows = self.samples()
+        if rows.columns.by_index and any(("-" in id_) != (rows.num_shards > 1) for id_ in recorded):
+            raise ValueError(
+                f"the run has records of {'one file' if rows.num_shards > 1 else 'several files'} by index, but "
+                f"{where} has {rows.num_shards} now, which changes the ids; give the same files, or another --output"
+            )
 
     def samples(self) -> Rows:
         if self._rows is None:
@@ -140,7 +160,7 @@ class HuggingFace(SampleDataModule):
         features: Mapping[str, Any] = opened.dataset.features or {}
         image = self.image_column
         if image is None:
-            pictures = [name for name, feature in features.items() if _is_picture(feature)]
+            pictures = [name for name, feature in features.items() if _is_image(feature)]
             if len(pictures) != 1:
                 raise ValueError(
                     f"data set {self.path!r} has {len(pictures)} columns of pictures among {', '.join(features)}; name "
@@ -152,6 +172,18 @@ class HuggingFace(SampleDataModule):
         for name in columns.all:
             if features and name not in features:
                 raise ValueError(f"data set {self.path!r} has no column {name!r}; it has {', '.join(features)}")
+        expected = (
+            ("image_column", columns.image, _is_picture, "one encoded picture"),
+            ("caption_column", columns.caption, _is_caption, "a text, or a list of texts"),
+            ("label_column", columns.label, _is_integer, "an integer"),
+            ("id_column", columns.id, _is_name, "a text or an integer"),
+        )
+        for option, column, fits, wanted in expected:
+            if column is not None and column in features and not fits(features[column]):
+                raise ValueError(
+                    f"column {column!r} of data set {self.path!r} holds {features[column]} where {option} must have "
+                    f"{wanted} in each row; name another column"
+                )
         pinned = self.revision is not None and re.fullmatch("[0-9a-f]{40}", self.revision) is not None
         if by_index and opened.revision is not None and not pinned:
             raise ValueError(
@@ -201,6 +233,31 @@ def choice(n: int, sizes: Sequence[int], seed: int) -> dict[int, list[int]]:
 
 def _is_picture(feature: Any) -> bool:
     """Whether a column is of pictures, or of what they are stored as."""
+    return _is_image(feature) or _kind(feature) in ("binary", "large_binary")
+
+
+def _is_image(feature: Any) -> bool:
+    """A picture with its name."""
     import datasets
 
     return isinstance(feature, datasets.Image) or (isinstance(feature, dict) and set(feature) == {"bytes", "path"})
+
+
+def _is_caption(feature: Any) -> bool:
+    import datasets
+
+    inner = feature.feature if isinstance(feature, datasets.List) else feature
+    return _kind(inner) not in ("", "binary", "large_binary")
+
+
+def _is_integer(feature: Any) -> bool:
+    return _kind(feature).startswith(("int", "uint"))
+
+
+def _is_name(feature: Any) -> bool:
+    return _is_integer(feature) or _kind(feature) in ("string", "large_string")
+
+
+def _kind(feature: Any) -> str:
+    """The type of a column of single values; "" for another."""
+    return str(getattr(feature, "dtype", "")) if type(feature).__name__ in ("Value", "ClassLabel") else ""

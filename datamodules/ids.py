@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import PurePath
 
 LONGEST = 180
@@ -27,6 +28,21 @@ def ids_of(paths: Sequence[PurePath]) -> list[str]:
         seen = Counter(ids)
         ids = [long if seen[id_] > 1 else id_ for id_, long in zip(ids, full, strict=True)]
     return ids
+
+
+def refuse_renamed(paths: Sequence[PurePath], recorded: AbstractSet[str], where: str) -> None:
+    """Errors: ValueError when a file was recorded with its extension and has an id without it now, or the reverse.
+
+    paths: as for ids_of. recorded: ids of an earlier run over the same folder. where: the folder.
+    """
+    ids = ids_of(paths)
+    for path, id_ in zip(paths, ids, strict=True):
+        others = ({_encode(path.with_suffix("")), _encode(path)} & recorded).difference(ids)
+        for other in others:
+            raise ValueError(
+                f"the run has a record of {other!r}, but {path} of {where} has the id {id_!r} now, since pictures that "
+                "differ in their extension alone were added or removed; undo that, or give another --output"
+            )
 
 
 def _encode(path: PurePath) -> str:

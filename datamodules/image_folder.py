@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 
 from datamodules.base import Sample, SampleDataModule
-from datamodules.ids import ids_of
+from datamodules.ids import ids_of, refuse_renamed
 from datamodules.pictures import SUFFIXES, read_picture
 
 
@@ -55,6 +56,7 @@ class ImageFolder(SampleDataModule):
         self.channels = channels
         self.degraded = degraded
         self.key = "measurement" if degraded else "image"
+        self._paths: list[Path] = []
         self._samples: list[Sample] = []
 
     def setup(self, stage: str) -> None:
@@ -76,11 +78,15 @@ class ImageFolder(SampleDataModule):
             raise ValueError(
                 f"pictures have 1 or 3 channels, but the prior makes images of {channels}; choose another prior"
             )
+        self._paths = paths
         self._samples = [
             (name, partial(read_picture, folder / path, channels, size))
             for name, path in zip(ids_of(paths), paths, strict=True)
         ]
         super().setup(stage)
+
+    def check_recorded(self, recorded: AbstractSet[str]) -> None:
+        refuse_renamed(self._paths, recorded, f"folder {self.folder!r}")
 
     def samples(self) -> list[Sample]:
         return self._samples

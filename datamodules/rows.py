@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.base import Sample
 from datamodules.ids import ids_of
-from datamodules.pictures import read_picture
+from datamodules.pictures import SUFFIXES, read_picture
 from datamodules.retry import Retry
 
 BLOCK = 32
@@ -71,12 +71,24 @@ class Rows:
         chosen = None if self.chosen is None else self.chosen.get(index, ())
         if chosen is not None and not chosen:
             return
-        wanted, last = (None, None) if chosen is None else (set(chosen), chosen[-1] + 1)
-        for number, row in enumerate(islice(self.rows(index), last)):
-            if wanted is None or number in wanted:
+        for number, row in enumerate(islice(self.rows(index), None if chosen is None else chosen[-1] + 1)):
+            if self.is_wanted(index, number) and self._is_picture(row[self.columns.image]):
                 sample = self._sample(index, number, row)
                 if self.only is None or sample[0] in self.only:
                     yield sample
+
+    def is_wanted(self, shard: int, number: int) -> bool:
+        """Whether `chosen` has the row."""
+        return self.chosen is None or number in self._wanted.get(shard, ())
+
+    @cached_property
+    def _wanted(self) -> dict[int, frozenset[int]]:
+        return {shard: frozenset(numbers) for shard, numbers in (self.chosen or {}).items()}
+
+    def _is_picture(self, image: Any) -> bool:
+        """False for those other files of an image folder that datasets lists as pictures (in a ZIP archive: all)."""
+        listed = self.files and image and image["bytes"] is None and image["path"] is not None
+        return not listed or image["path"].partition("::")[0].lower().endswith(SUFFIXES)
 
     def rows(self, index: int) -> Iterator[dict[str, Any]]:
         """The columns of every row of a shard. A fault costs reading the shard up to where it was."""
@@ -94,8 +106,18 @@ class Rows:
 
     def _sample(self, shard: int, number: int, row: dict[str, Any]) -> Sample:
         image = row[self.columns.image] or {"bytes": None, "path": None}
-        name = self._id(shard, number, row, image["path"])
-        read = partial(_read, image, self.decode, image["path"] in self.files, self.retry)
+        name = self.name(shard, number, image["path"] if self.columns.id is None else row[self.columns.id])
+        read: Callable[[], Tensor] = partial(_read, image, self.decode, image["path"] in self.files, self.retry)
+        if name is None:
+            source = "file name" if self.columns.id is None else f"value in column {self.columns.id!r}"
+            reason = (
+                f"row {number} of {self.sources[shard]} has no {source} to be named by; give a column of ids as "
+                "id_column, or take id_from: index"
+            )
+            if number == 0 and image["bytes"] is not None:
+                raise ValueError(reason)  # most likely no row has one
+            name = f"row:{shard}-{number}"  # no id made of a file name holds a colon
+            read = partial(_fail, reason) if image["bytes"] is not None else read
         known: dict[str, Any] = {}
         if self.columns.caption is not None:
             known["caption"] = _text(row[self.columns.caption])
@@ -103,21 +125,17 @@ class Rows:
             known["label"] = row[self.columns.label]  # whether it is a class is for the prior to say
         return (name, read, known) if known else (name, read)
 
-    def _id(self, shard: int, number: int, row: dict[str, Any], path: str | None) -> str:
-        if self.columns.id is not None:
-            path, source = row[self.columns.id], f"value in column {self.columns.id!r}"
-            if path is not None:
-                return str(path)
-        elif self.columns.by_index:
+    def name(self, shard: int, number: int, value: Any) -> str | None:
+        """The id of a row, or None where it has no value to be named by.  value: in its id column, or its file name."""
+        if self.columns.id is None and self.columns.by_index:
             return f"{shard}-{number}" if self.num_shards > 1 else str(number)
-        elif path is not None:
-            return self.files.get(path) or ids_of([PurePath(path)])[0]
-        else:
-            source = "file name"
-        raise ValueError(
-            f"row {number} of {self.sources[shard]} has no {source} to be named by; give a column of ids as id_column, "
-            "or take id_from: index"
-        )
+        if value is None or self.columns.id is not None:
+            return None if value is None else str(value)
+        return self.files.get(value) or ids_of([PurePath(value)])[0]
+
+
+def _fail(reason: str) -> Tensor:
+    raise ValueError(reason)
 
 
 def _read(image: dict[str, Any], decode: Callable[[io.BytesIO], Tensor], listed: bool, retry: Retry) -> Tensor:

@@ -135,3 +135,16 @@ def test_the_same_command_leaves_failures_alone_and_retry_tries_them(outcome, mo
         assert main([*command, *more]) == 3
         level = json.loads((run / "metrics.json").read_text())["levels"][0]
         assert (level["n"], level["failed"]) == (good, 50 - good)
+
+
+def test_a_picture_beside_a_failed_one_of_the_same_name_is_refused(outcome, monkeypatch, capsys):
+    """011.png could not be read; with 011.jpg beside it, its id would change."""
+    run, _, _ = outcome
+    monkeypatch.chdir(run.parent)
+    Image.new("L", (24, 24)).save("pictures/011.jpg")
+    before = (run / "metrics.json").read_bytes()
+    assert main(["predict", "--config", "config.yaml", "--output", "run"]) == 2
+    assert "rps: error: the run has a record of '011', but 011." in capsys.readouterr().err
+    Path("pictures/011.jpg").unlink()
+    assert main(["predict", "--config", "config.yaml", "--output", "run"]) == 3
+    assert (run / "metrics.json").read_bytes() == before

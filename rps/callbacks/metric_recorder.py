@@ -89,10 +89,15 @@ class MetricRecorder(RunCallback):
     def _skip_done(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """The same for all processes, before the first of them writes a record."""
         done: set[str] = set()
+        recorded: set[str] = set()
         if trainer.is_global_zero:
             levels = getattr(getattr(pl_module, "traversal", None), "levels", None)
             done = done_ids(self.run_directory(trainer), levels, with_failed=not self.retry_failed)
-        done = trainer.strategy.broadcast(done)
+            recorded = recorded_ids(self.run_directory(trainer))
+        done, recorded = trainer.strategy.broadcast((done, recorded))
+        check = getattr(trainer.datamodule, "check_recorded", None)  # type: ignore[attr-defined]
+        if recorded and check is not None:
+            check(recorded)
         for place in (trainer.datamodule, pl_module):  # type: ignore[attr-defined]
             if done and place is not None:
                 place.skip_ids = done

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zipfile
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -125,6 +128,135 @@ def test_a_process_that_gets_no_sample(shards):
     """Three processes for one file with one row."""
     parts = [read(data(data_files=shards[1], process=(rank, 3), id_column="name")) for rank in range(3)]
     assert [list(part) for part in parts] == [["r3"], [], []]
+
+
+def pictures_of(folder, form: str, *shards: list[str]) -> list[str]:
+    """Files of one grey picture per name.  -> their paths."""
+    files = []
+    for number, names in enumerate(shards):
+        files.append(folder / f"{number}.{'tar' if form == 'webdataset' else form}")
+        table = pa.table({"image": [{"bytes": encoded(len(files)), "path": name} for name in names]})
+        if form == "parquet":
+            pq.write_table(table, files[-1])
+        elif form == "arrow":
+            with pa.ipc.new_stream(files[-1], table.schema) as stream:
+                stream.write_table(table)
+        else:
+            files[-1].write_bytes(archive({name: encoded(len(files)) for name in names}))
+    return list(map(str, files))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("form", ["parquet", "arrow", "webdataset"])
+def test_a_name_that_repeats_across_files_is_refused_before_computing(tmp_path, form, world, workers):
+    """Of "a" in two files, one would vanish. With a limit, only what lies within it counts."""
+    files = pictures_of(tmp_path, form, ["a.png", "b.png"], ["c.png", "a.png"])
+    for rank in range(world):
+        with pytest.raises(ValueError, match=r"two samples have the id 'a', .*0\..* and .*1\..*; give a column"):
+            data(form, data_files=files, process=(rank, world), num_workers=workers)
+    options = {"data_files": files, "num_workers": workers}
+    assert sorted(name for r in range(world) for name in read(data(form, process=(r, world), limit=3, **options))) == [
+        "a", "b", "c",
+    ]  # fmt: skip
+    parts = [read(data(form, process=(r, world), id_from="index", **options)) for r in range(world)]
+    assert sorted(name for part in parts for name in part) == ["0-0", "0-1", "1-0", "1-1"]
+
+
+def test_a_name_that_repeats_outside_the_subset_is_no_matter(tmp_path):
+    files = pictures_of(tmp_path, "parquet", ["a.png", "b.png"], ["c.png", "a.png"])
+    assert sorted(read(data(data_files=files, subset=["b", "c"]))) == ["b", "c"]
+    with pytest.raises(ValueError, match="two samples have the id 'a'"):
+        data(data_files=files, subset=["a", "c"])
+
+
+def test_a_name_that_repeats_in_remote_files(tmp_path, impatient):
+    """Columns of parquet are read ahead where several readers share the files; else the second sample fails."""
+    parquet_files = pictures_of(tmp_path, "parquet", ["a.png"], ["a.png"])
+    tars = pictures_of(tmp_path, "webdataset", ["a.png"], ["a.png"])
+    with serving({Path(file).name: Path(file).read_bytes() for file in parquet_files + tars}) as server:
+        urls = [server.url(f"{i}.parquet") for i in range(2)]
+        with pytest.raises(ValueError, match="two samples have the id 'a'"):
+            data(data_files=urls, process=(0, 2))
+        for form, addresses in (("parquet", urls), ("webdataset", [server.url(f"{i}.tar") for i in range(2)])):
+            found = read(data(form, data_files=addresses))
+            assert set(found) == {"a", "a (repeat 1)"} and "another sample has the id 'a'" in found["a (repeat 1)"]
+
+
+def test_a_null_row_is_a_failed_sample(tmp_path):
+    """Under an id that no file has; so is one without a value in the id column."""
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = [{"bytes": encoded(i), "path": f"{i}.png"} for i in range(3)]
+    table = pa.table({"image": pa.array([images[0], None, images[1]], kind), "name": ["x", "y", None]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = read(data(data_files=str(tmp_path / "a.parquet")))
+    assert set(found) == {"0", "1", "row:0-1"} and found["row:0-1"] == "cannot be read: the row holds no image"
+    found = read(data(data_files=str(tmp_path / "a.parquet"), id_column="name"))
+    assert set(found) == {"x", "y", "row:0-2"} and "has no value in column 'name' to be named by" in found["row:0-2"]
+
+
+def test_a_column_of_a_wrong_type_is_named(tmp_path):
+    """Lists of pictures, addresses, texts as labels, a picture as caption or id."""
+    features = datasets.Features(
+        {"images": datasets.List(datasets.Image()), "one": datasets.Image(), "url": datasets.Value("string")}
+    )
+    rows = {"images": [[Image.new("L", (4, 4))]], "one": [Image.new("L", (4, 4))], "url": ["http://x/y.png"]}
+    datasets.Dataset.from_dict(rows, features).to_parquet(tmp_path / "a.parquet")
+    for option, column, words in (
+        ("image_column", "images", "one encoded picture"),
+        ("image_column", "url", "one encoded picture"),
+        ("caption_column", "one", "a text"),
+        ("caption_column", "images", "a text"),
+        ("label_column", "url", "an integer"),
+        ("id_column", "one", "a text or an integer"),
+        ("id_column", "images", "a text or an integer"),
+    ):
+        with pytest.raises(ValueError, match=f"column '{column}' of data set .*{option} must have {words}"):
+            data(data_files=str(tmp_path / "a.parquet"), **{"image_column": "one", option: column})
+
+
+def test_an_image_folder_of_zip_archives(tmp_path, capsys):
+    """Named by archive and member; what is no picture is left out, and a broken archive is one sentence."""
+    (tmp_path / "set").mkdir()
+    for name in ("one", "two"):
+        with zipfile.ZipFile(tmp_path / "set" / f"{name}.zip", "w") as archive:
+            archive.writestr("x/ü #1.png", encoded(3))
+            archive.writestr("x/2.PNG", encoded(5))
+            archive.writestr("x/notes.txt", "no picture")
+    found = read(data(str(tmp_path / "set")))
+    assert greys(found) == {f"{name}__x__{k}": v for name in ("one", "two") for k, v in (("ü #1", 3), ("2", 5))}
+    assert capsys.readouterr().err == ""
+    (tmp_path / "set" / "three.zip").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="has a ZIP archive that cannot be read"):
+        data("imagefolder", data_dir=str(tmp_path / "set"))
+
+
+def test_files_of_an_image_folder_that_are_no_pictures_are_counted(tmp_path, capsys):
+    for name in ("a.png", "b.heic", "c.dib"):
+        (tmp_path / name).write_bytes(encoded(1))
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a"}')
+    assert list(read(data("imagefolder", data_dir=str(tmp_path)))) == ["a"]
+    assert "2 files of data set 'imagefolder' left out (1 .dib, 1 .heic)" in capsys.readouterr().err
+
+
+def test_ids_that_change_their_meaning_are_refused_when_a_run_resumes(tmp_path):
+    """A picture beside another of the same name, gone or new; a second file, which changes an index."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encoded(1))
+    folder = {"path": "imagefolder", "data_dir": str(tmp_path)}
+    data(**folder).check_recorded({"a", "b", "another"})
+    with pytest.raises(ValueError, match=r"a record of 'a\.png', but a\.png of .* has the id 'a' now"):
+        data(**folder).check_recorded({"a.png", "a.jpg"})
+    (tmp_path / "a.jpg").write_bytes(encoded(1))
+    with pytest.raises(ValueError, match=r"a record of 'a', but a\.(jpg|png) of .* has the id 'a\..*' now"):
+        data(**folder).check_recorded({"a"})
+    data(**folder, subset=["a"]).check_recorded({"a"})  # was recorded as missing
+    files = pictures_of(tmp_path, "parquet", ["a.png"], ["b.png"])
+    data(data_files=files, id_from="index").check_recorded({"0-0"})
+    with pytest.raises(ValueError, match="records of one file by index, but data set 'parquet' has 2 now"):
+        data(data_files=files, id_from="index").check_recorded({"0"})
+    with pytest.raises(ValueError, match="records of several files by index, but data set 'parquet' has 1 now"):
+        data(data_files=files[:1], id_from="index").check_recorded({"0-0", "1-0"})
 
 
 @pytest.mark.parametrize(

@@ -303,3 +303,22 @@ def test_ids_are_different_safe_and_readable():
 def test_long_names_stay_different_and_short_enough():
     ids = ids_of([PurePath("ä" * 120, "ä" * 120, f"{i}.png") for i in range(3)])
     assert len(set(ids)) == 3 and all(len(id_.encode()) <= LONGEST for id_ in ids)
+
+
+@pytest.mark.parametrize(
+    ("before", "recorded", "now"),
+    [(["a.png"], {"a"}, ["a.png", "a.jpg"]), (["a.png", "a.jpg"], {"a.png", "a.jpg"}, ["a.png"])],
+)
+def test_a_folder_whose_ids_have_changed_is_refused_when_a_run_resumes(tmp_path, before, recorded, now):
+    """One more picture of that name, or one less; other pictures may come and go."""
+    for names in ([*before, "b.png"], now):
+        for path in tmp_path.iterdir():
+            path.unlink()
+        for name in names:
+            grey().save(tmp_path / name)
+        data = ImageFolder(str(tmp_path), size=4, channels=1)
+        data.setup("predict")
+        if names != now:
+            data.check_recorded(recorded)
+    with pytest.raises(ValueError, match="undo that, or give another --output"):
+        data.check_recorded(recorded)

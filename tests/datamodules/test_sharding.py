@@ -193,6 +193,14 @@ def test_captions_and_labels_stay_with_their_pictures():
     assert "caption" not in bare and "label" not in bare
 
 
-def test_two_samples_of_one_id_are_refused():
-    with pytest.raises(ValueError, match="two samples have the id '0'"):
-        list(SampleBatches([*Constants(2).samples(), *Constants(1).samples()], 2))
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_second_sample_of_an_id_fails_and_takes_nothing_with_it(world):
+    """Also when the first is done already; and its own id is nobody else's."""
+    samples = [*Constants(2).samples(), *Constants(3).samples(), ("0 (repeat 1)", partial(constant, 9.0))]
+    batches = [b for rank in range(world) for b in SampleBatches(samples, 2, process=(rank, world))]
+    assert sorted(name for b in batches for name in b["id"]) == ["0", "1", "2"]
+    failed = dict(pair for b in batches for pair in b["failed"])
+    assert set(failed) == {"0 (repeat 1)", "1 (repeat 1)", "0 (repeat 1) (repeat 1)"}
+    assert failed["1 (repeat 1)"].startswith("another sample has the id '1'")
+    (batch,) = SampleBatches(samples, 9, skip_ids={"0", "1", "2", "0 (repeat 1) (repeat 1)"})
+    assert batch["id"] == [] and {name for name, _ in batch["failed"]} == {"0 (repeat 1)", "1 (repeat 1)"}
