@@ -10,7 +10,7 @@ from rps.estimators import DmapEstimator, MapEstimator, RedDiff, RmpEstimator
 from rps.estimators.map import PriorGradient
 from rps.operators import AnisotropicBlur, Inpaint, SuperResolution
 from rps.priors.base import Denoised, Prior
-from rps.samplers import Daps, Dcdp, Ddnm, Ddrm, DiffPir, Dmap, Dmps, Dps, LatentDps, Ldir, Sitcom, VsDps
+from rps.samplers import Daps, Dcdp, Ddnm, Ddrm, DiffPir, Dmap, Dmps, Dps, LatentDps, Ldir, Psld, Sitcom, VsDps
 from rps.samplers.reverse import reverse_law
 from rps.schedule import CLEAN, Schedule
 from tests.rps.gaussian import SHAPE
@@ -301,3 +301,72 @@ def test_a_number_of_steps_below_one_is_refused(make):
 def test_the_timestep_of_stage_1_is_the_priors_unless_given():
     assert MapEstimator().timestep(Network()) == 10
     assert MapEstimator(t1=30).timestep(Network()) == 30
+
+
+@pytest.mark.parametrize("data_term", ["squared", "stable"])
+def test_stage_1_is_the_published_loop(data_term):
+    """AdamW with its defaults on ||y - A x||^2 + w <eps, x> (the norm itself when stable), a cosine learning rate."""
+    steps, lr, w, t1, measurement = 6, 0.5, 0.25, 10, measure(3)
+    x = measurement.operator.pinv(measurement.y, 0.1).clone().requires_grad_()
+    optimizer = torch.optim.AdamW([x], lr=lr)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min=1e-5)
+    for step in range(steps):
+        e = measurement.streams.at("stage1").at_step(step).normal(SHAPE).double()
+        eps = Network.outputs(ABAR[t1].sqrt() * x.detach() + (1 - ABAR[t1]).sqrt() * e)[0]
+        error = (measurement.y - measurement.operator(x)).flatten(1)
+        data = error.square().sum(1) if data_term == "squared" else error.norm(dim=1)
+        optimizer.zero_grad()
+        (data.sum() + w * (eps * x).sum()).backward()
+        optimizer.step()
+        cosine.step()
+    estimator = MapEstimator(steps, lr, t1, w, prior_term="published", data_term=data_term)
+    torch.testing.assert_close(estimator.estimate(measurement, Network()), x.detach(), rtol=0, atol=1e-6)
+
+
+class LatentNetwork(Network):
+    """The same network on latents that a linear decoder makes images of."""
+
+    latent = True
+
+    def __init__(self) -> None:
+        super().__init__(learned=False)
+        self.coder = LATENT.prior()
+        self.sample_shape = self.coder.sample_shape
+
+    @property
+    def image_shape(self):
+        return self.coder.image_shape
+
+    def encode(self, image):
+        return self.coder.encode(image)
+
+    def decode(self, sample):
+        return self.coder.decode(sample)
+
+
+@pytest.mark.parametrize("name", ["latent DPS", "PSLD"])
+@pytest.mark.parametrize("squared", [True, False])
+def test_the_latent_stage_2_is_the_published_one(name, squared):
+    """z' = sqrt(abar') z0hat + sqrt(1 - abar' - s^2) eps + s n - xi abar grad_z L; PSLD's L has the noise of y and the
+    gluing term (method.md 4)."""
+    t, xi, lam = torch.tensor([700, 30]), 0.05, 0.1
+    measurement, prior = LATENT.measure(2), LatentNetwork()
+    streams, operator, y = measurement.streams.at_step(t), measurement.operator, measurement.y
+    x = torch.randn(2, *LATENT.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    abar, abar_next = at(t)
+    z = x.clone().requires_grad_()
+    eps = Network.outputs(z)[0]
+    z0 = (z - (1 - abar).sqrt() * eps) / abar.sqrt()
+    image = prior.decode(z0)
+    n = streams.at("measurement noise").normal(y.shape[1:]).double() if name == "PSLD" else 0.0
+    error = (y - operator(image) - measurement.noise_std * n).flatten(1)
+    loss = error.square().sum(1) if squared else error.norm(dim=1)
+    if name == "PSLD":
+        glued = prior.encode(image + operator.pinv(y - operator(image))).detach()
+        loss = loss + lam * (z0 - glued).flatten(1).square().sum(1)
+    (gradient,) = torch.autograd.grad(loss.sum(), z)
+    s2 = (1 - abar_next) / (1 - abar) * (1 - abar / abar_next)
+    mean = abar_next.sqrt() * z0 + (1 - abar_next - s2).sqrt() * eps
+    expected = (mean + s2.sqrt() * streams.normal(LATENT.shape).double() - xi * abar * gradient).detach()
+    sampler = LatentDps(xi, squared) if name == "latent DPS" else Psld(xi, lam, squared)
+    torch.testing.assert_close(sampler.step(x, t, t - 1, measurement, prior, streams), expected, rtol=0, atol=1e-6)
