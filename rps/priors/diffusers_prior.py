@@ -93,7 +93,7 @@ class DiffusersPrior(Prior):
         return GivenPrior(self, measurement) if self.needs else self
 
     def condition(self, measurement: Measurement) -> Any:
-        """What the network is told of each row, beside x and t: its class, [N]; None where it is the same for all.
+        """The condition of each row: its class, [N]; None where it is the same for all.
 
         Errors: ValueError for a row without a class, or with one that the network does not know.
         """
@@ -105,7 +105,7 @@ class DiffusersPrior(Prior):
     def denoise(self, x: Tensor, t: Tensor, condition: Any = None) -> Denoised:
         """E[x_0 | x_t] from the network's prediction.  x: [N, *sample_shape], t: [N]. condition: of these rows."""
         if condition is None and self.needs:
-            raise ValueError(_untold(self.needs))
+            raise ValueError(_lacks_condition(self.needs))
         return self._understood(x, t, lambda scaled, time: self.predict(scaled, time, condition))
 
     def encode(self, image: Tensor, streams: Streams | None = None) -> Tensor:
@@ -128,7 +128,7 @@ class DiffusersPrior(Prior):
         """What each row comes with."""
         values = measurement.conditions.get(need.name, ())
         if len(values) != len(measurement):
-            raise ValueError(_untold(need))
+            raise ValueError(_lacks_condition(need))
         return values
 
     def _known(self, label: Any, name: str) -> int:
@@ -234,10 +234,10 @@ class _Scheduler:
         return kind.from_config(config)
 
 
-def _untold(need: Need) -> str:
+def _lacks_condition(need: Need) -> str:
     return (
-        f"this prior is told the {need.name} of each sample: use prior.given(measurement) with a measurement that has "
-        f"one for each in its conditions, or give a {need.instead} for all"
+        f"this prior is conditioned on the {need.name} of each sample: use prior.given(measurement) with a "
+        f"measurement that has one for each in its conditions, or give a {need.instead} for all"
     )
 
 

@@ -213,7 +213,7 @@ def load_autoencoder(path: str, dtype: str, **options: Any) -> Any:
 
 
 class _UNetKind:
-    """The class that a UNet's config names: unconditional or with class_labels, or told a class by cross-attention."""
+    """The class that a UNet's config names: unconditional, or with classes by class_labels or cross-attention."""
 
     config_name, what = "config.json", "a UNet"
 
@@ -225,7 +225,7 @@ class _UNetKind:
         if config.get("_class_name") != "UNet2DConditionModel":
             return UNet2DModel
         if not config.get("encoder_hid_dim"):
-            raise ValueError("it is told texts; use rps.priors.StableDiffusionPrior.from_pretrained")
+            raise ValueError("it is conditioned on texts; use rps.priors.StableDiffusionPrior.from_pretrained")
         return UNet2DConditionModel
 
 

@@ -118,7 +118,7 @@ class Parametrisation(Schedule):
     @classmethod
     def consistency(cls, sigma: Tensor, sigma_data: float = 0.5) -> Parametrisation:
         """alpha = 1; c_skip = d^2 / ((sigma - sigma_0)^2 + d^2), c_out = (sigma - sigma_0) d / sqrt(sigma^2 + d^2)
-        (arXiv 2303.01469, appendix C), c_in as in `edm`, and the network is told 1000 c_noise.
+        (arXiv 2303.01469, appendix C), c_in as in `edm`, and the network takes 1000 c_noise.
 
         What it says is the end of the probability flow at sigma_0, a sharp image, and not the mean of x_0: the two
         agree at little noise only. sigma: [T]; sigma_0 is its first entry.
@@ -133,7 +133,7 @@ class Parametrisation(Schedule):
         """x_t = (1 - s) x_0 + s eps and F = d x_t / d s = eps - x_0, so x0hat = x_t - s F (arXiv 2210.02747).
 
         s = shift u / (1 + (shift - 1) u) at the midpoints u = (i + 1/2) / T, which leaves out the ends, where alpha or
-        sigma is 0. The network is told s times num_timesteps.
+        sigma is 0. The network takes s times num_timesteps.
         """
         u = (torch.arange(num_timesteps, dtype=torch.float64) + 0.5) / num_timesteps
         s = shift * u / (1 + (shift - 1) * u)

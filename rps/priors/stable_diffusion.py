@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x, 2.x and XL in diffusers format: latent priors that are told what the image shows."""
+"""Stable Diffusion 1.x, 2.x and XL in diffusers format: latent priors that are conditioned on texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Texts(NamedTuple):
 
 
 class StableDiffusionPrior(LatentPrior):
-    """A LatentPrior whose network is told a text by cross-attention. eps or v, as the scheduler says.
+    """A LatentPrior whose network is conditioned on a text by cross-attention. It predicts eps or v, as the scheduler
+    says.
 
     Args:
         unet: a UNet2DConditionModel. vae: an AutoencoderKL. scheduler: see DiffusersPrior.
@@ -60,7 +61,9 @@ class StableDiffusionPrior(LatentPrior):
         self.text, self.prompt, self.negative_prompt = text, prompt, negative_prompt
         self.evaluations = 1 if guidance_scale == 1 else 2
         if self.classes:
-            raise ValueError(f"the network knows {self.classes} classes, but is told texts alone; take another one")
+            raise ValueError(
+                f"the network knows {self.classes} classes, but this prior gives it texts; use LatentPrior"
+            )
         if unknown := set(re.findall(r"{\w*}", prompt + negative_prompt)) - {"{caption}"}:
             raise ValueError(
                 f"a prompt may hold {{caption}}, which stands for the sample's own, and no {', '.join(sorted(unknown))}"
@@ -104,7 +107,9 @@ class StableDiffusionPrior(LatentPrior):
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         unet = _load_network(UNet2DConditionModel, path, "unet", dtype, **options)
         if unet.config.get("encoder_hid_dim"):
-            raise ValueError(f"cannot load {path!r}: it is told a class; use rps.priors.LatentPrior.from_pretrained")
+            raise ValueError(
+                f"cannot load {path!r}: it is conditioned on a class; use rps.priors.LatentPrior.from_pretrained"
+            )
         pair = unet.config.get("addition_embed_type") == "text_time"
         return cls(
             unet,
@@ -124,18 +129,18 @@ class StableDiffusionPrior(LatentPrior):
         return self._texts([self.prompt.replace("{caption}", caption) for caption in captions])
 
     def predict(self, x: Tensor, time: Tensor, condition: Texts | None = None) -> Tensor:
-        output = self._told(x, time, condition or self._texts([self.prompt] * len(x)))
+        output = self._conditioned(x, time, condition or self._texts([self.prompt] * len(x)))
         if self.evaluations == 1:
             return output
         none = self._texts([self.negative_prompt] * len(x))
-        return guided(output, self._told(x, time, none), self.guidance_scale)
+        return guided(output, self._conditioned(x, time, none), self.guidance_scale)
 
-    def _told(self, x: Tensor, time: Tensor, texts: Texts) -> Tensor:
+    def _conditioned(self, x: Tensor, time: Tensor, texts: Texts) -> Tensor:
         """The network's output for these texts."""
         unet: Any = self.unet
         extra: dict[str, Any] = {}
         if texts.pooled is not None:
-            # What SDXL is told besides: (height, width) before and (top, left) of a crop, and those of the result.
+            # SDXL's other conditions: (height, width) before and (top, left) of a crop, and (height, width) after it.
             _, height, width = self.image_shape
             sizes = torch.tensor([height, width, 0, 0, height, width], device=x.device, dtype=x.dtype)
             added = {"text_embeds": texts.pooled.to(x.dtype), "time_ids": sizes.expand(len(x), 6)}

@@ -1,4 +1,4 @@
-"""Texts as text-to-image networks are told them: the CLIP encoders of Stable Diffusion and SDXL."""
+"""Texts as text-to-image networks take them: the CLIP encoders of Stable Diffusion and SDXL."""
 
 from __future__ import annotations
 

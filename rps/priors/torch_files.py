@@ -95,5 +95,5 @@ def _named(path: Path) -> list[str]:
     """What a file names that is not a matter of tensors; nothing of a file that cannot be looked into."""
     try:
         return sorted(get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # torch raises many kinds; what is wrong is told when the file is read
+    except Exception:  # torch raises many kinds; reading the file reports what is wrong
         return []

@@ -236,7 +236,9 @@ def test_lightning_is_neither_imported_nor_run(tmp_path):
 
 def test_the_wrong_class_for_a_folder_is_one_sentence(tmp_path):
     _, path = converted("classes", tmp_path)
-    with pytest.raises(ValueError, match=r"it is told texts; use rps.priors.StableDiffusionPrior.from_pretrained"):
+    with pytest.raises(
+        ValueError, match=r"it is conditioned on texts; use rps.priors.StableDiffusionPrior.from_pretrained"
+    ):
         LatentPrior.from_pretrained(save_stable_diffusion(tmp_path / "sd"))
-    with pytest.raises(ValueError, match=r"it is told a class; use rps.priors.LatentPrior.from_pretrained"):
+    with pytest.raises(ValueError, match=r"it is conditioned on a class; use rps.priors.LatentPrior.from_pretrained"):
         StableDiffusionPrior.from_pretrained(path)

@@ -105,7 +105,7 @@ def test_data_without_labels_are_told_by_the_first_batch(ids):
 
 def test_rows_without_their_classes_are_refused(tmp_path):
     prior, x, t = pixel(), torch.zeros(3, 3, 8, 8), torch.tensor([1, 2, 3])
-    told = r"is told the label of each sample: .* or give a class_label for all"
+    told = r"is conditioned on the label of each sample: .* or give a class_label for all"
     with pytest.raises(ValueError, match=told):
         prior.denoise(x, t)
     for labels in ({}, {"label": [1, 2]}):
@@ -114,5 +114,5 @@ def test_rows_without_their_classes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="3 rows for a prior that was given 1"):
         prior.given(measured(8).rows(slice(0, 1))).denoise(x, t)
     sd = StableDiffusionPrior.from_pretrained(save_stable_diffusion(tmp_path))
-    with pytest.raises(ValueError, match="knows 5 classes, but is told texts alone"):
+    with pytest.raises(ValueError, match="knows 5 classes, but this prior gives it texts; use LatentPrior"):
         StableDiffusionPrior(unet(num_class_embeds=5), vae(), scheduler(), sd.text)

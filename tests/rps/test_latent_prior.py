@@ -322,9 +322,9 @@ def test_slicing_changes_nothing_and_tiling_little_but_the_seams():
 def test_what_does_not_fit_is_told_in_a_sentence(tmp_path):
     path = save_stable_diffusion(tmp_path / "sd")
     prior = StableDiffusionPrior.from_pretrained(path)
-    with pytest.raises(ValueError, match=r"is told the caption of each sample: .* or give a prompt for all"):
+    with pytest.raises(ValueError, match=r"is conditioned on the caption of each sample: .* or give a prompt for all"):
         prior.denoise(latents(prior), torch.tensor([1, 2, 3]))
-    with pytest.raises(ValueError, match=r"is told the caption of each sample: .* or give a prompt for all"):
+    with pytest.raises(ValueError, match=r"is conditioned on the caption of each sample: .* or give a prompt for all"):
         prior.given(degrade(images(), SuperResolution(2), 0.1))
     long = "a b c d e f g h i j k l m n"
     with pytest.raises(ValueError, match="has 16 tokens, but the text encoder takes 12; shorten it"):
