@@ -53,3 +53,13 @@ def test_commands_are_found():
 def test_command_is_understood(page, command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert main([*shlex.split(command)[1:], "--print_config"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_a_page_names_are_there(page):
+    """`test_x.py::test_y`, and `::test_z` of the same file."""
+    file = ""
+    for name, test in re.findall(r"([\w/]+\.py)?::(test_\w+)", page.read_text()):
+        file = name or file
+        (path,) = [path for path in (ROOT / "tests").rglob("*.py") if str(path).endswith("/" + file)]
+        assert f"def {test}(" in path.read_text(), f"{file} has no {test}"
