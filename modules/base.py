@@ -16,11 +16,16 @@ from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
 from rps.priors.base import Prior
 from rps.progress import Progress, silent
+from rps.records.ids import SeenIds, repeat_reason
 from rps.restoration import Level, Prediction, Restoration
 from rps.traversals.base import Traversal
 
 EXACT = ("32-true", "64-true")
 """Precisions of a Trainer in which measurements are what they should be."""
+
+
+LARGEST = 1.5
+"""Absolute value of a clean picture; what resampling overshoots beyond 1 is less."""
 
 
 class SolverModule(L.LightningModule):
@@ -30,8 +35,8 @@ class SolverModule(L.LightningModule):
     degraded; "caption" N texts or "label" N classes, where the prior needs them; "failed" (id, reason) of samples that
     could not be read. Subclasses build the traversal from their own typed arguments, which are the user's form.
 
-    A sample that fails is a failure of the Prediction, with its reason, and the others of its batch go on; see
-    modules/isolation.py.
+    A sample that fails is a failure of the Prediction, with its reason, and the others of its batch are restored; see
+    modules/isolation.py. So do pictures that hold NaN or lie far outside [-1, 1], and second samples of an id.
 
     Use Trainer(inference_mode=False): samplers such as DPS differentiate through the network.
     """
@@ -51,6 +56,7 @@ class SolverModule(L.LightningModule):
         self.seed = seed
         self.progress = silent
         self.isolation = Isolation()
+        self.seen: SeenIds | None = None  # of the predict loop that is under way
         # Wrong levels and grids are told before any data are read.
         self.traversal.network_calls_per_image(prior)
 
@@ -84,20 +90,21 @@ class SolverModule(L.LightningModule):
                 f"{type(self).__name__} needs gradients, which inference mode forbids; "
                 "use Trainer(inference_mode=False)"
             )
-        failures = {id_: why for id_, why in batch.get("failed", ()) if id_ not in self.skip_ids}
+        batch, failures = self._with_unique_ids(batch)
         left = [i for i, id_ in enumerate(batch["id"]) if id_ not in self.skip_ids]
         if len(left) < len(batch["id"]):
             batch = rows(batch, left)
         if batch["id"]:
             self._conditions(batch)  # what all data lack is no sample's own failure
         self.isolation.proven = self.isolation.proven or bool(self.skip_ids)
+        batch, unusable = self._without_unusable(batch)
         parts, failed = self.isolation.run(batch, self._restore)
         prediction = joined(parts, batch, self.measure, self._nothing())
-        return replace(prediction, failures={**failures, **prediction.failures, **failed})
+        return replace(prediction, failures={**failures, **unusable, **prediction.failures, **failed})
 
     def on_predict_start(self) -> None:
         """What does not fit together is reported before any data are read."""
-        if self.trainer.precision not in EXACT:
+        if self._trainer is not None and self.trainer.precision not in EXACT:
             raise ValueError(
                 f"trainer.precision {self.trainer.precision} would round the measurements as well; leave it at 32-true "
                 "and give the prior a dtype (--model.prior.dtype bfloat16), which is the network's alone"
@@ -105,6 +112,55 @@ class SolverModule(L.LightningModule):
         zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
         degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
         self.isolation = Isolation()
+        self.seen = SeenIds()
+
+    def on_predict_end(self) -> None:
+        self.seen = None
+
+    def _with_unique_ids(self, batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The samples of a batch whose ids have not come before in this loop; id -> reason of all that have failed."""
+        unread = list(batch.get("failed", ()))
+        _check_ids(batch["id"])
+        _check_ids([id_ for id_, _ in unread])
+        seen = self.seen or SeenIds()
+        failures, first = {}, []
+        for i, id_ in enumerate(batch["id"]):
+            if (name := seen.unique(id_)) == id_:
+                first.append(i)
+            else:
+                failures[name] = repeat_reason(id_)
+        for id_, why in unread:
+            failures[seen.unique(id_)] = why
+        batch = rows(batch, first) if len(first) < len(batch["id"]) else batch
+        return batch, {id_: why for id_, why in failures.items() if id_ not in self.skip_ids}
+
+    def _without_unusable(self, batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """The samples of a batch that can be restored; id -> reason of those with NaN or far outside [-1, 1].
+
+        Errors: ValueError when no picture is within its range before any was restored: then the data are in other
+        units.
+        """
+        pictures = batch["measurement"] if "measurement" in batch else batch.get("image")
+        if not batch["id"] or pictures is None or not pictures.is_floating_point() or len(pictures) != len(batch["id"]):
+            return batch, {}
+        finite, largest = pictures.isfinite().flatten(1).all(1), pictures.abs().flatten(1).amax(1)
+        limit = LARGEST
+        if "measurement" in batch and bool((largest > LARGEST).any()):
+            limit = self._largest_measurement()
+        ranges = {i: _range_reason(pictures[i]) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()}
+        if ranges and not self.isolation.proven and len(ranges) == int(finite.sum()):
+            raise ValueError(next(iter(ranges.values())))
+        reasons = (
+            dict.fromkeys((~finite).nonzero()[:, 0].tolist(), "the picture has values that are not finite") | ranges
+        )
+        good = [i for i in range(len(finite)) if i not in reasons]
+        return (rows(batch, good) if reasons else batch), {batch["id"][i]: why for i, why in reasons.items()}
+
+    def _largest_measurement(self) -> float:
+        """What no measurement of a picture in [-1, 1] exceeds, as far as a white and a black one tell."""
+        white = torch.ones(1, *self.prior.image_shape, device=self.device)
+        y = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed).y
+        return LARGEST * max(1.0, float(y.abs().max())) + 6 * self.noise.std
 
     def _restore(self, batch: dict[str, Any]) -> Prediction:
         try:
@@ -142,6 +198,25 @@ class SolverModule(L.LightningModule):
                 f"the data have {pictures.shape[1]} channels but the prior has {channels}; "
                 "choose data with as many channels (--data.channels) or another prior (--model.prior)"
             )
+
+
+def _check_ids(ids: Any) -> None:
+    """Errors: ValueError for ids that are no texts, or cannot be written to a file."""
+    if isinstance(ids, Tensor) or not all(isinstance(id_, str) for id_ in ids):
+        kinds = f"a tensor of {ids.dtype}" if isinstance(ids, Tensor) else f"{type(ids).__name__} with {list(ids)[:3]}"
+        raise ValueError(f"the ids of a batch must be a list of texts, got {kinds}; give [str(i) for i in ids]")
+    for id_ in ids:
+        if any("\ud800" <= character <= "\udfff" for character in id_):
+            raise ValueError(
+                f"the id {id_!r} holds a lone surrogate, which no file can hold; give texts that UTF-8 can encode"
+            )
+
+
+def _range_reason(picture: Tensor) -> str:
+    return (
+        f"pictures must be in [-1, 1], got values from {float(picture.min()):.4g} to {float(picture.max()):.4g}; scale "
+        "them (8-bit values v to v / 127.5 - 1)"
+    )
 
 
 def _size(images: Tensor) -> str:

@@ -177,3 +177,23 @@ def close(a: object, b: object, tolerance: float = 1e-5) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return abs(a - b) <= tolerance * max(1, abs(b))
     return a == b
+
+
+class Twins(SampleDataModule):
+    """Two files with the samples "a", "twin" and "b", "twin"."""
+
+    def __init__(self, batch_size: int = 2, num_workers: int = 0):
+        super().__init__(batch_size, num_workers)
+
+    def samples(self):
+        return TwoFiles()
+
+
+class TwoFiles:
+    num_shards = 2
+
+    def shard(self, index):
+        return iter([(name, Grey(0.3 + 0.2 * index, False, 8)) for name in ("ab"[index], "twin")])
+
+    def __iter__(self):
+        return (sample for index in range(2) for sample in self.shard(index))

@@ -227,3 +227,15 @@ def test_when_all_samples_fail_alike_the_config_is_told():
     """Before anything was restored: one sentence, and no directory."""
     assert run("--model.operator.refuse_above", "-0.9", "--data.limit", "2", "--data.batch_size", "2") in (1, 2)
     assert "too bright" in log() and not Path("run").exists()
+
+
+@pytest.mark.slow
+def test_an_id_in_the_files_of_two_processes_is_told_at_the_end():
+    """Neither process can see that the other has a sample of the same id; one process fails the second of them."""
+    twins = ["--data", "tests.resume_fakes.Twins"]
+    assert run(*twins, processes=2) == 3, log()
+    assert ids() == ["a", "b", "twin"]
+    assert "rps: 1 id came more than once (twin), and only one sample of each is kept" in log()
+    assert run(*twins, output="one") == 3, log()
+    assert ids("one") == ["a", "b", "twin", "twin (repeat 1)"]
+    assert read_records("one").failures().keys() == {"twin (repeat 1)"}

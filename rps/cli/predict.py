@@ -133,10 +133,18 @@ class Run:
         print("\nWritten:")
         for line in output.written(self.directory, 0 if self.resumed else since):
             print("  " + line)
-        levels = output.metrics(self.directory).get("levels", [])
+        found = output.metrics(self.directory)
+        repeated = found.get("repeated_ids", [])
+        if repeated:
+            more = ", ..." if len(repeated) > 5 else ""
+            _say(
+                f"{len(repeated)} id{'s' * (len(repeated) > 1)} came more than once ({', '.join(repeated[:5])}{more}), "
+                "and only one sample of each is kept; take ids that differ and another --output"
+            )
+        levels = found.get("levels", [])
         failed = max([level.get("failed", 0) for level in levels] + [len(self.failures)])
         if not failed:
-            return 0
+            return 3 if repeated else 0
         reasons = output.reasons(self.directory) or self.failures
         none = bool(levels) and not any(level.get("n") for level in levels)
         _say(

@@ -23,7 +23,8 @@ class Records:
     """All that a run has written down, each (id, kind, level) once.
 
     knob: the name of the traversal's knob. rows, features: by kind and level, then by id, ids in sorted order.
-    network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts.
+    network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts,
+    unless it is a failure after a success.
     repeated: ids whose row was written again although none had failed: two samples of one id, most likely.
     hashes: SHA-256 of the networks that metrics were computed with.
     """
@@ -61,11 +62,13 @@ def read_records(run: str | Path) -> Records:
         for record in table.to_pylist():
             row = _row(record)
             of_key = rows.setdefault((row.kind, row.level), {})
+            before = of_key.get(row.id)
+            if row.kind == "restored" and before is not None and row.id not in failed:
+                repeated.add(row.id)
             if row.status == "failed":
                 failed.add(row.id)
-            elif row.kind == "restored" and row.id in of_key and row.id not in failed:
-                repeated.add(row.id)
-            of_key[row.id] = row
+            if before is None or row.status == "ok" or before.status == "failed":
+                of_key[row.id] = row
             count += 1
     features: dict[Key, dict[str, Tensor]] = {}
     networks: set[str | None] = set()

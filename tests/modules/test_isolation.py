@@ -1,12 +1,14 @@
 """A sample that fails does not take others with it; a config that is wrong ends the run at once."""
 
+import lightning as L
 import pytest
 import torch
 
 from modules import MapRps
 from modules.isolation import ALIKE, Isolation, attempt, split
 from rps.estimators import MapEstimator
-from tests.resume_fakes import EveryOther, White
+from rps.operators import LinearOperator
+from tests.resume_fakes import EveryOther, Twins, White
 
 IDS = ["a", "b", "c", "d"]
 
@@ -181,3 +183,86 @@ def test_parts_keep_what_belongs_to_each_sample():
     assert [part["caption"] for part in parts] == [["x", "y"], ["z"]] and torch.equal(
         parts[1]["image"], whole["image"][2:]
     )
+
+
+def predictions(data) -> list:
+    """Of a whole predict loop in one process."""
+    options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    found = L.Trainer(inference_mode=False, enable_model_summary=False, **options).predict(module(), data)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_second_sample_of_an_id_is_a_failure_of_its_own(workers):
+    """Whether one reader met both, or two workers one each."""
+    found = predictions(Twins(batch_size=2, num_workers=workers))
+    assert sorted(id_ for f in found for id_ in f.ids) == ["a", "b", "twin"]
+    failures = {id_: why for f in found for id_, why in f.failures.items()}
+    assert list(failures) == ["twin (repeat 1)"] and "another sample has the id 'twin'" in failures["twin (repeat 1)"]
+
+
+def test_a_second_sample_of_an_id_in_the_users_own_batch():
+    """Also where the first of them is done already."""
+    twins = {**batch(0, 0.1, 0.2), "id": ["a", "b", "a"]}
+    found = module().predict_step(twins, 0)
+    assert found.ids == ["a", "b"] and same(found, module().predict_step(batch(0, 0.1), 0), ["a", "b"])
+    assert set(found.failures) == {"a (repeat 1)"}
+    solver = module()
+    solver.skip_ids = {"a"}
+    found = solver.predict_step(twins, 0)
+    assert found.ids == ["b"] and set(found.failures) == {"a (repeat 1)"}
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_pictures_in_other_units_are_refused(size):
+    """[0, 255], before anything is computed; black pictures among them are within [-1, 1]."""
+    wrong = batch(0, 0.1, 0.2)
+    wrong["image"] = 127.5 * (wrong["image"] + 1)
+    with pytest.raises(ValueError, match=r"pictures must be in \[-1, 1\], got values from .* to .*; scale them"):
+        module().predict_step({name: value[:size] for name, value in wrong.items()}, 0)
+    wrong["image"][1] = 0
+    found = module().predict_step(wrong, 0)
+    assert found.ids == ["b"] and set(found.failures) == {"a", "c"}
+    overshoot = batch(0, 0.1)
+    overshoot["image"][0, 0, 0, 0] = -1.4
+    assert module().predict_step(overshoot, 0).ids == ["a", "b"]
+
+
+def test_measurements_may_be_as_large_as_those_of_white_with_noise():
+    """Twice of it and noise of std 0.1: 3.6 at most."""
+    solver = module(operator=Doubled())
+    pictures = torch.full((2, 1, 8, 8), 2.4)
+    assert solver.predict_step({"id": ["a", "b"], "measurement": pictures}, 0).ids == ["a", "b"]
+    with pytest.raises(ValueError, match="got values from 254 to 254"):
+        module(operator=Doubled()).predict_step({"id": ["a", "b"], "measurement": pictures + 251.6}, 0)
+
+
+class Doubled(LinearOperator):
+    def forward(self, x):
+        return 2 * x
+
+
+def test_a_picture_with_nan_is_a_failure_and_no_other():
+    images = batch(0, 0.1, 0.2)
+    images["image"][1, 0, 0, 0] = torch.nan
+    found = module().predict_step(images, 0)
+    assert found.ids == ["a", "c"] and found.failures == {"b": "the picture has values that are not finite"}
+    assert same(found, module().predict_step(batch(0, 0.1, 0.2), 0), ["a", "c"])
+    images["image"][:] = torch.inf
+    assert set(module().predict_step(images, 0).failures) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (torch.tensor([1, 2]), r"must be a list of texts, got a tensor of torch.int64; give \[str\(i\) for i in ids\]"),
+        ([1, 2], r"must be a list of texts, got list with \[.*2\]"),
+        (["a", "b\ud800"], "the id 'b.ud800' holds a lone surrogate"),
+    ],
+)
+def test_ids_that_are_no_texts_are_refused(ids, words):
+    with pytest.raises(ValueError, match=words):
+        module().predict_step({**batch(0, 0.1), "id": ids}, 0)
+    with pytest.raises(ValueError, match=words):
+        module().predict_step({**batch(0), "failed": [(ids[1], "rotten")]} if isinstance(ids, list) else {"id": ids}, 0)

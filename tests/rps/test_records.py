@@ -164,6 +164,17 @@ def test_two_samples_of_one_id_are_told_in_words_and_retried_failures_are_not(tm
     assert "1 id came more than once though nothing had failed (a)" in table(found)
 
 
+def test_a_second_sample_that_fails_does_not_take_the_place_of_a_good_one(tmp_path):
+    """Of two processes that both had a sample "a"; and a sample may fail twice without being two."""
+    writer = RecordWriter(tmp_path)
+    bad = {"status": "failed", "reason": "nan"}
+    writer.write([Row("a", 0, metrics={"rmse": 0.1}), Row("b", 0, **bad)], "t0")
+    writer.write([Row("a", 0, **bad), Row("b", 0, **bad)], "t0")
+    records = read_records(tmp_path)
+    assert records.rows["restored", 0]["a"].metrics == {"rmse": 0.1}
+    assert records.repeated == {"a"} and records.failures() == {"b": "nan"}
+
+
 def test_files_being_written_are_not_read(tmp_path):
     RecordWriter(tmp_path).write([Row("a", 0)], "t0")
     (tmp_path / "records" / ".half.part.parquet").write_bytes(b"PAR1 not yet")
