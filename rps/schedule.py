@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -131,3 +131,12 @@ class Schedule(nn.Module):
         spaced = {round(total * (k + 1) / steps) - 1 for k in range(steps)}
         below = sorted((t for t in spaced if t < t0 - 1), reverse=True)
         return [t0 - 1, *below] if t0 > 0 else []
+
+
+def check_alpha(schedule: Schedule, timesteps: Sequence[int], method: str) -> None:
+    """Errors: ValueError where a method that divides by alpha would visit a timestep at which alpha is 0 (zero SNR)."""
+    if empty := [t for t in timesteps if schedule.alpha(t) == 0]:
+        raise ValueError(
+            f"{method} divides by alpha, which is 0 at timestep {empty[0]} of this model (zero terminal SNR); start "
+            "below it, or take another method"
+        )

@@ -16,7 +16,7 @@ from rps.estimators import MapEstimator
 from rps.priors.gaussian_mixture import GaussianMixture
 from rps.samplers import Ddnm, Dmap, Dps, ExactPosterior, PiGdm
 from rps.samplers.chains import Chain
-from rps.samplers.guidance import data_gradient, through_denoiser, through_prior
+from rps.samplers.guidance import data_gradient, through_prior
 from rps.samplers.linear import guidance, spectral
 from rps.schedule import Schedule
 from rps.traversals import Interpolation, SampleAverage
@@ -155,7 +155,7 @@ class Break:
 SIGNS: dict[str, Broken] = {
     "PiGdm": sign_of("pigdm.guidance", guidance),
     "Dmps": sign_of("dmps.guidance", guidance),
-    "DiffPir": sign_of("diffpir.guidance", guidance),
+    "DiffPir": sign_of("diffpir.spectral", spectral),
     "Ddnm": sign_of("ddnm.spectral", spectral),
     "Ddrm": sign_of("ddnm.spectral", spectral),
     "Daps": sign_of("daps.data_gradient", data_gradient),

@@ -10,6 +10,7 @@ from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.samplers.guidance import data_gradient
+from rps.schedule import check_alpha
 from rps.settings import at_least_one, not_negative
 
 
@@ -42,7 +43,9 @@ class RedDiff(Estimator):
         streams = measurement.streams.at("stage1")
         share = 2 * measurement.y[:1].numel() / mu[:1].numel() if len(mu) else 1.0
         optimizer = torch.optim.Adam([mu], lr=self.lr, betas=(0.9, 0.99))
-        for step in schedule.grid(len(schedule), self.num_steps):
+        timesteps = schedule.grid(len(schedule), self.num_steps)
+        check_alpha(schedule, timesteps, "RedDiff")
+        for step in timesteps:
             t = torch.full((len(mu),), step, dtype=torch.int64, device=mu.device)
             with torch.no_grad():
                 e = streams.at_step(t).normal(mu.shape[1:]).to(mu)

@@ -178,13 +178,14 @@ class _World:
     def calls(self) -> Iterator[str]:
         counted, rows = CountedPrior(self.prior), [0, 1]
         self.step(rows, prior=counted)
-        made = counted.calls / len(rows)
+        made = counted.calls / len(rows) / self.prior.evaluations
         if made != self.sampler.calls_per_step:
             yield f"calls_per_step is {self.sampler.calls_per_step}, but a step makes {made:g} network calls per image"
             return
         few = [int(t) for t in self.t[:3]]
         chain = Chain(self.x, few, self.measurement.streams)
         (_, (made,)) = run_chains([chain], self.measurement, self.sampler, CountedPrior(self.prior))
+        made /= self.prior.evaluations
         if made != self.sampler.network_calls(len(few)):
             yield (
                 f"network_calls({len(few)}) is {self.sampler.network_calls(len(few))}, but a chain of {len(few)} steps "

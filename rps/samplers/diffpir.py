@@ -9,7 +9,7 @@ from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler, per_row
-from rps.samplers.linear import guidance, linear_operator
+from rps.samplers.linear import linear_operator, spectral
 from rps.settings import not_negative
 
 
@@ -46,7 +46,7 @@ class DiffPir(Sampler):
         operator, schedule = linear_operator(measurement, prior, self), prior.schedule
         (alpha, sigma), (alpha_next, sigma_next) = schedule.at(t, x), schedule.at(t_next, x)
         lam, zeta = per_row(self.lam, x), per_row(self.zeta, x)
-        x0hat, r2 = prior.denoise(x, t).x0, (sigma / alpha) ** 2 / lam
-        x0 = x0hat + r2 * guidance(operator, measurement.residual(x0hat), r2, measurement.noise_std)
+        x0hat, rho = prior.denoise(x, t).x0, lam * (measurement.noise_std * alpha / sigma) ** 2  # sigma_y^2 / r^2
+        x0 = x0hat + spectral(operator, measurement.residual(x0hat), lambda s: s / (s**2 + rho))
         eps, z = (x - alpha * x0) / sigma, noise.normal(x.shape[1:]).to(x)
         return alpha_next * x0 + sigma_next * ((1 - zeta) ** 0.5 * eps + zeta**0.5 * z)

@@ -11,6 +11,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler, per_row
 from rps.samplers.linear import guidance, linear_operator
 from rps.samplers.reverse import clipped, conditioned, reverse_step
+from rps.schedule import Schedule, check_alpha
 from rps.settings import not_negative
 
 
@@ -34,6 +35,12 @@ class Dmps(Sampler):
 
     def check(self, measurement: Measurement, prior: Prior) -> None:
         linear_operator(measurement, prior, self)
+
+    def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
+        """Errors: ValueError where alpha is 0 at the first one, of which g is a multiple of 1 / alpha."""
+        found = super().timesteps(schedule, t0, steps)
+        check_alpha(schedule, found, "Dmps")
+        return found
 
     @torch.no_grad()
     def step(

@@ -14,6 +14,7 @@ from rps.samplers.base import Sampler
 from rps.samplers.guidance import through_denoiser
 from rps.samplers.linear import guidance, linear_operator
 from rps.samplers.reverse import clipped, conditioned, reverse_step
+from rps.schedule import Schedule, check_alpha
 from rps.settings import not_negative
 
 
@@ -56,6 +57,13 @@ class PiGdm(Sampler):
 
     def check(self, measurement: Measurement, prior: Prior) -> None:
         linear_operator(measurement, prior, self)
+
+    def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
+        """Errors: ValueError where alpha is 0 at the first one and the update has sigma^2 / alpha g."""
+        found = super().timesteps(schedule, t0, steps)
+        if self.update == "posterior":
+            check_alpha(schedule, found, "PiGdm with its posterior update")
+        return found
 
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams

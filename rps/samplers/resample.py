@@ -75,9 +75,8 @@ class ReSample(Sampler):
                 z0[rows] = self.consistent(z0[rows], measurement.rows(rows), prior, late)
         alpha_next, sigma_next = schedule.at(t_next, x)
         abar, abar_next = ((schedule.at(time, x)[0] / schedule.norm(time, x)) ** 2 for time in (t, t_next))
-        s2 = self.gamma * sigma_next**2 / abar * (1 - abar / abar_next)
-        total = s2 + sigma_next**2
-        share = torch.where(total > 0, s2 / total.clamp(min=torch.finfo(x.dtype).tiny), 1.0)  # of z0(y)
+        ratio = self.gamma * (1 - abar / abar_next)  # s^2 abar / sigma'^2
+        share = torch.where(sigma_next > 0, ratio / (ratio + abar), 1.0)  # of z0(y): s^2 / (s^2 + sigma'^2)
         n = noise.normal(x.shape[1:]).to(x)
         sampled = share * alpha_next * z0 + (1 - share) * moved + (share * sigma_next**2).sqrt() * n
         return torch.where(crosses.view(-1, *(1,) * (x.ndim - 1)), sampled, moved)

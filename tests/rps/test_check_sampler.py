@@ -9,6 +9,7 @@ from rps.operators import Inpaint
 from rps.samplers import Dps, ExactPosterior, PiGdm, Sampler, check_sampler
 from rps.samplers.reverse import reverse_step
 from rps.schedule import CLEAN
+from tests.rps.gaussian import correlated_prior
 from tests.rps.solvers import SAMPLERS
 from tests.rps.test_low_rank_mixture import low_rank
 
@@ -179,3 +180,10 @@ def test_a_sampler_that_does_not_take_the_operator_says_so():
     (fault,) = check_sampler(PiGdm(), operator=HighDynamicRange())
     assert re.search("fails: ValueError: PiGdm needs a LinearOperator", fault)
     assert check_sampler(Dps(), operator=HighDynamicRange()) == []
+
+
+def test_a_prior_with_guidance_is_counted_once():
+    """Two evaluations of the network in one call: calls_per_step speaks of calls."""
+    prior = correlated_prior(2)
+    prior.evaluations = 2
+    assert check_sampler(Dps(), prior) == []

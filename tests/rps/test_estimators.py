@@ -10,6 +10,7 @@ from rps.priors import GaussianMixturePrior
 from rps.samplers import ExactPosterior
 from rps.schedule import Schedule
 from tests.rps.gaussian import SHAPE, correlated_prior, draw
+from tests.rps.solvers import PIXEL
 
 
 def relative_gap(estimator, operator, noise_std, n=16) -> float:
@@ -58,3 +59,13 @@ def test_chains_fit_a_prior_with_fewer_timesteps():
     assert RmpEstimator(num_steps=50).estimate(measurement, prior).shape == (2, *SHAPE)
     with pytest.raises(ValueError, match="steps must be between 1 and the number of timesteps 50, got 1000"):
         RmpEstimator().estimate(measurement, prior)
+
+
+def test_red_diff_refuses_zero_snr():
+    """Its weight is sigma / alpha."""
+    prior, measurement = PIXEL.prior(), PIXEL.measure(1)
+    alpha = prior.schedule.alpha_table[:-1].clone()
+    alpha[-1] = 0.0
+    prior.schedule = Schedule(alpha, prior.schedule.sigma_table[:-1])
+    with pytest.raises(ValueError, match="RedDiff divides by alpha, which is 0 at timestep 999"):
+        RedDiff(5).estimate(measurement, prior)

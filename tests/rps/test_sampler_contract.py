@@ -13,8 +13,9 @@ import torch
 
 from rps.operators import Denoise, Inpaint, Operator, SuperResolution
 from rps.priors.counted import CountedPrior
+from rps.samplers import Daps, Dmps, PiGdm
 from rps.samplers.chains import Chain, run_chains
-from rps.schedule import CLEAN
+from rps.schedule import CLEAN, Schedule
 from tests.rps.gaussian import correlated_prior
 from tests.rps.solvers import LATENT, PIXEL, SAMPLERS, WORLDS, ForwardOnly, close, measure, peeks, statement
 
@@ -203,3 +204,22 @@ def test_its_timesteps_descend_from_where_it_was_told(sampler):
         assert timesteps == sorted(set(timesteps), reverse=True)
         assert all(0 <= t < max(t0, 1) for t in timesteps)
         assert (timesteps[:1] == [t0 - 1] or t0 == 1000) if t0 else not timesteps
+
+
+def test_a_chain_from_zero_snr_is_finite_or_refused(solver):
+    """alpha = 0 at the first timestep, as in models that predict v with rescaled betas."""
+    sampler, world = solver
+    prior, measurement = world.prior(), world.measure(2)
+    alpha, sigma = prior.schedule.alpha_table[:-1].clone(), prior.schedule.sigma_table[:-1].clone()
+    alpha[-1], sigma[-1] = 0.0, 1.0
+    prior.schedule = Schedule(alpha, sigma)
+    if isinstance(sampler, Dmps | PiGdm):
+        with pytest.raises(ValueError, match="divides by alpha, which is 0 at timestep 999"):
+            sampler.timesteps(prior.schedule, 1000, 5)
+        return
+    timesteps = sampler.timesteps(prior.schedule, 1000, 5)
+    if isinstance(sampler, Daps):
+        timesteps = [999, *timesteps[1:]]  # its own grid begins below
+    start = Chain.renoised(torch.zeros(2, *world.shape).double(), timesteps, measurement.streams, prior.schedule)
+    ((x,), _) = run_chains([start], measurement, sampler, CountedPrior(prior))
+    assert timesteps[0] == 999 and torch.isfinite(x).all()
