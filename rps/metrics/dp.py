@@ -28,8 +28,8 @@ class Images:
 
     ids: N names, in the same order in every set that is compared (sorted, say): the order says which samples are
     resampled together. values: name -> per-image metric [N], NaN where it does not apply.
-    features: [N, D]. reference: of the Frechet distance: fixed statistics, or the features [N, D] of the same N clean
-    images. Without one of the two there is no distance.
+    features: [N, D], NaN in the rows of images that have none. reference: of the Frechet distance: fixed statistics, or
+    the features [N, D] of the same N clean images. Without one of the two there is no distance.
     """
 
     ids: Sequence[str]
@@ -49,15 +49,26 @@ class Images:
 
     @cached_property
     def means(self) -> dict[str, Estimate]:
-        """The mean of every metric over the images that it applies to; metrics that apply to none are left out."""
+        """The mean of every metric over the images of which it is finite; metrics that are so of none are left out."""
         return _means(self.values)
 
     @cached_property
-    def frechet(self) -> FrechetDraws | None:
-        """The Frechet distance to the reference; its `.root` is the perception."""
+    def with_features(self) -> Images:
+        """Those of the images that have features, and whose clean image has some where it is the reference."""
         if self.features is None or self.reference is None:
+            return Images([])
+        known = self.features.isfinite().all(1)
+        if isinstance(self.reference, Tensor):
+            known = known & self.reference.isfinite().all(1)
+        return self.only([id_ for id_, has in zip(self.ids, known.tolist(), strict=True) if has])
+
+    @cached_property
+    def frechet(self) -> FrechetDraws | None:
+        """The Frechet distance to the reference, of the images that have features; its `.root` is the perception."""
+        images = self.with_features
+        if images.features is None or images.reference is None:
             return None
-        return frechet_draws(self.features, self.reference)
+        return frechet_draws(images.features, images.reference)
 
     @cached_property
     def kernel(self) -> Draws | None:
@@ -73,11 +84,12 @@ class Images:
 
     @property
     def _pairs(self) -> tuple[Tensor, Tensor] | None:
-        reference = self.reference.features if isinstance(self.reference, Statistics) else self.reference
-        if self.features is None or reference is None:
+        images = self.with_features
+        reference = images.reference.features if isinstance(images.reference, Statistics) else images.reference
+        if images.features is None or reference is None:
             return None
-        sizes = len(self.features), len(reference)
-        return (self.features, reference) if min(sizes) > NEIGHBOURS and max(sizes) <= LARGEST else None
+        sizes = len(images.features), len(reference)
+        return (images.features, reference) if min(sizes) > NEIGHBOURS and max(sizes) <= LARGEST else None
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,9 @@ def difference(images: Images, first: Images) -> Difference:
     common = [id_ for id_ in images.ids if id_ in known]
     here, there = images.only(common), first.only(common)
     values = {name: value - there.values[name] for name, value in here.values.items() if name in there.values}
+    known = set(there.with_features.ids)
+    both = [id_ for id_ in here.with_features.ids if id_ in known]
+    here, there = here.only(both), there.only(both)
     a, b, kernel, other = here.frechet, there.frechet, here.kernel, there.kernel
     root = None if a is None or b is None else a.root.minus(b.root).estimate()
     distance = None if kernel is None or other is None else kernel.minus(other).estimate()
@@ -127,7 +142,7 @@ def dp_curve(levels: Mapping[float, Images]) -> list[Point]:
 
 
 def _means(values: Mapping[str, Tensor]) -> dict[str, Estimate]:
-    applies = {name: value.double()[~value.isnan()] for name, value in values.items()}
+    applies = {name: value.double()[value.isfinite()] for name, value in values.items()}
     result: dict[str, Estimate] = {}
     for n in sorted({len(value) for value in applies.values()} - {0}):  # metrics of equally many images at once
         names = [name for name, value in applies.items() if len(value) == n]

@@ -76,8 +76,9 @@ def read_records(run: str | Path) -> Records:
         networks.add(meta["network"])
         values = torch.tensor(table["vector"].combine_chunks().flatten().to_numpy()).view(len(table), -1)
         labels = zip(table["kind"].to_pylist(), table["level"].to_pylist(), table["id"].to_pylist(), strict=True)
-        for (kind, level, id_), vector in zip(labels, values, strict=True):
-            features.setdefault((kind, _level(level)), {})[id_] = vector
+        for (kind, level, id_), vector, finite in zip(labels, values, values.isfinite().all(1).tolist(), strict=True):
+            if finite:  # a sample of which the network makes NaN has no features
+                features.setdefault((kind, _level(level)), {})[id_] = vector
     for what, names in (("knobs", knobs), ("feature networks", networks)):
         if len(names) > 1:
             raise ValueError(

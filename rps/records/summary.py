@@ -22,6 +22,8 @@ OWN_REFERENCE = "the clean images of this run"
 MOST_FAILURES = 100
 PACKAGES = ("map-rps", "torch", "torchvision", "lightning", "diffusers", "torchmetrics", "lpips", "timm", "numpy")
 
+UNKNOWN = Estimate(math.nan, math.nan, math.nan, math.nan)
+
 EXACT: tuple[Kind, ...] = ("posterior_mean", "posterior_sample", "optimal")
 """Kinds of images that are there where the posterior is known."""
 
@@ -45,6 +47,8 @@ DEFINITIONS = {
     "network_calls_per_image": "images through the prior's network to reach this level when it is run alone",
     "total_network_calls_per_image": "images through the prior's network in the one pass over all levels",
     "seconds_per_image": "wall-clock time of the batch over its images, shared out among levels by their calls",
+    "infinite": "images of which the metric is infinite (PSNR of a perfect one), left out of its mean; missing: of "
+    "which it is not known, likewise",
     "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}); ci95 likewise",
     "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
     "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
@@ -102,22 +106,33 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
 
 
 def _images(records: Records, key: Key, reference: Statistics | None) -> Images:
-    """The good images of a level, with the features of those that have them all."""
+    """The good images of a level, with the features of those that have some."""
     rows = [row for row in records.rows[key].values() if row.status == "ok"]
     found = {name for row in rows for name in row.metrics}
     names = [name for name in METRICS if name in found] + sorted(found - set(METRICS))
     values = {name: _column(rows, name) for name in names}
     ids = [row.id for row in rows]
-    features, clean = records.features.get(key, {}), records.features.get(("reference", None), {})
-    compared = reference is not None or all(id_ in clean for id_ in ids)
-    if not ids or not compared or not all(id_ in features for id_ in ids):
-        return Images(ids, values)
-    against = torch.stack([clean[id_] for id_ in ids]) if reference is None else reference
-    return Images(ids, values, torch.stack([features[id_] for id_ in ids]), against)
+    features = _stacked(records.features.get(key, {}), ids)
+    against = reference or _stacked(records.features.get(("reference", None), {}), ids)
+    return Images(ids, values) if features is None or against is None else Images(ids, values, features, against)
+
+
+def _stacked(features: Mapping[str, Tensor], ids: Sequence[str]) -> Tensor | None:
+    """[N, D], NaN in the rows of samples without features; None where no sample has some."""
+    known = [features[id_] for id_ in ids if id_ in features]
+    if not known:
+        return None
+    nothing = torch.full_like(known[0], math.nan)
+    return torch.stack([features.get(id_, nothing) for id_ in ids])
 
 
 def _metrics(images: Images, records: Records, reference: Statistics | None) -> dict[str, Any]:
-    result: dict[str, Any] = {name: _interval(estimate) for name, estimate in images.means.items()}
+    result: dict[str, Any] = {}
+    for name, values in images.values.items():
+        infinite, missing = int(values.isinf().sum()), int(values.isnan().sum())
+        result[name] = _interval(images.means.get(name, UNKNOWN))
+        result[name] |= {word: k for word, k in (("infinite", infinite), ("missing", missing)) if k}
+    known = images.with_features
     if images.frechet is not None:
         own, root = images.frechet.estimate(), images.frechet.root.estimate()
         result["frechet"] = {
@@ -127,12 +142,12 @@ def _metrics(images: Images, records: Records, reference: Statistics | None) -> 
             "sqrt": root.value,
             "se_sqrt": root.se,
             "ci95_sqrt": [root.low, root.high],
-            "n": len(images.ids),
+            "n": len(known.ids),
             "resamples": len(images.frechet.draws),
             "features": records.network,
             "reference": {"images": reference.images, "n": reference.n}
             if reference
-            else {"images": OWN_REFERENCE, "n": len(images.ids)},
+            else {"images": OWN_REFERENCE, "n": len(known.ids)},
         }
     if images.kernel is not None and images.manifold is not None:
         distance, found = images.kernel.estimate(), images.manifold

@@ -121,11 +121,15 @@ def _level(run: _Side, other: _Side, level: Level, other_level: Level) -> dict[s
     paired = difference(here, there)
     metrics = {}
     for name, estimate in paired.means.items():
-        known = ~(here.values[name].isnan() | there.values[name].isnan())
+        known = here.values[name].isfinite() & there.values[name].isfinite()
         a, b = (float(images.values[name][known].mean()) for images in (here, there))
-        metrics[name] = _figure(a, b, estimate)
+        metrics[name] = {**_figure(a, b, estimate), "n": int(known.sum())}
+    featured = set(there.with_features.ids)
+    both = [id_ for id_ in here.with_features.ids if id_ in featured]
+    here, there = run.images(level, both), other.images(other_level, both)
     if paired.sqrt_frechet is not None and here.frechet is not None and there.frechet is not None:
         metrics["sqrt_frechet"] = _figure(here.frechet.root.value, there.frechet.root.value, paired.sqrt_frechet)
+        metrics["sqrt_frechet"]["n"] = len(both)
     if paired.kernel is not None and here.kernel is not None and there.kernel is not None:
         metrics["kernel"] = _figure(here.kernel.value, there.kernel.value, paired.kernel)
     calls = {"run": run.calls(level, ids), "other": other.calls(other_level, ids)}

@@ -103,6 +103,14 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         "Differences are paired, sample by sample; the intervals come from bootstrap resamples of the samples. Of so "
         "many intervals one in twenty does not hold the truth. A run is called better where its interval leaves out 0."
     ]
+    fewer = [
+        f"{title} of {count} of {level['n']} (A {level_name(level['level'])}, B {level_name(level['other_level'])})"
+        for level in comparison["levels"]
+        for name, title, _, _ in FIGURES
+        if (count := level["metrics"].get(name, {}).get("n", level["n"])) < level["n"]
+    ]
+    if fewer:
+        notes.append(f"Infinite or missing figures are left out, in pairs; what is left: {'; '.join(fewer)}.")
     if comparison["same_measurements"] is False:
         notes.append("The two runs have other measurements of the same images (another seed, say).")
     if "sqrt_frechet" in figures:

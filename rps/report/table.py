@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rps.records.files import level_name
 
 Metrics = Mapping[str, Any]
+MEANS = {
+    "rmse": ("RMSE", 4),
+    "psnr": ("PSNR", 2),
+    "ssim": ("SSIM", 3),
+    "ms_ssim": ("MS-SSIM", 3),
+    "lpips": ("LPIPS", 3),
+    "quality": ("quality", 3),
+    "consistency": ("consistency", 3),
+    "residual_rms": ("residual", 4),
+}
+"""Title and decimals of the means over images."""
 ABSENT = "–"  # noqa: RUF001 - an en dash, as tables have it
 
 
@@ -19,12 +31,7 @@ def table(summary: Mapping[str, Any]) -> str:
 
 def columns(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """(title, cells) of every column that has something to say."""
-    levels, baseline, clean = summary["levels"], summary.get("pseudo_inverse"), summary.get("reference")
-    lines: list[tuple[str, Mapping[str, Any]]] = [(level_name(level["level"]), level) for level in levels]
-    if baseline:
-        lines.append(("A⁺y", baseline))
-    if clean and clean["metrics"]:
-        lines.append(("clean images", clean))
+    lines = _lines(summary)
     found = [(title, [cell(name, line) for name, line in lines]) for title, cell in _columns(summary["knob"])]
     found = [(title, cells) for title, cells in found if title == "failed" or any(c != ABSENT for c in cells)]
     if "consistency" in (title for title, _ in found):  # says the same, in units of the noise
@@ -32,19 +39,37 @@ def columns(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     return found
 
 
+def _lines(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, entry of metrics.json) of every line."""
+    baseline, clean = summary.get("pseudo_inverse"), summary.get("reference")
+    lines = [(level_name(level["level"]), level) for level in summary["levels"]]
+    if baseline:
+        lines.append(("A⁺y", baseline))
+    if clean and clean["metrics"]:
+        lines.append(("clean images", clean))
+    return lines
+
+
+def _incomplete(name: str, line: Mapping[str, Any]) -> list[str]:
+    """ "PSNR infinite for 1 of 4 (100)": the figures of a line that are not of all its images."""
+    metrics, n = line["metrics"], line["n"]
+    texts = [
+        f"{MEANS.get(metric, (metric, 0))[0]} {word} for {found[word]} of {n} ({name})"
+        for metric, found in metrics.items()
+        for word in ("infinite", "missing")
+        if found.get(word)
+    ]
+    if (known := metrics.get("frechet", {}).get("n", n)) < n:
+        texts.append(f"no features of {n - known} of {n} ({name})")
+    return texts
+
+
 def _columns(knob: str) -> list[tuple[str, Callable[[str, Mapping[str, Any]], str]]]:
     return [
         (knob, lambda name, line: name),
         ("n", lambda name, line: str(line["n"])),
         ("failed", lambda name, line: str(line["failed"]) if "failed" in line else ABSENT),
-        ("RMSE", lambda name, line: _mean(line["metrics"], "rmse", 4)),
-        ("PSNR", lambda name, line: _mean(line["metrics"], "psnr", 2)),
-        ("SSIM", lambda name, line: _mean(line["metrics"], "ssim", 3)),
-        ("MS-SSIM", lambda name, line: _mean(line["metrics"], "ms_ssim", 3)),
-        ("LPIPS", lambda name, line: _mean(line["metrics"], "lpips", 3)),
-        ("quality", lambda name, line: _mean(line["metrics"], "quality", 3)),
-        ("consistency", lambda name, line: _mean(line["metrics"], "consistency", 3)),
-        ("residual", lambda name, line: _mean(line["metrics"], "residual_rms", 4)),
+        *((title, partial(_cell, metric, digits)) for metric, (title, digits) in MEANS.items()),
         ("√FD", lambda name, line: _root(line["metrics"])),
         ("KD", lambda name, line: _kernel(line["metrics"])),
         ("precision", lambda name, line: _mean(line["metrics"], "precision", 3)),
@@ -75,6 +100,8 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
             + "; ".join(f"{level_name(level['level'])}: {_change(d)}" for level, d in differences)
             + "."
         )
+    if incomplete := [text for name, line in _lines(summary) for text in _incomplete(name, line)]:
+        found.append(f"{'; '.join(incomplete)}. Means are over the others.")
     failed = max((level["failed"] for level in levels), default=0)
     if failed:
         found.append(f"{failed} sample{'s' * (failed != 1)} failed; the reasons are in records/.")
@@ -101,9 +128,13 @@ def _change(difference: Mapping[str, Any]) -> str:
     return ", ".join(texts) or ABSENT
 
 
+def _cell(metric: str, digits: int, name: str, line: Mapping[str, Any]) -> str:
+    return _mean(line["metrics"], metric, digits)
+
+
 def _mean(metrics: Metrics, name: str, digits: int) -> str:
     if name not in metrics or not _known(metrics[name]["mean"]):
-        return ABSENT
+        return "∞" if metrics.get(name, {}).get("infinite") else ABSENT
     return number(metrics[name]["mean"], digits) + plus_minus(metrics[name]["se"], digits)
 
 

@@ -145,3 +145,25 @@ def test_summary_has_distances_over_pairs_and_hashes(tmp_path):
         metrics = summary(records, Statistics.load(tmp_path / "reference.safetensors"))["levels"][0]["metrics"]
         assert ("recall" in metrics) == keep and "frechet" in metrics
         assert not keep or metrics["recall"]["reference_n"] == 30
+
+
+def test_infinite_figures_are_left_out_in_pairs(tmp_path):
+    """An infinite PSNR in one run and a sample without features in the other."""
+    a, b = write(tmp_path / "a", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]), write(tmp_path / "b", [0.2] * 6, levels=(0,))
+    rows, vector = [Row("s0", 0, metrics={"rmse": 0.0, "psnr": float("inf")})], torch.full((1, 6), torch.nan)
+    RecordWriter(a).write([*rows, Row("s6", 0, metrics={"rmse": 0.1, "psnr": 9.0})], "t0")
+    RecordWriter(b).write(
+        [Row("s6", 0, metrics={"rmse": 0.1, "psnr": 9.0})], "t0", [Vectors(["s6"], 0, "restored", vector)], "n"
+    )
+    (level,) = compare(a, b)["levels"]
+    psnr = level["metrics"]["psnr"]
+    assert level["n"] == 7 and psnr["n"] == 6
+    assert (
+        psnr["run"] - psnr["other"] == pytest.approx(psnr["difference"]) == pytest.approx((-0.1 - 0.2 - 0.3 - 0.4) / 6)
+    )
+    assert level["metrics"]["sqrt_frechet"]["n"] == 6
+    text = comparison_table(compare(a, b))
+    assert (
+        "Infinite or missing figures are left out, in pairs; what is left: PSNR of 6 of 7 (A 0, B 0); √FD of 6 of 7"
+        in text
+    )

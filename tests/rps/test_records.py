@@ -22,6 +22,7 @@ from rps.records import (
     write_json,
     written,
 )
+from rps.report.page import write_page
 from rps.report.table import table
 from tests.rps.predictions import LEVELS, Blocks, clean_images, prediction
 
@@ -348,3 +349,63 @@ def test_the_spread_of_several_chains_is_recorded():
     rows = {(row.level, row.id): row for row in evaluate(found).rows if row.kind == "restored"}
     assert rows[50, "a"].metrics["spread"] == pytest.approx(0.1)
     assert "spread" not in rows[0, "a"].metrics
+
+
+def test_one_perfect_image_does_not_remove_the_psnr_of_the_others(tmp_path):
+    """Also in the difference to the first level; where all are perfect, the figure is infinite."""
+    found = prediction(IDS[:4])
+    found.restoration.images[50][0] = found.reference[0]
+    found.restoration.images[100] = found.reference.clone()
+    result = summary(record(tmp_path, found))
+    first, some, every = (level["metrics"]["psnr"] for level in result["levels"])
+    others = -20 * rmse(as_saved(found.restoration.images[50][1:]), as_saved(found.reference[1:])).log10()
+    assert some["mean"] == pytest.approx(others.mean().item()) and some["se"] > 0 and some["infinite"] == 1
+    assert "infinite" not in first and every["infinite"] == 4
+    assert result["levels"][1]["difference_to_first"]["psnr"]["mean"] < 0
+    text = table(result)
+    assert "PSNR infinite for 1 of 4 (50); PSNR infinite for 4 of 4 (100). Means are over the others." in text
+    assert "PSNR infinite for 1 of 4 (50)" in write_page(tmp_path, result).read_text()
+    psnr = [line.split("|")[5].strip() for line in text.splitlines()[2:5]]
+    assert psnr[1].startswith(f"{some['mean']:.2f} ±") and psnr[2] == "∞"
+    write_json(tmp_path / "metrics.json", result)
+    assert json.loads((tmp_path / "metrics.json").read_text())["levels"][2]["metrics"]["psnr"]["mean"] is None
+
+
+def test_a_metric_that_is_missing_of_some_images_is_said(tmp_path):
+    rows = [Row("a", 0, metrics={"rmse": 0.1, "lpips": 0.3}), Row("b", 0, metrics={"rmse": 0.1})]
+    RecordWriter(tmp_path).write(rows, "t0")
+    result = summary(read_records(tmp_path))
+    assert result["levels"][0]["metrics"]["lpips"]["missing"] == 1
+    assert "LPIPS missing for 1 of 2 (0)." in table(result)
+
+
+class NanFor(Blocks):
+    """Features that are NaN for images of one mean."""
+
+    def __init__(self, image):
+        super().__init__()
+        self.mean = image.mean()
+
+    def forward(self, images):
+        found = super().forward(images)
+        found[(images.mean(dim=(1, 2, 3)) - self.mean).abs() < 1e-6] = math.nan
+        return found
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_a_sample_with_nan_features_costs_nobody_the_distance(tmp_path, reference):
+    """The distance is that of the others, and the table says so."""
+    found = prediction(IDS)
+    network = NanFor(as_saved(found.restoration.images[50])[2])
+    evaluation = evaluate(found, None, network)
+    RecordWriter(tmp_path).write(evaluation.rows, "t0", evaluation.vectors, network.name)
+    fixed = Statistics.from_features(torch.rand(50, 4, generator=torch.Generator().manual_seed(0)), "fifty", keep=True)
+    result = summary(read_records(tmp_path), fixed if reference else None)
+    kept = [i for i in range(7) if i != 2]
+    x, clean = (Blocks()(as_saved(images[kept])) for images in (found.restoration.images[50], found.reference))
+    expected = frechet_distance(Statistics.from_features(x), fixed if reference else Statistics.from_features(clean))
+    level = result["levels"][1]
+    assert level["n"] == 7 and level["metrics"]["frechet"]["n"] == level["metrics"]["kernel"]["n"] == 6
+    assert level["metrics"]["frechet"]["value"] == pytest.approx(expected, rel=1e-6)
+    assert level["difference_to_first"]["n"] == 7 and level["difference_to_first"]["sqrt_frechet"]["se"] > 0
+    assert "no features of 1 of 7 (50). Means are over the others." in table(result)
