@@ -46,6 +46,10 @@ BAD = {
     "data refuse": (["--data.batch_size", "0"], "batch_size must be at least 1, got 0"),
     "trainer refuses": (["--trainer.accelerator", "abacus"], "trainer: You selected an invalid accelerator name"),
     "no such device": (["--trainer.accelerator", "cuda", "--trainer.devices", "99"], "trainer: "),
+    "processes by pickling": (
+        ["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2", "--trainer.accelerator", "cpu"],
+        "trainer.strategy pickles the run for its processes, which is not supported; use ddp",
+    ),
     "nothing left": (["--data.skip", "10"], "skip must be less than the 10 samples that there are, got 10"),
     "predict_step refuses": (["--model.trouble", "raise"], "the data have 3 channels but the prior has 1"),
     "memory": (["--model.trouble", "memory"], "too little memory.*--data.batch_size"),

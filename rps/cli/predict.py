@@ -73,6 +73,7 @@ class Run:
         quiet()
         cli = _make_cli(self, given)
         self.trainer = cli.trainer
+        processes.check_strategy(self.trainer.strategy)
         for callback in self.trainer.callbacks:
             if given.retry_failed and hasattr(callback, "retry_failed"):
                 callback.retry_failed = True

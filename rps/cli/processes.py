@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from rps.cli.errors import InputError
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: handled like Ctrl-C, so that what was done is kept."""
@@ -61,6 +63,15 @@ def tidy() -> Iterator[None]:
                 signal.signal(number, handler)
         if not distributed and (group := _process_group()) is not None:
             group.destroy_process_group()
+
+
+def check_strategy(strategy: Any) -> None:
+    """Errors: InputError for a strategy that starts its processes by pickling what they run."""
+    if getattr(strategy, "_start_method", None) in ("spawn", "forkserver"):
+        raise InputError(
+            "trainer.strategy pickles the run for its processes, which is not supported; use ddp, which starts the "
+            "command again in each process, or ddp_fork in a notebook"
+        )
 
 
 @contextmanager
