@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from modules.isolation import Isolation, joined, rows
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
+from rps.priors.analytic import AnalyticPrior
 from rps.priors.base import Prior
 from rps.progress import Progress, silent
 from rps.records.ids import SeenIds, repeat_reason
@@ -137,6 +139,8 @@ class SolverModule(L.LightningModule):
     def _without_unusable(self, batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """The samples of a batch that can be restored; id -> reason of those with NaN or far outside [-1, 1].
 
+        Images of an AnalyticPrior, a mixture of Gaussians as a rule, may have any values.
+
         Errors: ValueError when no picture is within its range before any was restored: then the data are in other
         units.
         """
@@ -144,8 +148,8 @@ class SolverModule(L.LightningModule):
         if not batch["id"] or pictures is None or not pictures.is_floating_point() or len(pictures) != len(batch["id"]):
             return batch, {}
         finite, largest = pictures.isfinite().flatten(1).all(1), pictures.abs().flatten(1).amax(1)
-        limit = LARGEST
-        if "measurement" in batch and bool((largest > LARGEST).any()):
+        limit = math.inf if isinstance(self.prior, AnalyticPrior) else LARGEST
+        if "measurement" in batch and bool((largest > limit).any()):
             limit = self._largest_measurement()
         ranges = {i: _range_reason(pictures[i]) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()}
         if ranges and not self.isolation.proven and len(ranges) == int(finite.sum()):
