@@ -6,9 +6,11 @@ from pathlib import Path
 import torch
 import torchvision
 
+from rps.callbacks import MetricRecorder
 from rps.cli import main
 from rps.metrics import Statistics
 from tests.resume_fakes import close
+from tests.rps.predictions import Blocks
 
 CONFIG = """
 trainer:
@@ -47,4 +49,24 @@ def test_merge_with_lpips_and_a_reference_set(tmp_path, monkeypatch, capsys):
     assert Path("run/table.md").read_text() == table and table.strip() in capsys.readouterr().out
     Path("others.safetensors").unlink()
     assert main(["merge", "run"]) == 2
-    assert "there is no file others.safetensors" in capsys.readouterr().err
+    assert "others.safetensors with the statistics of a reference set" in capsys.readouterr().err
+
+
+class OwnRecorder(MetricRecorder):
+    """A user's recorder, whose arguments do not say what it compares with."""
+
+    def __init__(self) -> None:
+        super().__init__(features=Blocks(), reference="others.safetensors")
+
+
+def test_a_users_recorder_is_merged_and_compared_with_its_own_reference_set(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Statistics.from_features(torch.rand(40, 4), "forty others", keep=True).save("others.safetensors")
+    given = [*TINY, "--trainer.callbacks", "tests.test_merge.OwnRecorder", "--output", "run"]
+    assert main(["predict", "--config", "demo", *given]) == 0
+    whole = json.loads(Path("run/metrics.json").read_text())
+    assert whole["levels"][0]["metrics"]["frechet"]["reference"] == {"images": "forty others", "n": 40}
+    assert main(["merge", "run"]) == 0
+    assert close(json.loads(Path("run/metrics.json").read_text()), whole, 1e-12)
+    assert main(["compare", "run", "run", "--levels", "0:50", "--output", "c.json"]) == 0
+    assert json.loads(Path("c.json").read_text())["reference"] == {"images": "forty others", "n": 40}

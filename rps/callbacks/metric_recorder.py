@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import torch
 
 from rps.callbacks.base import RunCallback, as_prediction
-from rps.metrics.features import EmbeddedFeatures, FeatureNetwork
+from rps.metrics.features import FeatureNetwork, load_reference
 from rps.metrics.frechet import Statistics
 from rps.metrics.hashes import network_hash
 from rps.metrics.lpips import Lpips
@@ -68,6 +69,7 @@ class MetricRecorder(RunCallback):
         self.judge: Quality | None = None
         self.statistics: Statistics | None = None
         self.hashes: dict[str, str] = {}
+        self.definitions = {"lpips": f"arXiv 1801.03924, version 0.1, {lpips}"} if lpips else {}
         self.merged = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -126,7 +128,10 @@ class MetricRecorder(RunCallback):
         found = evaluate(prediction, self.perceptual, self.features, quality=self.judge)
         network = None if self.features is None else self.features.name
         writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
-        writer.write(found.rows, prediction.restoration.knob, found.vectors, network, self.hashes)
+        knob, place = prediction.restoration.knob, self.reference
+        if place is not None and place != "embedded":
+            place = str(Path(place).absolute())
+        writer.write(found.rows, knob, found.vectors, network, self.hashes, place, self.definitions)
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier("rps: all records are written")
@@ -164,15 +169,5 @@ class MetricRecorder(RunCallback):
     def _merge(self, trainer: L.Trainer) -> None:
         run = self.run_directory(trainer)
         if has_records(run):
-            merge(run, self.statistics, lpips_definition(self.lpips))
+            merge(run)
             self.merged = True
-
-
-def load_reference(reference: str) -> Statistics:
-    """Of a Frechet distance: "embedded", or a file."""
-    return Statistics.load(EmbeddedFeatures.reference if reference == "embedded" else reference)
-
-
-def lpips_definition(backbone: str | None) -> dict[str, str]:
-    """What metrics.json says of it."""
-    return {"lpips": f"arXiv 1801.03924, version 0.1, {backbone}"} if backbone else {}

@@ -28,13 +28,13 @@ from rps.priors.analytic import AnalyticPrior
 from rps.randomness import Streams
 from rps.records.evaluate import evaluate
 from rps.records.files import level_name, write_json, write_text
+from rps.records.reader import ORACLE as PREFIX
 from rps.records.reader import Records, has_records, read_records
 from rps.records.rows import Kind, RecordWriter, Row
 from rps.report.merge import merge
 from rps.report.oracle import oracle_table
 from rps.restoration import Level, Prediction
 
-PREFIX = "oracle_"
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DEFINITIONS = {
     "oracle_*": "numbers of each measurement from `samples` runs of the traversal, see rps.metrics.oracle.measures",

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 from rps.cli import output
 from rps.cli.changes import differences
 from rps.cli.errors import InputError, one_line
-from rps.cli.merge import recorders
 
 HELP = """\
 usage: rps compare RUN_A RUN_B [--levels A:B,A:B,...] [--output FILE_OR_FOLDER]
@@ -114,22 +113,17 @@ def _places(text: str | None) -> list[Path]:
 def _compare(run: Path, other: Path, pairs: list[tuple[float, float]] | None) -> dict[str, Any]:
     for folder in (run, other):
         _check_run(folder)
-    from rps.callbacks.metric_recorder import load_reference
     from rps.records.reader import read_records
     from rps.report.compare import compare, same_images
 
     configs = [output.config(folder) if (folder / "config.yaml").is_file() else {} for folder in (run, other)]
-    reference = None
     if all(configs):
         _refuse("are of different tasks", run, other, *(_task(config) for config in configs))
         data = [_data(config) for config in configs]
         # Where the pictures lie may have changed; whether they are the same ones, their features know better.
         if differences(*data) and not same_images(read_records(run), read_records(other)):
             _refuse("are of different data", run, other, *data)
-        named = [[given.get("reference") for given in recorders(config).values()] for config in configs]
-        if named[0] == named[1] and named[0] and named[0][0]:
-            reference = load_reference(named[0][0])
-    return compare(run, other, reference, pairs)
+    return compare(run, other, pairs=pairs)
 
 
 def _check_run(folder: Path) -> None:

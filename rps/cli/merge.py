@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from rps.cli import output
 from rps.cli.errors import one_line
 
 
@@ -35,42 +33,22 @@ def merge(argv: Sequence[str]) -> int:
 
 
 def _merge(run: Path) -> None:
-    from rps.callbacks.metric_recorder import load_reference, lpips_definition
+    from rps.records.reader import read_records
     from rps.report.curve import dp_curve_plot
     from rps.report.merge import merge
     from rps.report.page import write_page
 
-    settings = _recorder(output.config(run))
-    reference = settings.get("reference")
-    found = merge(run, load_reference(reference) if reference else None, lpips_definition(settings.get("lpips")))
+    if read_records(run).judged:
+        raise ValueError(
+            "the run was judged against exact posteriors, which needs more than its records; give its rps predict "
+            "command again, which merges them"
+        )
+    found = merge(run)
     try:
         dp_curve_plot(found, run / "dp_curve.png")
     except ValueError as reason:
         print(f"no distortion-perception curve: {reason}", file=sys.stderr)
     write_page(run, found)
-
-
-def _recorder(config: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of the MetricRecorder of the run.  Errors: ValueError for a recorder that merges in its own way."""
-    for name, given in recorders(config).items():
-        if name == "MetricRecorder":
-            return given
-        raise ValueError(
-            f"the run was recorded by {name}, whose figures need more than the records; the rps predict command of "
-            "the run, given again, merges them"
-        )
-    return {}
-
-
-def recorders(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Class name -> arguments, of the callbacks of a config.yaml that write records."""
-    callbacks = (config.get("trainer") or {}).get("callbacks") or []
-    found = {}
-    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-        name = str(callback.get("class_path")).rpartition(".")[2] if isinstance(callback, dict) else ""
-        if name.endswith("Recorder"):
-            found[name] = callback.get("init_args") or {}
-    return found
 
 
 def _error(text: str) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import rps
+from rps.metrics.frechet import Statistics
 
 EMBEDDED_CLASSIFIER = Path(rps.__file__).parent / "assets" / "embedded" / "classifier"
 
@@ -149,3 +150,8 @@ def _from_timm(name: str) -> tuple[Any, dict[str, Any]]:
             "them once on a machine with a network, or choose another feature network"
         ) from error
     return network, timm.data.resolve_model_data_config(network)
+
+
+def load_reference(reference: str) -> Statistics:
+    """The features that Frechet distances are taken to: "embedded", or a file that Statistics.save wrote."""
+    return Statistics.load(EmbeddedFeatures.reference if reference == "embedded" else reference)

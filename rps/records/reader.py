@@ -14,6 +14,9 @@ from torch import Tensor
 from rps.records.rows import META, TEXTS, Cost, Kind, Row
 from rps.restoration import Level
 
+ORACLE = "oracle_"
+"""How the names of figures begin that come from an exact posterior."""
+
 Key = tuple[Kind, Level | None]
 """A kind of image, and its level if it has one."""
 
@@ -26,7 +29,7 @@ class Records:
     network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts,
     unless it is a failure after a success.
     repeated: ids whose row was written again although none had failed: two samples of one id, most likely.
-    hashes: SHA-256 of the networks that metrics were computed with.
+    hashes: SHA-256 of the networks that metrics were computed with. reference, definitions: see RecordWriter.write.
     """
 
     knob: str
@@ -36,11 +39,19 @@ class Records:
     duplicates: int
     hashes: Mapping[str, str] = field(default_factory=dict)
     repeated: frozenset[str] = frozenset()
+    reference: str | None = None
+    definitions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def levels(self) -> list[Level]:
         """In rising order."""
         return sorted(level for kind, level in self.rows if kind == "restored" and level is not None)
+
+    @property
+    def judged(self) -> bool:
+        """Whether rows hold figures of rps.callbacks.OracleRecorder."""
+        rows = (row for level in self.levels for row in self.rows["restored", level].values())
+        return any(name.startswith(ORACLE) for row in rows for name in row.metrics)
 
     def failures(self) -> dict[str, str]:
         """id -> reason, of every sample that failed at some level."""
@@ -53,12 +64,16 @@ def read_records(run: str | Path) -> Records:
     rows: dict[Key, dict[str, Row]] = {}
     knobs: set[str] = set()
     hashes: dict[str, str] = {}
+    definitions: dict[str, str] = {}
+    reference: str | None = None
     failed: set[str] = set()
     repeated: set[str] = set()
     count = 0
     for table, meta in read_columns(Path(run) / "records"):
         knobs.add(meta["knob"])
         hashes |= meta.get("hashes", {})
+        definitions |= meta.get("definitions", {})
+        reference = meta.get("reference") or reference
         for record in table.to_pylist():
             row = _row(record)
             of_key = rows.setdefault((row.kind, row.level), {})
@@ -92,6 +107,8 @@ def read_records(run: str | Path) -> Records:
         duplicates=count - sum(len(of_key) for of_key in rows.values()),
         hashes=hashes,
         repeated=frozenset(repeated),
+        reference=reference,
+        definitions=definitions,
     )
 
 

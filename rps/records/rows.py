@@ -88,16 +88,22 @@ class RecordWriter:
         vectors: Sequence[Vectors] = (),
         network: str | None = None,
         hashes: Mapping[str, str] | None = None,
+        reference: str | None = None,
+        definitions: Mapping[str, str] | None = None,
     ) -> None:
         """knob: whose values the levels are. network: the name of the feature network that made the vectors.
 
-        hashes: of the networks that metrics were computed with, by what they are for.
+        hashes: of the networks that metrics were computed with, by what they are for. reference: to which features the
+        vectors are compared, see rps.metrics.Statistics.of; None is those of the clean images. definitions: of metrics,
+        by name, where the recorder's settings decide them.
         """
         name = f"{time.time_ns():020d}-{self.rank:05d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
         if any(len(v.ids) for v in vectors):
             self._save("features", name, _feature_columns(vectors), {"network": network})
         if rows:
-            self._save("records", name, _row_columns(rows), {"knob": knob, "hashes": dict(hashes or {})})
+            meta = {"knob": knob, "hashes": dict(hashes or {}), "reference": reference}
+            meta["definitions"] = dict(definitions or {})
+            self._save("records", name, _row_columns(rows), meta)
 
     def _save(self, folder: str, name: str, columns: dict[str, Any], meta: dict[str, Any]) -> None:
         import pyarrow

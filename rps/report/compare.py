@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rps.metrics.dp import Images, difference
+from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import Estimate
 from rps.records.files import level_name
@@ -35,13 +36,16 @@ def compare(
 
     pairs: which level of `run` against which of `other`. None takes the values that both have where the knob is the
     same, and otherwise every level of one against every level of the other.
-    reference: of the Frechet and kernel distances; None takes the runs' own clean images. There are no distances where
-    the two runs' features are of different networks, and no LPIPS or quality where theirs differ.
+    reference: of the Frechet and kernel distances; None takes the one that both runs were recorded with, else the runs'
+    own clean images. There are no distances where the two runs' features are of different networks, and no LPIPS or
+    quality where theirs differ.
     same_measurements: whether A^+ y has the same error in both runs for every common sample; None where it is unknown.
     Errors: ValueError for a level that is not there, for runs without a common sample, and for samples of one id whose
     clean images differ.
     """
     a, b = read_records(run), read_records(other)
+    if reference is None and a.reference is not None and a.reference == b.reference:
+        reference = load_reference(a.reference)
     pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
     common = sorted(_ids(a) & _ids(b))
     if not common:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics
 from rps.records.files import write_json, write_text
 from rps.records.reader import read_records
@@ -18,9 +19,13 @@ def merge(
 ) -> dict[str, Any]:
     """Merge the records of all processes into RUN/metrics.json and RUN/table.md, which are replaced.
 
-    reference, info: see rps.records.summary. -> what metrics.json holds.
+    reference: of the Frechet distances; None is the one that the records name. info: see rps.records.summary.
+    -> what metrics.json holds.
     """
-    result = summary(read_records(run), reference, info)
+    records = read_records(run)
+    if reference is None and records.reference is not None:
+        reference = load_reference(records.reference)
+    result = summary(records, reference, info)
     write_json(Path(run) / "metrics.json", result)
     write_text(Path(run) / "table.md", table(result))
     return result
