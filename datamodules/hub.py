@@ -79,7 +79,8 @@ def open_split(
 ) -> Opened:
     """A data set of the hub, of a local folder, or of files that one of BUILDERS reads; nothing is downloaded ahead.
 
-    Errors: ValueError for a data set that needs code to be read, another builder, or a broken ZIP archive.
+    Errors: ValueError for a data set that needs code to be read, another builder, a broken ZIP archive,
+    or the name of a file that is not UTF-8.
     """
     import datasets
 
@@ -109,6 +110,10 @@ def open_split(
         dataset = builder.as_streaming_dataset(split)
     except BadZipFile as error:
         raise ValueError(f"data set {path!r} has a ZIP archive that cannot be read ({error}); replace it") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"data set {path!r} holds the name {error.object!r}, which is not UTF-8; rename that file in its archive"
+        ) from error
     found = re.match("hf://datasets/[^@]+@([0-9a-f]{40})/", files[0]) if files else None
     return Opened(
         dataset=dataset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 import zipfile
 from collections import Counter
@@ -213,6 +214,17 @@ def test_a_column_of_a_wrong_type_is_named(tmp_path):
     ):
         with pytest.raises(ValueError, match=f"column '{column}' of data set .*{option} must have {words}"):
             data(data_files=str(tmp_path / "a.parquet"), **{"image_column": "one", option: column})
+
+
+def test_a_name_in_an_archive_that_is_not_utf8(tmp_path):
+    """Is encoded where datasets hands it on, and named where datasets fails on it, among the first samples."""
+    names = [f"{i}.png" for i in range(9)]
+    latin = os.fsdecode(b"gr\xfcn.png")
+    (tmp_path / "a.tar").write_bytes(archive({name: encoded(1) for name in [*names, latin]}))
+    assert set(read(data("webdataset", data_files=str(tmp_path / "a.tar")))) == {*"012345678", "gr%FCn"}
+    (tmp_path / "a.tar").write_bytes(archive({name: encoded(1) for name in [latin, *names]}))
+    with pytest.raises(ValueError, match=r"holds the name 'gr.udcfcn.*', which is not UTF-8; rename that file"):
+        data("webdataset", data_files=str(tmp_path / "a.tar"))
 
 
 def test_an_image_folder_of_zip_archives(tmp_path, capsys):
