@@ -26,8 +26,13 @@ class HuggingFace(SampleDataModule):
     """Pictures that `datasets` streams: nothing is stored, and no code of a data set is ever run.
 
     Clean pictures are cropped to the centre and resized, antialiased, as datamodules.pictures.read_picture does. A
-    picture that cannot be decoded is a failed sample. Processes and workers split the data by shards (files), or by
-    position when there are fewer shards than readers, and with `skip` and `limit`, which count positions.
+    picture that cannot be decoded is a failed sample, and so is a row without a picture or without an id ("row:2-7" for
+    row 7 of shard 2). Image folders may hold ZIP archives of pictures.
+
+    Processes and workers split the data by shards (files), or by position when there are fewer shards than readers, and
+    with `skip` and `limit`, which count positions. An id that two samples have is refused before the first sample is
+    computed where a column of parquet or arrow files, or the headers of local .tar archives, show it; elsewhere the
+    second sample fails.
 
     Access to gated data sets is by `hf auth login` or HF_TOKEN.
 
