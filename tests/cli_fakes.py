@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +34,13 @@ def rps(*arguments: str, output: str | None = "run") -> int:
 
 
 def records(output: str = "run") -> dict[str, dict]:
-    return {path.stem: json.loads(path.read_text()) for path in Path(output, "records").glob("*.json")}
+    found = [json.loads(path.read_text()) for path in Path(output, "records").glob("*.parquet")]
+    return {row.pop("id"): row for row in found if "reason" not in row}
+
+
+def failures(output: str = "run") -> dict[str, str]:
+    found = [json.loads(path.read_text()) for path in Path(output, "records").glob("*.parquet")]
+    return {row["id"]: row["reason"] for row in found if "reason" in row}
 
 
 def resolved(output: str = "run") -> dict:
@@ -137,14 +144,19 @@ class Recorder(L.Callback):
 
     def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
         for name in outputs.ids:
-            text = json.dumps({"seed": outputs.seed, "rank": trainer.global_rank, "noise_std": pl_module.noise_std})
-            (self.folder / "records" / f"{name}.json").write_text(text)
+            own = {"seed": outputs.seed, "rank": trainer.global_rank, "noise_std": pl_module.noise_std}
+            self.write(name, own)
         for name, reason in outputs.failures.items():
-            (self.folder / "records" / f"{name}.failed").write_text(reason)
+            self.write(name, {"reason": reason})
+
+    def write(self, name, row):
+        """Under a name that real records have, so that it is known as the run's own."""
+        file = f"{0:020d}-00000-1-{zlib.crc32(name.encode()):08x}.parquet"
+        (self.folder / "records" / file).write_text(json.dumps({"id": name, **row}))
 
     def merge(self, trainer):
         if trainer.is_global_zero:
-            n, failed = (len(list((self.folder / "records").glob(f"*.{kind}"))) for kind in ("json", "failed"))
+            n, failed = len(records(self.folder)), len(failures(self.folder))
             metrics = {"knob": "t0", "levels": [{"level": 0, "n": n, "failed": failed}]}
             (self.folder / "metrics.json").write_text(json.dumps(metrics))
             (self.folder / "table.md").write_text(f"| level | n |\n|---|---|\n| 0 | {n} |\n")

@@ -8,6 +8,7 @@ import yaml
 
 from rps.cli import main
 from rps.records import RecordWriter, Row
+from rps.records.directory import CONTENT, MARKER
 
 CONFIG = {
     "model": {
@@ -32,7 +33,8 @@ def a_run(folder: str, levels=(0, 100), error=0.1, knob="t0", noise_std=0.1, **d
     config = json.loads(json.dumps(CONFIG))
     config["model"]["init_args"]["noise_std"] = noise_std
     config["data"]["init_args"].update(data)
-    Path(folder, "config.yaml").write_text("# rps predict\n" + yaml.safe_dump(config))
+    Path(folder, "config.yaml").write_text(yaml.safe_dump(config))
+    Path(folder, MARKER).write_text(CONTENT)
     return folder
 
 
@@ -110,8 +112,8 @@ def test_bad_input_is_one_sentence(case, capsys):
     a_run("folder", size=64)
     for folder in ("empty", "begun", "foreign/records"):
         Path(folder).mkdir(parents=True)
-    Path("begun/config.yaml").write_text("# rps \n")
-    Path("foreign/records/0.parquet").write_text("no")
+    Path("begun", MARKER).write_text(CONTENT)
+    Path(f"foreign/records/{0:020d}-00000-1-{0:08x}.parquet").write_text("no")
     Path("file").write_text("")
     assert main(["compare", *given]) == 2
     out, err = capsys.readouterr()

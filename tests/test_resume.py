@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rps.cli import main
-from rps.records import RunLock, RunLocked, read_records
+from rps.records import RecordWriter, Row, RunLock, RunLocked, read_records
 from tests.resume_fakes import CONFIG, children, close, count, kill, log, metrics, more_records_than, run, start, wait
 
 
@@ -68,7 +68,7 @@ def test_a_run_that_is_done_has_nothing_left_to_do():
     before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*.p*") if path.suffix != ".part"}
     assert run("--data.limit", "3", "--data.batch_size", "1") == 0
     assert before == {path: path.stat().st_mtime_ns for path in Path("run").rglob("*.p*")}
-    assert "going on with run, where 3 samples are done" in log()
+    assert "resuming run, where 3 samples are done" in log()
 
 
 def test_the_second_of_two_runs_on_one_directory_is_refused():
@@ -91,7 +91,7 @@ def test_an_interrupt_says_how_to_go_on(number, code):
     assert wait(child) == code
     done = len(ids())
     assert 2 <= done < 6
-    assert f"interrupted; {done} finished samples are kept in run; the same command goes on from there" in log()
+    assert f"interrupted; {done} finished samples are kept in run; the same command resumes from there" in log()
     assert run("--model.prior.seconds", "0.1", "--data.limit", "6") == 0
     assert ids() == [f"{i:02d}" for i in range(6)]
 
@@ -117,16 +117,21 @@ def test_merging_at_any_time(capsys):
     assert 2 <= metrics()["levels"][0]["n"] < 13
     kill(child)
     assert main(["merge", "nowhere"]) == 2
-    assert capsys.readouterr().err == "rps: error: nowhere holds no run: there is no config.yaml in it\n"
+    assert capsys.readouterr().err == "rps: error: nowhere holds no run: there is no .rps-run in it\n"
 
 
 def test_merge_leaves_alone_what_another_recorder_has_merged(capsys):
-    """OracleRecorder's figures need the prior; merging the records alone would lose them."""
+    """OracleRecorder's figures need the prior; merging the records alone would lose them. An emptied config does not
+    matter: the records say all that merging needs."""
     assert run("--data.limit", "2") == 0, log()
-    config, before = Path("run/config.yaml"), Path("run/metrics.json").read_bytes()
-    config.write_text(config.read_text().replace("MetricRecorder", "OracleRecorder"))
+    Path("run/config.yaml").write_text("")
+    before = Path("run/metrics.json").read_bytes()
+    assert main(["merge", "run"]) == 0
+    assert Path("run/metrics.json").read_bytes() == before
+    RecordWriter("run").write([Row("00", 0, metrics={"oracle_gap": 1.0})], "t0")
+    capsys.readouterr()
     assert main(["merge", "run"]) == 2
-    assert "recorded by OracleRecorder" in capsys.readouterr().err
+    assert "the run was judged against exact posteriors" in capsys.readouterr().err
     assert Path("run/metrics.json").read_bytes() == before
 
 
@@ -196,7 +201,7 @@ def test_two_nodes_of_torchrun_one_of_which_is_killed(tmp_path):
         os.kill(lost, signal.SIGKILL)
     nodes[1].wait()
     assert nodes[0].wait(timeout=120) != 0
-    assert "the same command goes on from there" in Path("node0.log").read_text()
+    assert "the same command resumes from there" in Path("node0.log").read_text()
     assert 0 < len(ids()) < 13
     assert run(*slow) == 0, log()
     assert ids() == [f"{i:02d}" for i in range(13)] and metrics()["levels"][0]["failed"] == 0
@@ -239,3 +244,41 @@ def test_an_id_in_the_files_of_two_processes_is_told_at_the_end():
     assert run(*twins, output="one") == 3, log()
     assert ids("one") == ["a", "b", "twin", "twin (repeat 1)"]
     assert read_records("one").failures().keys() == {"twin (repeat 1)"}
+
+
+def test_pictures_and_features_that_were_removed_are_made_again():
+    """Without them the distance of every level would be lost for good."""
+    assert run("--data.limit", "5") == 0, log()
+    before = metrics()
+    Path("run/images/50/03.png").unlink()
+    Path("run/images/50/mine.png").write_text("of the user")
+    Path("run/grids/rank0_batch00000 (annotated).png").write_text("of the user")
+    sorted(Path("run/features").iterdir())[0].unlink()  # of samples 00 and 01
+    assert run("--data.limit", "5") == 0, log()
+    assert "rps: 3 samples lack pictures or features, and are restored again" in log()
+    assert Path("run/images/50/03.png").is_file() and Path("run/images/50/mine.png").is_file()
+    after = metrics()
+    assert after.pop("duplicates") > before.pop("duplicates") and not after["repeated_ids"]
+    assert close(after, before)
+
+
+def test_a_run_whose_directory_is_removed_ends_with_a_sentence():
+    child = start("--model.prior.seconds", "0.1")
+    more_records_than(0)
+    shutil.rmtree("run")
+    assert wait(child) == 1
+    assert "the run directory run has been removed while the run was writing to it" in log()
+
+
+@pytest.mark.parametrize("wrong", [["--model.operator.refuse_above", "-9"], ["--trainer.callbacks.lpips_weights", "x"]])
+def test_a_run_that_cannot_start_does_not_cost_the_one_that_it_would_replace(wrong):
+    """An operator that refuses in on_predict_start, weights that are not there in a callback's setup."""
+    assert run("--data.limit", "3") == 0, log()
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file() and path.name != ".lock"}
+    lpips = (
+        ["--trainer.callbacks", "MetricRecorder", "--trainer.callbacks.lpips", "alex"] if "lpips" in wrong[0] else []
+    )
+    assert run("--data.limit", "2", *lpips, *wrong, "--overwrite") in (1, 2)
+    after = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file() and path.name != ".lock"}
+    assert after == before
+    assert run("--data.limit", "3") == 0, log()

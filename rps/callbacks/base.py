@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 
+from rps.records.done import Outcomes
 from rps.restoration import Prediction
 
 
@@ -23,6 +24,13 @@ class RunCallback(L.Callback):
 
     def run_directory(self, trainer: L.Trainer) -> Path:
         return Path(self.output or trainer.default_root_dir).expanduser()
+
+    def lacking(self, run: Path, found: Outcomes) -> set[str]:
+        """Samples that an earlier start of the run has restored, but whose files of this callback are missing.
+
+        They are restored again. found: what the records say.
+        """
+        return set()
 
     def summary_of_run(self, trainer: L.Trainer, wanted: str) -> dict[str, Any] | None:
         """metrics.json, on process zero at the end of a run; None elsewhere, or with a word about what is not made.

@@ -15,7 +15,7 @@ from rps.metrics.frechet import Statistics
 from rps.metrics.hashes import network_hash
 from rps.metrics.lpips import Lpips
 from rps.metrics.quality import Quality
-from rps.records.done import done_ids, recorded_ids
+from rps.records.done import Outcomes, done_ids, lacking_features, outcomes, recorded_ids
 from rps.records.evaluate import evaluate
 from rps.records.reader import has_records
 from rps.records.rows import RecordWriter, Row
@@ -93,9 +93,15 @@ class MetricRecorder(RunCallback):
         done: set[str] = set()
         recorded: set[str] = set()
         if trainer.is_global_zero:
+            run, found = self.run_directory(trainer), outcomes(self.run_directory(trainer))
             levels = getattr(getattr(pl_module, "traversal", None), "levels", None)
-            done = done_ids(self.run_directory(trainer), levels, with_failed=not self.retry_failed)
-            recorded = recorded_ids(self.run_directory(trainer))
+            done = done_ids(found, levels, with_failed=not self.retry_failed)
+            recorded = recorded_ids(run)
+            ours = [c for c in trainer.callbacks if isinstance(c, RunCallback)]  # type: ignore[attr-defined]
+            again = set().union(*(callback.lacking(run, found) for callback in ours)) & done
+            if again:
+                print(f"rps: {len(again)} samples lack pictures or features, and are restored again", file=sys.stderr)
+            done -= again
         done, recorded = trainer.strategy.broadcast((done, recorded))
         check = getattr(trainer.datamodule, "check_recorded", None)  # type: ignore[attr-defined]
         if recorded and check is not None:
@@ -103,6 +109,9 @@ class MetricRecorder(RunCallback):
         for place in (trainer.datamodule, pl_module):  # type: ignore[attr-defined]
             if done and place is not None:
                 place.skip_ids = done
+
+    def lacking(self, run: Path, found: Outcomes) -> set[str]:
+        return lacking_features(run, found) if self.features is not None else set()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         networks = {"lpips": self.perceptual, "features": self.features, "quality": self.judge}

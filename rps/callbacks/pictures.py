@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from rps.callbacks.base import RunCallback, as_prediction
 from rps.metrics.images import as_saved
+from rps.records.directory import GRID
+from rps.records.done import Outcomes, restored_ids
 from rps.records.files import file_name, level_name
 from rps.report.grid import prediction_grid
 from rps.report.pictures import pixels, save_png
@@ -22,6 +26,14 @@ class ImageWriter(RunCallback):
     Args:
         output: the run directory; the trainer's default_root_dir when None.
     """
+
+    def lacking(self, run: Path, found: Outcomes) -> set[str]:
+        missing: set[str] = set()
+        for level, ids in restored_ids(found).items():
+            folder = run / "images" / level_name(level)
+            there = set(os.listdir(folder)) if folder.is_dir() else set()
+            missing |= {id_ for id_ in ids if f"{file_name(id_)}.png" not in there}
+        return missing
 
     def on_predict_batch_end(
         self,
@@ -49,7 +61,7 @@ class ImageWriter(RunCallback):
 class GridWriter(RunCallback):
     """RUN/grids: one picture per batch; rows are samples, columns the reference, the measurement and the levels.
 
-    A run that goes on keeps the grids that are there, and counts on behind them.
+    A run that resumes keeps the grids that are there, and counts on from them.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
@@ -71,8 +83,9 @@ class GridWriter(RunCallback):
         self.count = self.first = 0
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        mine = (self.run_directory(trainer) / "grids").glob(f"rank{trainer.global_rank}_*batch*.png")
-        numbers = [int(path.stem.rpartition("batch")[2]) for path in mine]
+        folder, rank = self.run_directory(trainer) / "grids", f"rank{trainer.global_rank}_"
+        mine = [name for name in os.listdir(folder) if name.startswith(rank)] if folder.is_dir() else []
+        numbers = [int(match[2]) for name in mine if (match := GRID.fullmatch(name))]
         self.count, self.first = len(numbers), max(numbers, default=-1) + 1
 
     def on_predict_batch_end(

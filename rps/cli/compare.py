@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rps.cli import output
-from rps.cli.changes import differences
 from rps.cli.errors import InputError, one_line
 
 HELP = """\
@@ -113,10 +111,12 @@ def _places(text: str | None) -> list[Path]:
 def _compare(run: Path, other: Path, pairs: list[tuple[float, float]] | None) -> dict[str, Any]:
     for folder in (run, other):
         _check_run(folder)
+    from rps.records.changes import differences
+    from rps.records.directory import RunDirectory
     from rps.records.reader import read_records
     from rps.report.compare import compare, same_images
 
-    configs = [output.config(folder) if (folder / "config.yaml").is_file() else {} for folder in (run, other)]
+    configs = [RunDirectory(folder).config() for folder in (run, other)]
     if all(configs):
         _refuse("are of different tasks", run, other, *(_task(config) for config in configs))
         data = [_data(config) for config in configs]
@@ -127,16 +127,19 @@ def _compare(run: Path, other: Path, pairs: list[tuple[float, float]] | None) ->
 
 
 def _check_run(folder: Path) -> None:
+    from rps.records.directory import is_run
     from rps.records.reader import has_records
 
     if not folder.is_dir():
         raise InputError(f"there is no run {folder}; give the folder that rps predict --output was given")
     if not has_records(folder):
-        what = "has no records yet" if (folder / "config.yaml").is_file() else "holds no run: it has no records"
+        what = "has no records yet" if is_run(folder) else "holds no run: it has no records"
         raise InputError(f"{folder} {what}; rps predict writes them after each of its batches")
 
 
 def _refuse(what: str, run: Path, other: Path, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+    from rps.records.changes import differences
+
     found = [f"{key} is {here} in one and {there} in the other" for key, here, there in differences(a, b)]
     if found:
         more = f", and {len(found) - 3} more" if len(found) > 3 else ""

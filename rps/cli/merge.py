@@ -14,8 +14,10 @@ def merge(argv: Sequence[str]) -> int:
     if len(argv) != 1 or argv[0].startswith("-"):
         return _error("rps merge takes one run directory, e.g. rps merge runs/demo")
     run = Path(argv[0])
-    if not (run / "config.yaml").is_file():
-        return _error(f"{run} holds no run: there is no config.yaml in it")
+    from rps.records.directory import MARKER, is_run
+
+    if not is_run(run):
+        return _error(f"{run} holds no run: there is no {MARKER} in it")
     from rps.records.reader import has_records
 
     if not has_records(run):

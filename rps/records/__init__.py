@@ -1,6 +1,7 @@
 """The run directory: rows and features in small files, merged at the end into metrics.json."""
 
-from rps.records.done import done_ids, recorded_ids, sweep
+from rps.records.directory import RunDirectory, is_run, sweep
+from rps.records.done import done_ids, outcomes, recorded_ids
 from rps.records.evaluate import Evaluation, evaluate
 from rps.records.files import file_name, level_name, write_json, write_text, written
 from rps.records.lock import RunLock, RunLocked
@@ -13,6 +14,7 @@ __all__ = [
     "RecordWriter",
     "Records",
     "Row",
+    "RunDirectory",
     "RunLock",
     "RunLocked",
     "Vectors",
@@ -20,7 +22,9 @@ __all__ = [
     "evaluate",
     "file_name",
     "has_records",
+    "is_run",
     "level_name",
+    "outcomes",
     "read_records",
     "recorded_ids",
     "summary",

@@ -1,29 +1,42 @@
-"""What a run has done already, and what its killed processes left half-written."""
+"""What a run has done already."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from rps.records.reader import read_columns
 from rps.restoration import Level
 
+Outcomes = Mapping[float, Mapping[str, bool]]
+"""Level -> id -> whether the sample was restored there; False is a recorded failure."""
 
-def done_ids(run: str | Path, levels: Iterable[Level] | None = None, with_failed: bool = True) -> set[str]:
+
+def outcomes(run: str | Path) -> Outcomes:
+    """From the records, where a success counts whatever came before or after it."""
+    found: dict[float, dict[str, bool]] = {}
+    for table, _ in read_columns(Path(run) / "records", ["kind", "status"]):
+        columns = (table[name].to_pylist() for name in ("id", "kind", "level", "status"))
+        for id_, kind, level, status in zip(*columns, strict=True):
+            if kind == "restored":
+                of_level = found.setdefault(level, {})
+                of_level[id_] = of_level.get(id_, False) or status == "ok"
+    return found
+
+
+def done_ids(found: Outcomes, levels: Iterable[Level] | None = None, with_failed: bool = True) -> set[str]:
     """The samples that have a record at every level.
 
     levels: of the config; None is all those of which there are records. with_failed: whether a failure is a record too.
     """
-    by_level: dict[float, set[str]] = {}
-    for table, _ in read_columns(Path(run) / "records", ["id", "kind", "level", "status"]):
-        columns = (table[name].to_pylist() for name in ("id", "kind", "level", "status"))
-        for id_, kind, level, status in zip(*columns, strict=True):
-            if kind == "restored":
-                ids = by_level.setdefault(level, set())
-                ids.add(id_) if with_failed or status == "ok" else ids.discard(id_)
-    wanted: Collection[float] = by_level if levels is None else [float(level) for level in levels]
-    found = [by_level.get(level, set()) for level in wanted]
-    return set.intersection(*found) if found else set()
+    wanted: Collection[float] = found if levels is None else [float(level) for level in levels]
+    sets = [{id_ for id_, ok in found.get(level, {}).items() if ok or with_failed} for level in wanted]
+    return set.intersection(*sets) if sets else set()
+
+
+def restored_ids(found: Outcomes) -> dict[float, set[str]]:
+    """Level -> the samples that were restored there."""
+    return {level: {id_ for id_, ok in of_level.items() if ok} for level, of_level in found.items()}
 
 
 def recorded_ids(run: str | Path) -> set[str]:
@@ -32,9 +45,11 @@ def recorded_ids(run: str | Path) -> set[str]:
     return {id_ for table, _ in tables for id_ in table["id"].to_pylist()}
 
 
-def sweep(run: str | Path) -> int:
-    """Removes the temporary files of killed processes, when no run is writing.  -> how many there were."""
-    stale = [path for path in Path(run).rglob(".*.part*") if path.is_file()]
-    for path in stale:
-        path.unlink(missing_ok=True)
-    return len(stale)
+def lacking_features(run: str | Path, found: Outcomes) -> set[str]:
+    """Restored samples whose features are missing at some level, because files were removed."""
+    there: dict[float, set[str]] = {}
+    for table, _ in read_columns(Path(run) / "features", ["kind"]):
+        for id_, kind, level in zip(*(table[name].to_pylist() for name in ("id", "kind", "level")), strict=True):
+            if kind == "restored":
+                there.setdefault(level, set()).add(id_)
+    return {id_ for level, ids in restored_ids(found).items() for id_ in ids - there.get(level, set())}

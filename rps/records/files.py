@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from rps.restoration import Level
 
 LONGEST = 200
 """Bytes of a file name without its extension; file systems allow 255."""
+
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part(\.\w+)?")
+"""Names of the files that `written` has not finished."""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rps.records.rows import META, TEXTS, Cost, Kind, Row
+from rps.records.rows import META, NAME, TEXTS, Cost, Kind, Row
 from rps.restoration import Level
 
 ORACLE = "oracle_"
 """How the names of figures begin that come from an exact posterior."""
+
+ROW_COLUMNS = (*TEXTS, *Cost._fields)
 
 Key = tuple[Kind, Level | None]
 """A kind of image, and its level if it has one."""
@@ -28,7 +31,7 @@ class Records:
     knob: the name of the traversal's knob. rows, features: by kind and level, then by id, ids in sorted order.
     network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts,
     unless it is a failure after a success.
-    repeated: ids whose row was written again although none had failed: two samples of one id, most likely.
+    repeated: ids that two different images were recorded under: two samples of one id.
     hashes: SHA-256 of the networks that metrics were computed with. reference, definitions: see RecordWriter.write.
     """
 
@@ -78,7 +81,7 @@ def read_records(run: str | Path) -> Records:
             row = _row(record)
             of_key = rows.setdefault((row.kind, row.level), {})
             before = of_key.get(row.id)
-            if row.kind == "restored" and before is not None and row.id not in failed:
+            if row.kind == "restored" and before is not None and row.id not in failed and not _alike(row, before):
                 repeated.add(row.id)
             if row.status == "failed":
                 failed.add(row.id)
@@ -117,27 +120,42 @@ def has_records(run: str | Path) -> bool:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    # Names that begin with a dot are being written, or were when their process died.
-    yield from sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    """Those that RecordWriter has written; files of other names are none of ours."""
+    if folder.is_dir():
+        yield from (path for path in sorted(folder.iterdir()) if NAME.fullmatch(path.name))
 
 
-def read_columns(folder: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """(pyarrow table, what its file says of itself) of every file in the order of writing; None is all columns.
+def read_columns(folder: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """(pyarrow table, what its file says of itself) of every file in the order of writing.
 
+    columns: those to read, of which "id" and "level" are always some; none is all, of which these must be there.
     Errors: ValueError for a file that this program did not write.
     """
     import pyarrow
+    import pyarrow.compute
     import pyarrow.parquet
 
+    wanted = list(dict.fromkeys(["id", "level", *columns])) if columns else None
+    needed = wanted or ["id", "kind", "level", *(("vector",) if folder.name == "features" else ROW_COLUMNS)]
     for path in _files(folder):
         try:
-            table = pyarrow.parquet.ParquetFile(path).read(columns)
+            table = pyarrow.parquet.ParquetFile(path).read(wanted)
             meta = json.loads(table.schema.metadata[META])
+            if lacking := [name for name in needed if name not in table.column_names]:
+                raise ValueError(f"it has no column {lacking[0]!r}")
+            if table["id"].null_count or bool(pyarrow.compute.any(pyarrow.compute.is_nan(table["level"])).as_py()):
+                raise ValueError("it has a row without an id, or with a level that is not a number")
         except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path} is not a file of records that this program wrote ({error}); move it away to go on without it"
+                f"{path} is not a file of records that this program wrote ({error}); move it away to resume without it"
             ) from error
         yield table, meta
+
+
+def _alike(row: Row, other: Row) -> bool:
+    """Whether they are of one image that was restored twice: metrics agree but for what devices differ by."""
+    both = row.metrics.keys() & other.metrics.keys()
+    return bool(both) and all(math.isclose(row.metrics[name], other.metrics[name], rel_tol=1e-3, abs_tol=1e-6) for name in both)
 
 
 def _row(record: dict[str, Any]) -> Row:

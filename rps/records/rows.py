@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,9 @@ draw of p(x | y), and an image on the optimal curve. Only the first and the last
 
 METRICS = ("rmse", "psnr", "ssim", "ms_ssim", "lpips", "consistency", "residual_rms")
 """Columns that every file of rows has, null where they do not apply; a file may have more."""
+
+NAME = re.compile(r"\d{20}-\d{5}-\d+-[0-9a-f]{8}\.parquet")
+"""How RecordWriter names its files: when, by which rank and process, and something unique."""
 
 TEXTS = ("id", "kind", "status", "reason")
 META = b"rps"

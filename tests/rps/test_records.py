@@ -4,6 +4,8 @@ import json
 import math
 import os
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 
@@ -13,10 +15,12 @@ from rps.records import (
     RecordWriter,
     Row,
     Vectors,
+    done_ids,
     evaluate,
     file_name,
     has_records,
     level_name,
+    outcomes,
     read_records,
     summary,
     write_json,
@@ -184,10 +188,13 @@ def test_files_being_written_are_not_read(tmp_path):
 
 def test_a_broken_file_and_a_foreign_run_are_told(tmp_path):
     RecordWriter(tmp_path).write([Row("a", 0)], "t0")
-    (tmp_path / "records" / "0.parquet").write_bytes(b"no parquet")
-    with pytest.raises(ValueError, match=r"0\.parquet is not a file of records"):
+    (tmp_path / "records" / "0.parquet").write_bytes(b"no parquet, and none of ours by its name")
+    broken = tmp_path / "records" / f"{0:020d}-00000-1-{0:08x}.parquet"
+    broken.write_bytes(b"no parquet")
+    with pytest.raises(ValueError, match=r"-00000000\.parquet is not a file of records"):
         read_records(tmp_path)
-    (tmp_path / "records" / "0.parquet").unlink()
+    broken.unlink()
+    assert list(read_records(tmp_path).rows["restored", 0]) == ["a"]
     RecordWriter(tmp_path).write([Row("a", 0)], "lambda")
     with pytest.raises(ValueError, match=r"several knobs: \['lambda', 't0'\]"):
         read_records(tmp_path)
@@ -409,3 +416,48 @@ def test_a_sample_with_nan_features_costs_nobody_the_distance(tmp_path, referenc
     assert level["metrics"]["frechet"]["value"] == pytest.approx(expected, rel=1e-6)
     assert level["difference_to_first"]["n"] == 7 and level["difference_to_first"]["sqrt_frechet"]["se"] > 0
     assert "no features of 1 of 7 (50). Means are over the others." in table(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda table: table.drop_columns(["seconds"]), "it has no column 'seconds'"),
+        (lambda table: table.drop_columns(["id"]), "it has no column 'id'"),
+        (lambda table: with_values(table, "id", [None, "b"]), "a row without an id"),
+        (lambda table: with_values(table, "level", [math.nan, 0.0]), "a level that is not a number"),
+    ],
+)
+def test_records_that_were_tampered_with_are_one_sentence(tmp_path, change, reason):
+    RecordWriter(tmp_path).write([Row("a", 0), Row("b", 0)], "t0")
+    (path,) = (tmp_path / "records").iterdir()
+    pyarrow.parquet.write_table(change(pyarrow.parquet.read_table(path)), path)
+    for read in (read_records, outcomes):
+        if reason != "it has no column 'seconds'" or read is read_records:
+            with pytest.raises(ValueError, match=f"is not a file of records that this program wrote .*{reason}"):
+                read(tmp_path)
+
+
+def with_values(table, name, values):
+    place = table.column_names.index(name)
+    return table.set_column(place, name, pyarrow.array(values, table.schema.field(name).type))
+
+
+def test_a_copy_of_a_file_is_none_of_ours_and_a_success_beats_a_failure(tmp_path):
+    """Whatever the clocks say: the failure of a retry is written under a later time than the success before it."""
+    writer = RecordWriter(tmp_path)
+    writer.write([Row("a", 0, metrics={"rmse": 0.1})], "t0")
+    (path,) = (tmp_path / "records").iterdir()
+    path.with_name(f"{path.stem} (copy).parquet").write_bytes(path.read_bytes())
+    assert read_records(tmp_path).duplicates == 0
+    writer.write([Row("a", 0, status="failed", reason="later")], "t0")
+    assert not read_records(tmp_path).failures()
+    assert done_ids(outcomes(tmp_path), [0], with_failed=False) == {"a"}
+
+
+def test_an_image_that_was_restored_again_is_no_other_sample_of_its_id(tmp_path):
+    writer = RecordWriter(tmp_path)
+    for error in (0.1, 0.1 + 1e-7):
+        writer.write([Row("a", 0, metrics={"rmse": error})], "t0")
+    assert not read_records(tmp_path).repeated
+    writer.write([Row("a", 0, metrics={"rmse": 0.2})], "t0")
+    assert read_records(tmp_path).repeated == {"a"}

@@ -1,0 +1,299 @@
+"""The run directory: how it is known, what a run may remove from it, and how one run takes the place of another."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rps import __version__
+from rps.records.changes import changes
+from rps.records.files import TEMPORARY, file_name, level_name, write_text
+from rps.records.lock import NAME as LOCK
+from rps.records.rows import NAME
+
+MARKER = ".rps-run"
+"""A file that only `RunDirectory.begin` writes: a folder that has it is a run."""
+CONTENT = "rps run directory, format 1\n"
+REPLACED = ".rps-replaced"
+"""Where the files of an earlier run lie until the one that replaces it has restored its first batch."""
+FILES = ("config.yaml", "metrics.json", "table.md", "dp_curve.png", "report.html")
+FOLDERS = ("grids", "images", "records", "features")
+GRID = re.compile(r"rank\d+_(loader\d+_)?batch(\d+)\.png")
+NAMES = {"records": NAME, "features": NAME, "grids": GRID}
+"""How a run names its files in these folders; pictures are named by the ids of the records."""
+
+
+class RunRefused(ValueError):
+    """The directory cannot be written to by this run."""
+
+
+class RunRemoved(OSError):
+    """The directory has been removed while the run was writing to it."""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a run was written to the folder, by its marker."""
+    try:
+        return (folder / MARKER).read_text(encoding="utf-8") == CONTENT
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+class RunDirectory:
+    """A folder that holds one run: `check` before anything heavy, then `begin` or `resume`, and `commit`.
+
+    `begin` sets the files of an earlier run aside, `commit` removes them, and `abandon` puts them back, as does the
+    next start where the process was killed in between. Only files that a run has written are ever touched, by name.
+
+    The markers say where a killed process was: one aside alone, or beside a run without records, is that of the earlier
+    run, which is to be put back; none aside means that what is left there is to be removed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._aside = self.path / REPLACED
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def _is_replaced(self) -> bool:
+        """Whether the run of the directory lies aside, because the one that was to replace it was killed too early."""
+        return is_run(self._aside) and not (is_run(self.path) and any(_named(self.path, "records")))
+
+    def config(self) -> dict[str, Any]:
+        """config.yaml of the run; empty when there is none.  Errors: RunRefused when it is not YAML."""
+        import yaml
+
+        places = [self._aside, self.path] if self._is_replaced() else [self.path]
+        for path in (place / "config.yaml" for place in places):
+            if path.is_file():
+                try:
+                    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+                except (yaml.YAMLError, UnicodeDecodeError) as error:
+                    raise RunRefused(
+                        f"{path} is not YAML any more; put back what it was, or give --overwrite to start afresh"
+                    ) from error
+                return found if isinstance(found, dict) else {}
+        return {}
+
+    def check(self, config: str, overwrite: bool, inputs: Sequence[str] = ()) -> bool:
+        """Whether a run of this config resumes one that is there.  Nothing is changed.
+
+        config: as YAML. inputs: paths that the run reads. Errors: RunRefused when the run would touch what is not its
+        own, or when the one in the directory is of another config.
+        """
+        output, place = self.path, self.path.resolve()
+        if output.exists() and not output.is_dir():
+            raise RunRefused(f"output {output} is a file; give the name of a folder, new or empty")
+        for path in inputs:
+            full = Path(path).expanduser().resolve()
+            if full == place:
+                raise RunRefused(f"output {output} is also what the run reads; give another --output")
+            if overwrite and place in full.parents:
+                raise RunRefused(f"--overwrite could remove {path}, which this run reads; give another --output")
+        if not is_run(output) and not is_run(self._aside):
+            # Names that begin with a dot are our own lock, and what a run that was killed was about to write.
+            if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
+                raise RunRefused(
+                    f"output {output} is not empty and was not written by rps (it has no file {MARKER}); give another "
+                    "--output"
+                )
+            return False
+        if not overwrite:
+            self._refuse_other_config(config)
+        return not overwrite
+
+    def _refuse_other_config(self, given: str) -> None:
+        import yaml
+
+        found = changes(self.config(), yaml.safe_load(given))
+        if found:
+            more = f", and {len(found) - 5} more" if len(found) > 5 else ""
+            raise RunRefused(
+                f"output {self.path} holds a run of another config: {'; '.join(found[:5])}{more}; resume it with the "
+                "same config, give another --output, or --overwrite to replace it"
+            )
+
+    def begin(self, config: str, command: Sequence[str]) -> None:
+        """Sets the files of an earlier run aside, and writes config.yaml: the config, below versions and command."""
+        self._recover()
+        if is_run(self.path):
+            _move(self.path, self._aside, [MARKER, *_own_files(self.path)])
+        versions = {"rps": __version__, "python": platform.python_version()}
+        for package in ("torch", "torchvision", "lightning", "diffusers", "datasets", "timm", "torchmetrics"):
+            try:
+                versions[package] = version(package)
+            except PackageNotFoundError:
+                continue
+        header = [
+            "rps predict --config THIS_FILE --output DIR repeats this run.",
+            "versions: " + ", ".join(f"{name} {number}" for name, number in versions.items()),
+            f"date: {_now()}",
+            f"command: {shlex.join(['rps', 'predict', *command])}",
+        ]
+        write_text(self.path / "config.yaml", "".join(map(_comment, header)) + config.rstrip() + "\n")
+        write_text(self.path / MARKER, CONTENT)
+
+    def resume(self, command: Sequence[str]) -> None:
+        """Notes the command in config.yaml, which stays, and removes what killed processes left half-written."""
+        self._recover()
+        sweep(self.path)
+        config = self.path / "config.yaml"
+        lines = config.read_text(encoding="utf-8").split("\n")
+        comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+        note = _comment(f"resumed: {_now()}: {shlex.join(['rps', 'predict', *command])}").rstrip("\n")
+        write_text(config, "\n".join([*lines[:comments], note, *lines[comments:]]))
+
+    def commit(self) -> None:
+        """Removes what `begin` has set aside: from here on this is the run of the directory."""
+        if self._aside.is_dir():
+            for name in (MARKER, *_all_files(self._aside)):
+                (self._aside / name).unlink(missing_ok=True)
+            _remove_empty(self._aside)
+
+    def abandon(self, created: bool) -> bool:
+        """Undoes `begin` where the run has written nothing else; an earlier run comes back.  -> whether it was undone.
+
+        created: whether the folder was made for this run.
+        """
+        if is_run(self._aside):
+            self._recover()
+        elif is_run(self.path):
+            ours = {MARKER, LOCK, "config.yaml"}
+            if any(path.is_file() for path in self.path.rglob("*") if str(path.relative_to(self.path)) not in ours):
+                return False
+            for name in (MARKER, "config.yaml", LOCK):
+                (self.path / name).unlink(missing_ok=True)
+            for name in FOLDERS:
+                _remove_empty(self.path / name)
+            if created:
+                _remove_empty(self.path)
+        return True
+
+    def check_there(self) -> None:
+        """Errors: RunRemoved when somebody has removed the directory, or its marker, since `begin`."""
+        if not is_run(self.path):
+            raise RunRemoved(f"the run directory {self.path} has been removed while the run was writing to it")
+
+    def _recover(self) -> None:
+        """Puts back what a run that was killed early had set aside, or removes what a killed `commit` has left."""
+        if not self._is_replaced():
+            return self.commit()
+        if is_run(self.path):
+            for name in (MARKER, *_own_files(self.path)):
+                (self.path / name).unlink(missing_ok=True)
+        return _move(self._aside, self.path, [*_all_files(self._aside), MARKER])
+
+    def written(self, since: float) -> list[str]:
+        """What the run has written, one line each; folders with the number of their files.
+
+        since: when the run began, in seconds since the epoch.
+        """
+        order = {name: i for i, name in enumerate((*FILES, *FOLDERS))}
+        lines = []
+        found = [path for path in self.path.iterdir() if not path.name.startswith(".")]
+        for path in sorted(found, key=lambda path: (order.get(path.name, len(order)), path.name)):
+            files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+            # Clocks of file systems tick more coarsely than ours.
+            files = [file for file in files if file.exists() and file.stat().st_mtime >= since - 2]
+            if files:
+                lines.append(f"{path}/ ({len(files)} file{'s' * (len(files) != 1)})" if path.is_dir() else str(path))
+        return lines
+
+    def metrics(self) -> dict[str, Any]:
+        """metrics.json of the run; empty when nobody has written it."""
+        path = self.path / "metrics.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def sweep(run: str | Path) -> int:
+    """Removes the temporary files of killed processes, when no run is writing.  -> how many there were."""
+    folders = [Path(run), *(Path(run) / name for name in FOLDERS)]
+    folders += [path for path in (Path(run) / "images").glob("*") if path.is_dir()]
+    stale = [path for folder in folders for path in folder.glob(".*") if TEMPORARY.fullmatch(path.name)]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)
+
+
+def _named(run: Path, folder: str) -> Iterator[str]:
+    """The files of a folder that have the names that a run gives, relative to the run."""
+    place = run / folder
+    if place.is_dir() and not place.is_symlink():
+        yield from (f"{folder}/{name}" for name in sorted(os.listdir(place)) if NAMES[folder].fullmatch(name))
+
+
+def _own_files(run: Path) -> list[str]:
+    """Every file that a run has written but its marker, relative to the run: config.yaml first, links as they are."""
+    found = [name for name in FILES if os.path.lexists(run / name)]
+    for folder in ("records", "features", "grids"):
+        found += _named(run, folder)
+    folders, files = _pictures(run)
+    for folder in sorted(folders):
+        place = run / "images" / folder
+        if not place.is_symlink() and not place.parent.is_symlink() and place.is_dir():
+            found += [f"images/{folder}/{name}" for name in sorted(os.listdir(place)) if name in files]
+    return found
+
+
+def _all_files(aside: Path) -> list[str]:
+    """All that was set aside but the marker, relative to where it lies: nothing there is the user's."""
+    found = [path.relative_to(aside).as_posix() for path in aside.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return sorted(name for name in found if name != MARKER)
+
+
+def _pictures(run: Path) -> tuple[set[str], set[str]]:
+    """Names of the folders and files in images/, from the records; those that cannot be read say nothing."""
+    import pyarrow
+    import pyarrow.parquet
+
+    folders, files = {"measurement"}, set()
+    for name in _named(run, "records"):
+        try:
+            table = pyarrow.parquet.read_table(run / name, columns=["id", "level"])
+        except (pyarrow.ArrowException, OSError):
+            continue
+        folders |= {level_name(level) for level in table["level"].unique().to_pylist() if level is not None}
+        files |= {f"{file_name(id_)}.png" for id_ in table["id"].unique().to_pylist() if id_ is not None}
+    return folders, files
+
+
+def _move(source: Path, target: Path, names: Sequence[str]) -> None:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(source / name):
+            os.replace(source / name, target / name)
+    for name in (*FOLDERS, "."):
+        _remove_empty(source / name)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes a folder of ours, and those in it, where nothing else is in them."""
+    if folder.is_dir() and not folder.is_symlink():
+        for name in os.listdir(folder):
+            if folder.name in ("images", REPLACED):
+                _remove_empty(folder / name)
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
+
+
+def _comment(text: str) -> str:
+    """Lines of YAML comments, of characters that YAML takes."""
+    return "".join(f"# {_printable(line)}\n" for line in text.split("\n"))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
