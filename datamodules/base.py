@@ -148,11 +148,13 @@ class SampleDataModule(L.LightningDataModule):
         skip: leave out so many samples first.
 
     Attributes:
+        place: where the data lie on this machine, known after setup; a run that resumes must find it unchanged.
         skip_ids: of samples that need not be read, because a run that goes on has done them; set before the predict
             loop, the same in every process.
     """
 
     key = "image"
+    place: str | None = None
     skip_ids: AbstractSet[str] = frozenset()
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0, limit: int | None = None, skip: int = 0) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from datamodules.pictures import SUFFIXES
+from rps.records.directory import is_run
 
 BUILDERS = ("parquet", "arrow", "webdataset", "imagefolder")
 """The readers of datasets that may be used: some of the others unpickle what they read."""
@@ -52,6 +53,12 @@ class Opened:
                 members = (member for member in _members(file) if member.lower().endswith(SUFFIXES))
                 found |= {f"zip://{member}::{file}": path.with_suffix("") / member for member in members}
         return found
+
+    def runs(self) -> Iterator[Path]:
+        """Folders of an image folder on this machine that are runs of rps."""
+        local = [file for file in self.files if self.builder == "imagefolder" and "://" not in file]
+        folders = dict.fromkeys(folder for file in local for folder in Path(file).parents)
+        return (folder for folder in folders if folder.is_relative_to(self.root) and is_run(folder))
 
     def other_files(self) -> list[PurePosixPath]:
         """Files of an image folder that hold neither pictures nor what is known of them."""

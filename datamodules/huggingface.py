@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from datamodules.base import SampleDataModule
 from datamodules.hub import Opened, open_split, parquet_rows
-from datamodules.ids import ids_of, refuse_renamed
+from datamodules.ids import ids_of, refuse_missing, refuse_renamed
 from datamodules.repeats import refuse_repeated_ids
 from datamodules.retry import Retry
 from datamodules.rows import Columns, Rows, picture_decoder, undecoded
@@ -119,6 +119,10 @@ class HuggingFace(SampleDataModule):
         columns = self._columns(opened)
         self._pictures = self.retry.call(f"data set {self.path!r}", opened.pictures)
         self.report_left_out(opened.other_files(), f"data set {self.path!r}")
+        if run := next(opened.runs(), None):
+            raise ValueError(
+                f"data set {self.path!r} holds the run {run}, whose pictures it would list; move the run away"
+            )
         shards = opened.dataset.num_shards
         rows = Rows(
             dataset=undecoded(opened.dataset, columns),
@@ -130,6 +134,7 @@ class HuggingFace(SampleDataModule):
             only=frozenset(map(str, self.subset)) if isinstance(self.subset, list) else None,
         )
         self._rows, self._total = self._chosen(rows, opened)
+        self.place = None if "://" in opened.root else opened.root or None
         super().setup(stage)
         if self._window() == slice(0, None):  # else every reader sees all ids
             readers = max(self.num_workers, 1) * (self.trainer.world_size if self.trainer else 1)
@@ -140,6 +145,8 @@ class HuggingFace(SampleDataModule):
         where = f"data set {self.path!r}"
         refuse_renamed(list(self._pictures.values()), recorded, where)
         rows = self.samples()
+        if rows.files and rows.columns.id is None and not rows.columns.by_index:
+            refuse_missing(rows.files.values(), recorded, where)
         if rows.columns.by_index and any(("-" in id_) != (rows.num_shards > 1) for id_ in recorded):
             raise ValueError(
                 f"the run has records of {'one file' if rows.num_shards > 1 else 'several files'} by index, but "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
 
@@ -43,6 +43,20 @@ def refuse_renamed(paths: Sequence[PurePath], recorded: AbstractSet[str], where:
                 f"the run has a record of {other!r}, but {path} of {where} has the id {id_!r} now, since pictures that "
                 "differ in their extension alone were added or removed; undo that, or give another --output"
             )
+
+
+def refuse_missing(ids: Iterable[str], recorded: AbstractSet[str], where: str) -> None:
+    """Errors: ValueError when the data have no sample any more of an id that an earlier start of the run recorded.
+
+    Samples that got a name of their own because they had none, or another's, are left out.
+    """
+    given = {id_ for id_ in recorded if not re.fullmatch(r"row:.*|.* \(repeat \d+\)", id_, re.DOTALL)}
+    if gone := sorted(given.difference(ids)):
+        more = f", and {len(gone) - 3} more" if len(gone) > 3 else ""
+        raise ValueError(
+            f"the run has records of {', '.join(map(repr, gone[:3]))}{more}, which {where} does not have any more; put "
+            "back what was removed or renamed, or give another --output"
+        )
 
 
 def _encode(path: PurePath) -> str:

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from datamodules.base import Sample, SampleDataModule
-from datamodules.ids import ids_of, refuse_renamed
+from datamodules.ids import ids_of, refuse_missing, refuse_renamed
 from datamodules.pictures import SUFFIXES, read_picture
+from rps.records.directory import is_run
 
 
 class ImageFolder(SampleDataModule):
@@ -20,7 +21,8 @@ class ImageFolder(SampleDataModule):
     The kinds of pictures that are understood: see datamodules.pictures.read_picture.
 
     Hidden files are left out. So are files that are no pictures by their extension, and FIFOs and devices, which are
-    counted. A link to a picture is read under the link's name, wherever it points; linked folders are not entered.
+    counted; and folders that hold a run of rps. A link to a picture is read under the link's name, wherever it points;
+    linked folders are not entered.
 
     Args:
         folder: where the pictures are.
@@ -65,6 +67,10 @@ class ImageFolder(SampleDataModule):
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "does not exist"
             raise ValueError(f"folder {self.folder!r} {what}; give a folder of pictures as --data.folder")
+        if is_run(folder):
+            raise ValueError(
+                f"folder {self.folder!r} is a run of rps; for its pictures give one of its folders in images/"
+            )
         paths, others = _pictures(folder)
         if not paths:
             raise ValueError(
@@ -78,7 +84,7 @@ class ImageFolder(SampleDataModule):
             raise ValueError(
                 f"pictures have 1 or 3 channels, but the prior makes images of {channels}; choose another prior"
             )
-        self._paths = paths
+        self._paths, self.place = paths, str(folder.resolve())
         self._samples = [
             (name, partial(read_picture, folder / path, channels, size))
             for name, path in zip(ids_of(paths), paths, strict=True)
@@ -86,7 +92,9 @@ class ImageFolder(SampleDataModule):
         super().setup(stage)
 
     def check_recorded(self, recorded: AbstractSet[str]) -> None:
-        refuse_renamed(self._paths, recorded, f"folder {self.folder!r}")
+        where = f"folder {self.folder!r}"
+        refuse_renamed(self._paths, recorded, where)
+        refuse_missing(ids_of(self._paths), recorded, where)
 
     def samples(self) -> list[Sample]:
         return self._samples
@@ -103,7 +111,7 @@ def _pictures(folder: Path) -> tuple[list[Path], list[Path]]:
     pictures: list[Path] = []
     others: list[Path] = []
     for here, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not is_run(Path(here, name))]
         for path in (Path(here, name) for name in files if not name.startswith(".")):
             readable = path.is_file() or not path.exists()
             (pictures if readable and path.suffix.lower() in SUFFIXES else others).append(path.relative_to(folder))

@@ -57,6 +57,14 @@ class White(Prior):
         return self.from_x0(x, x0.masked_fill(bad, torch.nan), t)
 
 
+class Weighted(White):
+    """The same with a number from a file."""
+
+    def __init__(self, path: str = ""):
+        super().__init__()
+        self.register_buffer("number", torch.load(path, weights_only=True))
+
+
 class EveryOther(LinearOperator):
     """y = every other column of x.  refuse_above: an image of a larger mean raises, together with its batch."""
 

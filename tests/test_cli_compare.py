@@ -95,6 +95,8 @@ BAD = {
     "no level": (["a", "a", "--levels", "high"], "must be pairs of levels such as 200:4,300:8, got 'high'"),
     "three levels": (["a", "a", "--levels", "1:2:3"], "must be pairs of levels such as 200:4,300:8, got '1:2:3'"),
     "a table": (["a", "a", "--output", "x.csv"], "output x.csv must end in .md or .json, or be a folder"),
+    "a run's file": (["a", "a", "--output", "a/metrics.json"], "output a/metrics.json exists and is no comparison"),
+    "a user's file": (["a", "a", "--output", "mine.md"], "output mine.md exists and is no comparison of rps"),
     "a file": (["a", "a", "--output", "file"], "output file is a file"),
     "another noise": (["a", "noisy"], "a and noisy are of different tasks .* noise_std is 0.1 in one and 0.3 in the"),
     "other data": (["a", "folder"], "a and folder are of different data .* data.size is nothing in one and 64 in the"),
@@ -115,6 +117,8 @@ def test_bad_input_is_one_sentence(case, capsys):
     Path("begun", MARKER).write_text(CONTENT)
     Path(f"foreign/records/{0:020d}-00000-1-{0:08x}.parquet").write_text("no")
     Path("file").write_text("")
+    Path("mine.md").write_text("my notes")
+    Path("a/metrics.json").write_text("{}")
     assert main(["compare", *given]) == 2
     out, err = capsys.readouterr()
     assert err.startswith("rps: error: ") and len(err.splitlines()) == 1 and out == ""

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
 from rps.cli import main
 from rps.records import RecordWriter, Row, RunLock, RunLocked, read_records
@@ -282,3 +284,24 @@ def test_a_run_that_cannot_start_does_not_cost_the_one_that_it_would_replace(wro
     after = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file() and path.name != ".lock"}
     assert after == before
     assert run("--data.limit", "3") == 0, log()
+
+
+def test_weights_and_data_that_were_replaced_between_two_starts_are_refused(tmp_path, monkeypatch):
+    """Under the same names, so that the config is the same: the weights of a prior, and a folder of pictures."""
+    for name in ("here", "there"):
+        Path(name, "photos").mkdir(parents=True)
+        for file in ("fake.yaml", "log"):
+            Path(name, file).write_text(CONFIG if file == "fake.yaml" else "")
+        Image.new("L", (8, 8), 90).save(f"{name}/photos/a.png")
+    torch.save(torch.ones(1), "weights.pt")
+    given = ["--model.prior", "tests.resume_fakes.Weighted", "--model.prior.path", str(tmp_path / "weights.pt")]
+    given += ["--data", "ImageFolder", "--data.folder", "photos"]
+    monkeypatch.chdir("here")
+    assert run(*given, output=str(tmp_path / "run")) == 0, log()
+    monkeypatch.chdir("../there")
+    assert run(*given, output=str(tmp_path / "run")) == 2
+    assert "the data were read from" in log() and "there/photos now; put back what it was" in log()
+    monkeypatch.chdir("../here")
+    torch.save(2 * torch.ones(1), "../weights.pt")
+    assert run(*given, output=str(tmp_path / "run")) == 2
+    assert "the weights of model have changed (SHA-256" in log()

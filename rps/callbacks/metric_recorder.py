@@ -17,8 +17,8 @@ from rps.metrics.lpips import Lpips
 from rps.metrics.quality import Quality
 from rps.records.done import Outcomes, done_ids, lacking_features, outcomes, recorded_ids
 from rps.records.evaluate import evaluate
-from rps.records.reader import has_records
-from rps.records.rows import RecordWriter, Row
+from rps.records.reader import has_records, read_origin
+from rps.records.rows import Origin, RecordWriter, Row
 from rps.report.merge import merge
 
 
@@ -68,8 +68,7 @@ class MetricRecorder(RunCallback):
         self.quality = quality
         self.judge: Quality | None = None
         self.statistics: Statistics | None = None
-        self.hashes: dict[str, str] = {}
-        self.definitions = {"lpips": f"arXiv 1801.03924, version 0.1, {lpips}"} if lpips else {}
+        self.origin = Origin()
         self.merged = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -114,9 +113,23 @@ class MetricRecorder(RunCallback):
         return lacking_features(run, found) if self.features is not None else set()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        networks = {"lpips": self.perceptual, "features": self.features, "quality": self.judge}
-        self.hashes = {name: network_hash(network) for name, network in networks.items() if network is not None}
-        for network in networks.values():
+        networks: dict[str, torch.nn.Module | None] = {
+            "lpips": self.perceptual, "features": self.features, "quality": self.judge, "model": pl_module,
+        }  # fmt: skip
+        place = self.reference
+        self.origin = Origin(
+            {name: network_hash(network) for name, network in networks.items() if network is not None},
+            place if place in (None, "embedded") else str(Path(place).absolute()),
+            {"lpips": f"arXiv 1801.03924, version 0.1, {self.lpips}"} if self.lpips else {},
+            getattr(trainer.datamodule, "place", None),  # type: ignore[attr-defined]
+        )
+        run = self.run_directory(trainer)
+        if trainer.is_global_zero and (changed := read_origin(run).changes(self.origin)):
+            raise ValueError(
+                f"the records in {run} were made with something else: {'; '.join(changed)}; put back what it was, or "
+                "give another --output"
+            )
+        for network in (self.perceptual, self.features, self.judge):
             if network is not None:
                 network.to(pl_module.device)
         shape = getattr(getattr(pl_module, "prior", None), "image_shape", None)
@@ -137,10 +150,7 @@ class MetricRecorder(RunCallback):
         found = evaluate(prediction, self.perceptual, self.features, quality=self.judge)
         network = None if self.features is None else self.features.name
         writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
-        knob, place = prediction.restoration.knob, self.reference
-        if place is not None and place != "embedded":
-            place = str(Path(place).absolute())
-        writer.write(found.rows, knob, found.vectors, network, self.hashes, place, self.definitions)
+        writer.write(found.rows, prediction.restoration.knob, found.vectors, network, self.origin)
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.strategy.barrier("rps: all records are written")

@@ -109,7 +109,11 @@ class OracleRecorder(MetricRecorder):
 
         writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
         writer.write(
-            [judged(row) for row in found.rows], prediction.restoration.knob, found.vectors, self.features.name
+            [judged(row) for row in found.rows],
+            prediction.restoration.knob,
+            found.vectors,
+            self.features.name,
+            self.origin,
         )
 
     def _merge(self, trainer: L.Trainer) -> None:

@@ -96,16 +96,22 @@ def _is_pair(rest: list[float]) -> bool:
 
 
 def _places(text: str | None) -> list[Path]:
+    """Where to write: new files, or comparisons that were written before."""
     if text is None:
         return []
     place = Path(text)
     if place.is_dir() or not place.suffix:
         if place.is_file():
             raise InputError(f"output {place} is a file; give a .md file, a .json file or a folder")
-        return [place / "comparison.md", place / "comparison.json"]
-    if place.suffix not in (".md", ".json"):
+        places = [place / "comparison.md", place / "comparison.json"]
+    elif place.suffix in (".md", ".json"):
+        places = [place]
+    else:
         raise InputError(f"output {place} must end in .md or .json, or be a folder")
-    return [place]
+    for path in places:
+        if path.exists() and not path.read_bytes().startswith((b"A: ", b'{\n "run": ')):
+            raise InputError(f"output {path} exists and is no comparison of rps; give another --output")
+    return places
 
 
 def _compare(run: Path, other: Path, pairs: list[tuple[float, float]] | None) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from rps.records.evaluate import Evaluation, evaluate
 from rps.records.files import file_name, level_name, write_json, write_text, written
 from rps.records.lock import RunLock, RunLocked
 from rps.records.reader import Records, has_records, read_records
-from rps.records.rows import RecordWriter, Row, Vectors
+from rps.records.rows import Origin, RecordWriter, Row, Vectors
 from rps.records.summary import summary
 
 __all__ = [
     "Evaluation",
+    "Origin",
     "RecordWriter",
     "Records",
     "Row",

@@ -100,6 +100,8 @@ class RunDirectory:
                 raise RunRefused(f"output {output} is also what the run reads; give another --output")
             if overwrite and place in full.parents:
                 raise RunRefused(f"--overwrite could remove {path}, which this run reads; give another --output")
+        if checkpoint := next(output.glob("hpc_ckpt_*.ckpt"), None):
+            raise RunRefused(f"Lightning would take the weights in {checkpoint} for the prior's; move that file away")
         if not is_run(output) and not is_run(self._aside):
             # Names that begin with a dot are our own lock, and what a run that was killed was about to write.
             if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rps.records.rows import META, NAME, TEXTS, Cost, Kind, Row
+from rps.records.rows import META, NAME, TEXTS, Cost, Kind, Origin, Row
 from rps.restoration import Level
 
 ORACLE = "oracle_"
@@ -32,7 +32,7 @@ class Records:
     network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts,
     unless it is a failure after a success.
     repeated: ids that two different images were recorded under: two samples of one id.
-    hashes: SHA-256 of the networks that metrics were computed with. reference, definitions: see RecordWriter.write.
+    origin: what they were made with; where a later file says something else, that counts.
     """
 
     knob: str
@@ -40,10 +40,8 @@ class Records:
     features: dict[Key, dict[str, Tensor]]
     network: str | None
     duplicates: int
-    hashes: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
     repeated: frozenset[str] = frozenset()
-    reference: str | None = None
-    definitions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def levels(self) -> list[Level]:
@@ -66,17 +64,13 @@ def read_records(run: str | Path) -> Records:
     """Merge RUN/records/*.parquet and RUN/features/*.parquet, in the order in which they were written."""
     rows: dict[Key, dict[str, Row]] = {}
     knobs: set[str] = set()
-    hashes: dict[str, str] = {}
-    definitions: dict[str, str] = {}
-    reference: str | None = None
+    origin = Origin()
     failed: set[str] = set()
     repeated: set[str] = set()
     count = 0
     for table, meta in read_columns(Path(run) / "records"):
         knobs.add(meta["knob"])
-        hashes |= meta.get("hashes", {})
-        definitions |= meta.get("definitions", {})
-        reference = meta.get("reference") or reference
+        origin = _merged(origin, meta)
         for record in table.to_pylist():
             row = _row(record)
             of_key = rows.setdefault((row.kind, row.level), {})
@@ -108,10 +102,26 @@ def read_records(run: str | Path) -> Records:
         features={key: dict(sorted(of_key.items())) for key, of_key in features.items()},
         network=next(iter(networks), None),
         duplicates=count - sum(len(of_key) for of_key in rows.values()),
-        hashes=hashes,
+        origin=origin,
         repeated=frozenset(repeated),
-        reference=reference,
-        definitions=definitions,
+    )
+
+
+def read_origin(run: str | Path) -> Origin:
+    """What the records of a run were made with."""
+    origin = Origin()
+    for _, meta in read_columns(Path(run) / "records", ["kind"]):
+        origin = _merged(origin, meta)
+    return origin
+
+
+def _merged(origin: Origin, meta: Mapping[str, Any]) -> Origin:
+    own = meta.get("origin", {})
+    return Origin(
+        {**origin.hashes, **own.get("hashes", {})},
+        own.get("reference") or origin.reference,
+        {**origin.definitions, **own.get("definitions", {})},
+        own.get("data") or origin.data,
     )
 
 
@@ -155,7 +165,9 @@ def read_columns(folder: Path, columns: Sequence[str] = ()) -> Iterator[tuple[An
 def _alike(row: Row, other: Row) -> bool:
     """Whether they are of one image that was restored twice: metrics agree but for what devices differ by."""
     both = row.metrics.keys() & other.metrics.keys()
-    return bool(both) and all(math.isclose(row.metrics[name], other.metrics[name], rel_tol=1e-3, abs_tol=1e-6) for name in both)
+    return bool(both) and all(
+        math.isclose(row.metrics[name], other.metrics[name], rel_tol=1e-3, abs_tol=1e-6) for name in both
+    )
 
 
 def _row(record: dict[str, Any]) -> Row:

@@ -8,7 +8,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -69,6 +69,33 @@ class Vectors:
     vectors: Tensor
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What records were made with, which must not change while a run lasts.
+
+    hashes: SHA-256 of the weights of the model and of the networks that metrics were computed with. reference: what
+    Frechet distances are taken to, see rps.metrics.load_reference; None is the run's own clean images. definitions: of
+    metrics, where the recorder's settings decide them. data: where they lie, if on this machine.
+    """
+
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    reference: str | None = None
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    data: str | None = None
+
+    def changes(self, now: Origin) -> list[str]:
+        """One phrase for everything that both know and that differs."""
+        found = [
+            f"the weights of {name} have changed (SHA-256 {old[:8]}... is now {now.hashes[name][:8]}...)"
+            for name, old in self.hashes.items()
+            if now.hashes.get(name, old) != old
+        ]
+        for what, old, new in (("data", self.data, now.data), ("reference set", self.reference, now.reference)):
+            if old is not None and new is not None and old != new:
+                found.append(f"the {what} were read from {old} and are read from {new} now")
+        return found
+
+
 class RecordWriter:
     """Writes rows to RUN/records and vectors to RUN/features, one small file of each per call.
 
@@ -91,23 +118,15 @@ class RecordWriter:
         knob: str,
         vectors: Sequence[Vectors] = (),
         network: str | None = None,
-        hashes: Mapping[str, str] | None = None,
-        reference: str | None = None,
-        definitions: Mapping[str, str] | None = None,
+        origin: Origin | None = None,
     ) -> None:
-        """knob: whose values the levels are. network: the name of the feature network that made the vectors.
-
-        hashes: of the networks that metrics were computed with, by what they are for. reference: to which features the
-        vectors are compared, see rps.metrics.Statistics.of; None is those of the clean images. definitions: of metrics,
-        by name, where the recorder's settings decide them.
-        """
+        """knob: whose values the levels are. network: the name of the feature network that made the vectors. origin:
+        what both were made with."""
         name = f"{time.time_ns():020d}-{self.rank:05d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
         if any(len(v.ids) for v in vectors):
             self._save("features", name, _feature_columns(vectors), {"network": network})
         if rows:
-            meta = {"knob": knob, "hashes": dict(hashes or {}), "reference": reference}
-            meta["definitions"] = dict(definitions or {})
-            self._save("records", name, _row_columns(rows), meta)
+            self._save("records", name, _row_columns(rows), {"knob": knob, "origin": asdict(origin or Origin())})
 
     def _save(self, folder: str, name: str, columns: dict[str, Any], meta: dict[str, Any]) -> None:
         import pyarrow

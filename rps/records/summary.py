@@ -99,8 +99,8 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     result["failures"] = dict(sorted(failures.items())[:MOST_FAILURES])
     result["duplicates"] = records.duplicates
     result["repeated_ids"] = sorted(records.repeated)
-    result["definitions"] = {**DEFINITIONS, **records.definitions, **(info or {})}
-    result["networks"] = {name: {"sha256": digest} for name, digest in records.hashes.items()}
+    result["definitions"] = {**DEFINITIONS, **records.origin.definitions, **(info or {})}
+    result["networks"] = {name: {"sha256": digest} for name, digest in records.origin.hashes.items()}
     result["versions"] = _versions()
     return result
 

@@ -44,8 +44,8 @@ def compare(
     clean images differ.
     """
     a, b = read_records(run), read_records(other)
-    if reference is None and a.reference is not None and a.reference == b.reference:
-        reference = load_reference(a.reference)
+    if reference is None and a.origin.reference is not None and a.origin.reference == b.origin.reference:
+        reference = load_reference(a.origin.reference)
     pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
     common = sorted(_ids(a) & _ids(b))
     if not common:
@@ -147,7 +147,7 @@ def _figure(run: float, other: float, paired: Estimate) -> dict[str, Any]:
 
 def _comparable(a: Records, b: Records) -> tuple[bool, set[str]]:
     """Are the features of the same network in both?  And the metrics whose networks differ."""
-    same = {name: a.hashes.get(name) == b.hashes.get(name) for name in ("features", "lpips", "quality")}
+    same = {name: a.origin.hashes.get(name) == b.origin.hashes.get(name) for name in ("features", "lpips", "quality")}
     return a.network == b.network and same.pop("features"), {name for name, alike in same.items() if not alike}
 
 

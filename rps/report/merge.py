@@ -23,8 +23,8 @@ def merge(
     -> what metrics.json holds.
     """
     records = read_records(run)
-    if reference is None and records.reference is not None:
-        reference = load_reference(records.reference)
+    if reference is None and records.origin.reference is not None:
+        reference = load_reference(records.origin.reference)
     result = summary(records, reference, info)
     write_json(Path(run) / "metrics.json", result)
     write_text(Path(run) / "table.md", table(result))

@@ -22,6 +22,7 @@ from PIL import Image
 from datamodules import HuggingFace, rows
 from datamodules.huggingface import choice
 from datamodules.pictures import read_picture
+from rps.records import RunDirectory
 from tests.datamodules.loopback import serving
 
 COUNTS = (3, 1, 4, 2, 1, 3, 3)
@@ -256,7 +257,11 @@ def test_ids_that_change_their_meaning_are_refused_when_a_run_resumes(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(encoded(1))
     folder = {"path": "imagefolder", "data_dir": str(tmp_path)}
-    data(**folder).check_recorded({"a", "b", "another"})
+    data(**folder).check_recorded({"a", "b", "a (repeat 1)"})
+    with pytest.raises(
+        ValueError, match="the run has records of 'another', which data set 'imagefolder' does not have"
+    ):
+        data(**folder).check_recorded({"a", "another"})
     with pytest.raises(ValueError, match=r"a record of 'a\.png', but a\.png of .* has the id 'a' now"):
         data(**folder).check_recorded({"a.png", "a.jpg"})
     (tmp_path / "a.jpg").write_bytes(encoded(1))
@@ -532,3 +537,13 @@ def test_a_file_that_is_not_there_is_not_asked_for_again(impatient):
         with pytest.raises(FileNotFoundError, match=r"nothing\.parquet"):
             data(data_files=server.url("nothing.parquet"))
         assert len(server.gets) < 6
+
+
+def test_an_image_folder_that_holds_a_run_is_refused(tmp_path):
+    """datasets lists the run's own pictures as data."""
+    for name in ("a.png", "run/images/0/a.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / "set" / name)
+    RunDirectory(tmp_path / "set" / "run").begin("model: {}", [])
+    with pytest.raises(ValueError, match=r"holds the run .*set/run, whose pictures it would list; move the run away"):
+        HuggingFace(str(tmp_path / "set"), size=8, channels=1).setup("predict")

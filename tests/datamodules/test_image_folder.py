@@ -16,6 +16,7 @@ from PIL import Image, TiffImagePlugin
 from datamodules import ImageFolder
 from datamodules.ids import LONGEST, ids_of
 from datamodules.pictures import read_picture
+from rps.records import RunDirectory
 
 
 def grey(size=(8, 8), value=128):
@@ -322,3 +323,28 @@ def test_a_folder_whose_ids_have_changed_is_refused_when_a_run_resumes(tmp_path,
             data.check_recorded(recorded)
     with pytest.raises(ValueError, match="undo that, or give another --output"):
         data.check_recorded(recorded)
+
+
+def test_runs_below_the_folder_are_no_data(tmp_path):
+    """The second start of a run whose output lies among the pictures would take its own pictures for data."""
+    for name in ("a.png", "sub/b.png", "run/images/0/a.png", "sub/run/grids/rank0_batch00000.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    for run in (tmp_path / "run", tmp_path / "sub" / "run"):
+        RunDirectory(run).begin("model: {}", [])
+    data = ImageFolder(str(tmp_path), size=8, channels=1)
+    data.setup("predict")
+    assert [sample[0] for sample in data.samples()] == ["a", "sub__b"]
+    with pytest.raises(ValueError, match="is a run of rps; for its pictures give one of its folders in images/"):
+        ImageFolder(str(tmp_path / "run"), size=8, channels=1).setup("predict")
+
+
+def test_a_picture_that_was_renamed_since_it_was_restored_is_missed(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    data = ImageFolder(str(tmp_path), size=8, channels=1)
+    data.setup("predict")
+    assert data.place == str(tmp_path.resolve())
+    data.check_recorded({"a", "b", "b (repeat 1)"})
+    with pytest.raises(ValueError, match=r"has records of 'c', which folder .* does not have any more; put back"):
+        data.check_recorded({"a", "c"})

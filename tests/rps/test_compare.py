@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rps.metrics import Statistics
-from rps.records import RecordWriter, Row, Vectors, read_records, summary
+from rps.records import Origin, RecordWriter, Row, Vectors, read_records, summary
 from rps.records.rows import Cost
 from rps.report import compare, comparison_table
 
@@ -35,7 +35,7 @@ def write(
     rows += [Row(id_, None, "pseudo_inverse", metrics={"rmse": baseline}) for id_ in ids]
     vectors = [Vectors(ids, level, "restored", clean + (0.1 + level / 100) * noise) for level in levels]
     vectors.append(Vectors(ids, None, "reference", clean))
-    RecordWriter(folder).write(rows, knob, vectors, network, {"features": sha256})
+    RecordWriter(folder).write(rows, knob, vectors, network, Origin({"features": sha256}))
     return folder
 
 

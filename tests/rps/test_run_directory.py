@@ -171,3 +171,12 @@ def test_a_directory_that_is_removed_under_a_run_is_noticed(run):
     (run / MARKER).unlink()
     with pytest.raises(RunRemoved, match="has been removed while the run was writing to it"):
         directory.check_there()
+
+
+def test_a_checkpoint_of_lightning_in_a_run_is_refused(run):
+    """Its Trainer restores hpc_ckpt_*.ckpt of its root directory, whatever it is asked to run."""
+    put(run / "hpc_ckpt_1.ckpt")
+    with pytest.raises(
+        RunRefused, match=r"take the weights in .*hpc_ckpt_1\.ckpt for the prior's; move that file away"
+    ):
+        RunDirectory(run).check(OLD, overwrite=False)
