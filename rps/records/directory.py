@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -110,14 +110,20 @@ class RunDirectory:
                     "--output"
                 )
             return False
-        if not overwrite:
-            self._refuse_other_config(config)
-        return not overwrite
+        found = {} if overwrite else self.config()
+        if not overwrite and not found and any(_named(output, "records")):
+            raise RunRefused(
+                f"output {output} has records, but no config.yaml that says of what; put it back, or give --overwrite "
+                "to start afresh"
+            )
+        if found:  # there is none where a run was killed before it wrote one
+            self._refuse_other_config(found, config)
+        return bool(found)
 
-    def _refuse_other_config(self, given: str) -> None:
+    def _refuse_other_config(self, before: Mapping[str, Any], given: str) -> None:
         import yaml
 
-        found = changes(self.config(), yaml.safe_load(given))
+        found = changes(before, yaml.safe_load(given))
         if found:
             more = f", and {len(found) - 5} more" if len(found) > 5 else ""
             raise RunRefused(
@@ -128,6 +134,7 @@ class RunDirectory:
     def begin(self, config: str, command: Sequence[str]) -> None:
         """Sets the files of an earlier run aside, and writes config.yaml: the config, below versions and command."""
         self._recover()
+        sweep(self.path)
         if is_run(self.path):
             _move(self.path, self._aside, [MARKER, *_own_files(self.path)])
         versions = {"rps": __version__, "python": platform.python_version()}
@@ -142,8 +149,8 @@ class RunDirectory:
             f"date: {_now()}",
             f"command: {shlex.join(['rps', 'predict', *command])}",
         ]
-        write_text(self.path / "config.yaml", "".join(map(_comment, header)) + config.rstrip() + "\n")
         write_text(self.path / MARKER, CONTENT)
+        write_text(self.path / "config.yaml", "".join(map(_comment, header)) + config.rstrip() + "\n")
 
     def resume(self, command: Sequence[str]) -> None:
         """Notes the command in config.yaml, which stays, and removes what killed processes left half-written."""

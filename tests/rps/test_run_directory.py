@@ -180,3 +180,28 @@ def test_a_checkpoint_of_lightning_in_a_run_is_refused(run):
         RunRefused, match=r"take the weights in .*hpc_ckpt_1\.ckpt for the prior's; move that file away"
     ):
         RunDirectory(run).check(OLD, overwrite=False)
+
+
+def test_killed_while_a_first_run_begins(tmp_path, monkeypatch):
+    """At every change of the file system: the same command begins or resumes."""
+    step, killed = 0, True
+    while killed:
+        run = tmp_path / str(step)
+        run.mkdir()
+        killed = killed_at(step, monkeypatch, lambda run=run: RunDirectory(run).begin(NEW, []))
+        directory = RunDirectory(run)
+        directory.resume([]) if directory.check(NEW, overwrite=False) else directory.begin(NEW, [])
+        directory.commit()
+        assert set(state(run)) == {MARKER, "config.yaml"} and directory.config() == yaml.safe_load(NEW), step
+        step += 1
+    assert step > 3
+
+
+@pytest.mark.parametrize("content", ["", "a list:\n- 1", "[", None])
+def test_records_without_their_config_are_never_taken_for_another_runs(run, content):
+    """Whatever became of config.yaml: refused, and nothing is touched."""
+    (run / "config.yaml").unlink() if content is None else (run / "config.yaml").write_text(content)
+    before = state(run)
+    with pytest.raises(RunRefused, match=r"no config\.yaml that says of what|is not YAML any more|of another config"):
+        RunDirectory(run).check(OLD, overwrite=False)
+    assert state(run) == before
