@@ -9,11 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rps.bounded_yaml import load_yaml
 from rps.cli.classes import parameters
 from rps.cli.errors import InputError, did_you_mean, one_line
 from rps.cli.replaced import settled
 
 SECTIONS = ("model", "data", "trainer")
+WITHOUT_EFFECT = {
+    "logger": "a run logs to records/, metrics.json and report.html; write a callback that logs elsewhere",
+    "profiler": "the table has seconds per image; python -m cProfile -m rps.cli predict ... says where they go",
+    "max_time": "give the time to the command, as in: timeout 2h rps predict ...; what was finished is kept",
+}
+"""Options of Lightning's Trainer that would not do here what they say, and what to do instead."""
 
 
 @dataclass
@@ -91,6 +98,10 @@ def find_config(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
+    if path.exists() and not path.is_dir():
+        raise InputError(
+            f"--config {name} is no regular file, and a config is read more than once; write it into a file"
+        )
     packaged = packaged_configs()
     wanted = name.removesuffix(".yaml")
     if wanted in packaged:
@@ -104,12 +115,14 @@ def load_config(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise InputError(f"config {path} is nested too deeply, or in itself; write it with fewer levels") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"config {path} is not valid YAML{where}: {one_line(error.problem or error)}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"config {path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(content, dict) or not content:
         raise InputError(f"config {path} must hold sections {', '.join(SECTIONS)}, got {type(content).__name__}")
@@ -121,6 +134,13 @@ def load_config(path: Path) -> dict[str, Any]:
             )
             raise InputError(f"config {path}: {key!r} is not a section; {hint}")
     return content
+
+
+def check_trainer(section: Any) -> None:
+    """section: of the parsed config, before anything is built of it.  Errors: InputError."""
+    for name, instead in WITHOUT_EFFECT.items():
+        if section.get(name):
+            raise InputError(f"trainer.{name} is not supported; {instead}")
 
 
 def _late_classes(contents: list[dict[str, Any]]) -> dict[str, str]:

@@ -174,6 +174,11 @@ class EmbeddedPrior(DiffusersPrior):
         super().__init__(unet, _load(DDPMScheduler, str(EMBEDDED), "scheduler", local_files_only=True))
 
 
+LARGEST = 16384
+"""Height and width of images, in pixels: a config of strangers may not ask for terabytes."""
+MOST_TIMESTEPS = 1_000_000
+
+
 def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> int:
     """Height and width of a UNet's samples: image_size / stride where it is given, or as the UNet's config says.
 
@@ -182,18 +187,21 @@ def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> 
     """
     factor = 2 ** (len(config.get("block_out_channels") or (0,)) - 1)
     if image_size is not None:
-        if image_size < 1 or image_size % (stride * factor):
-            raise ValueError(f"image_size must be a multiple of {stride * factor} for this network, got {image_size}")
+        if not 1 <= image_size <= LARGEST or image_size % (stride * factor):
+            raise ValueError(
+                f"image_size must be a multiple of {stride * factor} for this network, got {image_size} "
+                f"(at most {LARGEST})"
+            )
         return image_size // stride
     given = config.sample_size
     sizes = {given} if isinstance(given, int) else set(given or ())
     if len(sizes) != 1:
         raise ValueError(f"the UNet's config has sample_size {given}, expected one number: give image_size")
     (size,) = sizes
-    if not isinstance(size, int) or size < 1 or size % factor:
+    if not isinstance(size, int) or not 1 <= size <= LARGEST // stride or size % factor:
         raise ValueError(
             f"the UNet's config has sample_size {size}, expected a multiple of {factor} for its levels: give "
-            f"image_size, a multiple of {stride * factor}"
+            f"image_size, a multiple of {stride * factor} and at most {LARGEST}"
         )
     return size
 
@@ -231,6 +239,12 @@ class _Scheduler:
         known = isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)
         if not known:
             raise ValueError(f"its scheduler config names {name!r}, which is not a scheduler of diffusers")
+        number = config.get("num_train_timesteps", 1000)
+        if not isinstance(number, int) or not 1 <= number <= MOST_TIMESTEPS:
+            raise ValueError(
+                f"its scheduler config has num_train_timesteps {number!r}, expected an integer between 1 and "
+                f"{MOST_TIMESTEPS:,}"
+            )
         return kind.from_config(config)
 
 

@@ -1,5 +1,6 @@
 """DiffusersPrior on tiny networks in the real on-disk format."""
 
+import json
 import re
 
 import pytest
@@ -112,11 +113,23 @@ def test_the_size_is_that_of_the_config_or_the_given_one(sample_size, image_size
         (0, None, 2, "has sample_size 0, expected a multiple of 2"),
         (8, 28, 4, "image_size must be a multiple of 8 for this network, got 28"),
         (8, 0, 2, "image_size must be a multiple of 2 for this network, got 0"),
+        (-1, None, 1, "has sample_size -1, expected a multiple of 1"),
+        (10**6, None, 2, "has sample_size 1000000, expected .* at most 16384"),
+        (8, 10**6, 2, "got 1000000 .at most 16384."),
     ],
 )
 def test_a_size_that_cannot_be_is_one_sentence(sample_size, image_size, levels, sentence):
     with pytest.raises(ValueError, match=sentence):
         DiffusersPrior(sized(sample_size, levels), DDPMScheduler(), image_size=image_size)
+
+
+@pytest.mark.parametrize("number", [10**9, 0, -5, 1.5, "many"])
+def test_a_scheduler_config_cannot_ask_for_a_table_of_gigabytes(number, tmp_path):
+    DDPMPipeline(unet=sized(8), scheduler=DDPMScheduler()).save_pretrained(tmp_path)
+    place = tmp_path / "scheduler" / "scheduler_config.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), "num_train_timesteps": number}))
+    with pytest.raises(ValueError, match=r"has num_train_timesteps .*, expected an integer between 1 and 1,000,000"):
+        DiffusersPrior.from_pretrained(str(tmp_path))
 
 
 def test_the_size_of_a_saved_model_can_be_given(tmp_path):
