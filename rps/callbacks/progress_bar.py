@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 
+from rps.printable import printable
 from rps.progress import silent
 from rps.restoration import Prediction
 
@@ -84,7 +85,7 @@ class ProgressBar(LightningProgressBar):
         return max(self.total_images * self.per_image, self.calls)
 
     def _listen(self, what: str, network_calls: int) -> None:
-        self.what = what
+        self.what = printable(what)
         self.calls += network_calls
         self._show()
 
@@ -103,7 +104,7 @@ class ProgressBar(LightningProgressBar):
         if not console.is_terminal:
             return
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[counts]}"),

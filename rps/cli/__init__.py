@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from rps import __version__
+from rps.cli import processes, streams
 
 HELP = """\
 usage: rps predict --config NAME_OR_FILE --output DIR [options]
@@ -46,6 +47,22 @@ RPS_DEBUG=1 in the environment shows where an error happened.
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.  argv: the arguments after `rps`; None takes those of the process.  -> the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    predicts = arguments[:1] == ["predict"]
+    early = "interrupted before the run began; nothing was written" if predicts else "interrupted"
+    with streams.unbreakable() as out, processes.stoppable(early):
+        try:
+            code = _run(arguments)
+            out.flush()
+        except KeyboardInterrupt:
+            streams.say(early)
+            return 130
+        if out.error is None:
+            return code
+        streams.say(f"error: standard output cannot be written ({out.error.strerror}); what was printed is incomplete")
+        return code if predicts else code or 2
+
+
+def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else "--help"
     if command in ("-h", "--help") or (command == "predict" and {"-h", "--help"} & set(arguments)):
         print(HELP, end="")
@@ -53,21 +70,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "--version":
         print(f"rps {__version__}")
         return 0
-    if command not in ("predict", "merge", "compare"):
-        print(f"rps: error: {command!r} is not a command; try rps predict, or rps --help", file=sys.stderr)
-        return 2
-    try:
-        if command == "merge":
-            from rps.cli.merge import merge
+    if command == "merge":
+        from rps.cli.merge import merge
 
-            return merge(arguments[1:])
-        if command == "compare":
-            from rps.cli.compare import compare
+        return merge(arguments[1:])
+    if command == "compare":
+        from rps.cli.compare import compare
 
-            return compare(arguments[1:])
+        return compare(arguments[1:])
+    if command == "predict":
         from rps.cli.predict import predict
 
         return predict(arguments[1:])
-    except KeyboardInterrupt:
-        print("rps: interrupted before the run began; nothing was written", file=sys.stderr)
-        return 130
+    streams.say(f"error: {command!r} is not a command; try rps predict, or rps --help")
+    return 2

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rps.cli.errors import InputError, one_line
+from rps.cli.errors import InputError, sentence
+from rps.cli.streams import say, show, show_written
 
 HELP = """\
 usage: rps compare RUN_A RUN_B [--levels A:B,A:B,...] [--output FILE_OR_FOLDER]
@@ -54,13 +54,11 @@ def compare(argv: Sequence[str]) -> int:
         for place in places:
             write_json(place, found) if place.suffix == ".json" else write_text(place, text)
     except (ValueError, OSError) as error:
-        print(f"rps: error: {one_line(error)}", file=sys.stderr)
+        say(f"error: {sentence(error)}")
         return 2
-    print(text.strip())
+    show(text.strip())
     if places:
-        print("\nWritten:")
-        for place in places:
-            print(f"  {place}")
+        show_written(places)
     return 0
 
 

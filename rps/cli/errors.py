@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import errno
 import linecache
+import os
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator
 
 from rps.cli.classes import OURS, names_in, our_classes, parameters
+from rps.printable import printable
 
 
 class InputError(ValueError):
@@ -17,7 +19,7 @@ class InputError(ValueError):
 
 
 def one_line(text: object) -> str:
-    return " ".join(str(text).split())
+    return printable(" ".join(str(text).split()))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -54,10 +56,20 @@ def sentence(error: BaseException) -> str:
         return "the device has too little memory for these batches; lower --data.batch_size or --model.micro_batch"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" at {error.filename}" if error.filename else ""
-        return f"the disk is full{place}; what was written before is whole: make room, and the same command goes on"
-    if isinstance(error, ModuleNotFoundError) and not _raised_on_purpose(error):
+        return f"the disk is full{place}; what was written before is whole: make room, and the same command resumes"
+    if isinstance(error, OSError) and error.errno and error.filename is not None:
+        return _file_sentence(os.fsdecode(error.filename), error)
+    if isinstance(error, ModuleNotFoundError) and error.name and not _raised_on_purpose(error):
         return f"the package {error.name!r} is needed for this and is not installed; pip install it"
     return one_line(error) or type(error).__name__
+
+
+def _file_sentence(path: str, error: OSError) -> str:
+    """What the operating system says of a path, without the number of the error."""
+    name = printable(path if len(path) < 100 else f"{path[:60]}...{path[-30:]}")
+    if os.path.islink(path) and not os.path.exists(path):
+        return f"{name} is a link to {printable(os.readlink(path))}, which does not exist; give another path"
+    return f"cannot use {name}: {(error.strerror or type(error).__name__).lower()}"
 
 
 def root_of(error: BaseException) -> BaseException:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rps.cli.errors import one_line
+from rps.cli.errors import sentence
+from rps.cli.streams import say, show, show_written
 
 
 def merge(argv: Sequence[str]) -> int:
@@ -25,12 +25,10 @@ def merge(argv: Sequence[str]) -> int:
     try:
         _merge(run)
     except (ValueError, OSError) as error:
-        return _error(one_line(error))
-    print((run / "table.md").read_text(encoding="utf-8").strip())
-    print("\nWritten:")
-    for name in ("metrics.json", "table.md", "dp_curve.png", "report.html"):
-        if (run / name).is_file():
-            print(f"  {run / name}")
+        return _error(sentence(error))
+    show((run / "table.md").read_text(encoding="utf-8").strip())
+    names = ("metrics.json", "table.md", "dp_curve.png", "report.html")
+    show_written(run / name for name in names if (run / name).is_file())
     return 0
 
 
@@ -49,10 +47,10 @@ def _merge(run: Path) -> None:
     try:
         dp_curve_plot(found, run / "dp_curve.png")
     except ValueError as reason:
-        print(f"no distortion-perception curve: {reason}", file=sys.stderr)
+        say(f"no distortion-perception curve: {reason}")
     write_page(run, found)
 
 
 def _error(text: str) -> int:
-    print(f"rps: error: {text}", file=sys.stderr)
+    say(f"error: {text}")
     return 2

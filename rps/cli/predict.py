@@ -7,17 +7,25 @@ import sys
 import time
 import traceback
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from glob import iglob
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from rps.cli import arguments, output, processes
+from rps.cli import arguments, processes
 from rps.cli.errors import InputError, is_bad_input, one_line, parser_sentence, root_of, sentence
 from rps.cli.keeper import make_keeper
 from rps.cli.quiet import quiet
+from rps.cli.streams import say, show, show_written
+from rps.printable import printable_lines
+
+if TYPE_CHECKING:
+    from rps.records.directory import RunDirectory
 
 CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ReportPage", "ProgressBar")
+MOST_MATCHES = 10_000
+"""Of a pattern of paths, that are looked at."""
 TRAINER_DEFAULTS = {
     "inference_mode": False,  # samplers differentiate through the network
     "use_distributed_sampler": False,  # the datamodules split their samples themselves
@@ -57,7 +65,7 @@ class Run:
     def __init__(self, argv: Sequence[str]) -> None:
         self.argv = list(argv)
         self.trainer: Any = None
-        self.directory: Path | None = None
+        self.directory: RunDirectory | None = None
         self.config = ""  # all of it, as YAML
         self.overwrite = False
         self.inputs: list[str] = []  # paths that the run reads
@@ -92,25 +100,27 @@ class Run:
         where = config.trainer.default_root_dir
         if not where:
             raise InputError("there is no --output; give the folder to write to, e.g. --output runs/demo")
-        self.directory, self.config, self.overwrite = Path(str(where)), dumped, given.overwrite
-        self.inputs = _paths(config.data) + _paths(config.model)
+        from rps.records.directory import RunDirectory
+
+        self.directory, self.config, self.overwrite = RunDirectory(str(where)), dumped, given.overwrite
+        self.inputs = list(_paths(config.as_dict()))
         if processes.rank() == 0:
-            output.check(self.directory, self.config, self.overwrite, self.inputs)
+            self.directory.check(self.config, self.overwrite, self.inputs)
 
     def begin(self) -> None:
-        """The run directory, once the data are known to be there; what an earlier run left is removed this late."""
+        """The run directory, once the data are known to be there."""
         from rps.records.lock import RunLock
 
         assert self.directory is not None
-        self.created = not self.directory.exists()
-        self.lock = RunLock(self.directory)
+        self.created = not self.directory.path.exists()
+        self.lock = RunLock(self.directory.path)
         self.lock.begin()
         # Once more, for what another run has written since.
-        self.resumed = output.check(self.directory, self.config, self.overwrite, self.inputs)
+        self.resumed = self.directory.check(self.config, self.overwrite, self.inputs)
         if self.resumed:
-            output.go_on(self.directory, self.argv)
+            self.directory.resume(self.argv)
         else:
-            output.begin(self.directory, self.config, self.argv)
+            self.directory.begin(self.config, self.argv)
         self.begun = True
         self.lock.join()
 
@@ -119,26 +129,25 @@ class Run:
         from rps.records.lock import RunLock
 
         assert self.directory is not None
-        self.lock = RunLock(self.directory)
+        self.lock = RunLock(self.directory.path)
         self.lock.join()
 
     def going_on(self, done: int) -> None:
         """done: how many samples need not be done again."""
-        _say(f"going on with {self.directory}, where {done} sample{'s are' if done != 1 else ' is'} done")
+        say(f"resuming {self.directory}, where {done} sample{'s are' if done != 1 else ' is'} done")
 
     def done(self, since: float) -> int:
         assert self.directory is not None
-        table = self.directory / "table.md"
+        self.directory.commit()
+        table = self.directory.path / "table.md"
         if table.is_file():
-            print("\n" + table.read_text(encoding="utf-8").strip())
-        print("\nWritten:")
-        for line in output.written(self.directory, 0 if self.resumed else since):
-            print("  " + line)
-        found = output.metrics(self.directory)
+            show("\n" + table.read_text(encoding="utf-8").strip())
+        show_written(self.directory.written(0 if self.resumed else since))
+        found = self.directory.metrics()
         repeated = found.get("repeated_ids", [])
         if repeated:
             more = ", ..." if len(repeated) > 5 else ""
-            _say(
+            say(
                 f"{len(repeated)} id{'s' * (len(repeated) > 1)} came more than once ({', '.join(repeated[:5])}{more}), "
                 "and only one sample of each is kept; take ids that differ and another --output"
             )
@@ -146,17 +155,17 @@ class Run:
         failed = max([level.get("failed", 0) for level in levels] + [len(self.failures)])
         if not failed:
             return 3 if repeated else 0
-        reasons = output.reasons(self.directory) or self.failures
+        reasons = found.get("failures") or self.failures
         none = bool(levels) and not any(level.get("n") for level in levels)
-        _say(
+        say(
             f"all {failed} samples failed"
             if none
             else f"{failed} sample{'s' * (failed > 1)} failed; the others are done"
         )
         for name, reason in list(reasons.items())[:20]:
-            _say(f"failed: {name}: {one_line(reason)}")
+            say(f"failed: {name}: {one_line(reason)}")
         if len(reasons) > 20:
-            _say(f"failed: and {len(reasons) - 20} more")
+            say(f"failed: and {len(reasons) - 20} more")
         return 3
 
     def failed(self, error: BaseException) -> int:
@@ -175,37 +184,40 @@ class Run:
             lost = lost or code is not None
             kept = self._kept()
             if lost:
-                _say(f"{processes.how_it_ended(code)}; {kept}")
+                say(f"{processes.how_it_ended(code)}; {kept}")
+            elif type(error).__name__ == "RunRemoved":
+                say(str(error))
+                return 1
         if lost:
             return 1
         if not bad_input or os.environ.get("RPS_DEBUG"):
-            traceback.print_exception(error)
+            print(printable_lines("".join(traceback.format_exception(error))), file=sys.stderr)
         if not bad_input:
-            _say("the above looks like a bug in rps or in a class that it was given")
+            say("the above looks like a bug in rps or in a class that it was given")
             return 1
-        _say("error: " + sentence(error))
+        say("error: " + sentence(error))
         return 2
 
     def interrupted(self, interrupt: BaseException) -> int:
-        code = 143 if isinstance(interrupt, processes.Terminated) else 130
+        code = interrupt.code if isinstance(interrupt, processes.Terminated) else 130
         if processes.rank() > 0:
             processes.let_the_first_speak(seconds=60)
             return code
         lost = isinstance(interrupt, processes.LostProcess)
-        _say(f"{interrupt if lost else 'interrupted'}; {self._kept()}")
+        say(f"{interrupt if lost else 'interrupted'}; {self._kept()}")
         return 1 if lost else code
 
     def _kept(self) -> str:
         """What an early end leaves, in words; the run directory is removed when there is nothing in it."""
         # Where Lightning forks its processes, the directory is theirs, and this one has not begun it.
-        if self._abandon() or self.directory is None or not (self.directory / "records").is_dir():
+        if self._abandon() or self.directory is None or not (self.directory.path / "records").is_dir():
             return "nothing was done yet, and nothing was kept"
-        levels = output.metrics(self.directory).get("levels", [])
+        levels = self.directory.metrics().get("levels", [])
         count = f"{levels[0]['n']} finished samples are" if levels else "what was finished is"
-        return f"{count} kept in {self.directory}; the same command goes on from there"
+        return f"{count} kept in {self.directory}; the same command resumes from there"
 
     def _abandon(self) -> bool:
-        return self.begun and self.directory is not None and output.abandon(self.directory, self.created)
+        return self.begun and self.directory is not None and self.directory.abandon(self.created)
 
     def release(self) -> None:
         if self.lock is not None:
@@ -241,6 +253,7 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
             pass
 
         def before_instantiate_classes(self) -> None:
+            arguments.check_trainer(self.config.trainer)
             run.check_directory(given, self.config, self.parser.dump(self.config, skip_unset=False))
 
         def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -273,17 +286,21 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
     )
 
 
-def _paths(section: Any) -> list[str]:
-    """Values that name existing files or folders, anywhere in a section of the config."""
-    values = [value for _, value in section.items()] if section is not None else []
-    return [value for value in values if isinstance(value, str) and value and os.path.exists(os.path.expanduser(value))]
+def _paths(value: Any) -> Iterator[str]:
+    """Existing files and folders that a config names, anywhere in it, also by patterns; but for where it writes."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if name not in ("default_root_dir", "output"):
+                yield from _paths(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _paths(item)
+    elif isinstance(value, str) and value and "\0" not in value:
+        path = os.path.expanduser(value)
+        yield from [path] if os.path.lexists(path) else islice(iglob(path, recursive=True), MOST_MATCHES)
 
 
 def _tell_limit(datamodule: Any) -> None:
     total, used = datamodule.total(), datamodule.num_samples
     if used is not None and total > used:
-        _say(f"{used} of the {total} pictures were used; --data.limit null uses all")
-
-
-def _say(text: str) -> None:
-    print(f"rps: {text}", file=sys.stderr)
+        say(f"{used} of the {total} pictures were used; --data.limit null uses all")

@@ -9,15 +9,23 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from rps.cli.errors import InputError
+from rps.printable import printable
+
+STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that ask a process to end: of `kill` and `timeout`, of a terminal that is closed, and of batch systems."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: handled like Ctrl-C, so that what was done is kept."""
+    """One of STOPS: handled like Ctrl-C, so that what was done is kept.  code: the exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
 
 
 class LostProcess(KeyboardInterrupt):
@@ -26,10 +34,88 @@ class LostProcess(KeyboardInterrupt):
 
 _lost: list[str] = []
 """What `_observe`, a thread, leaves for `terminate`, which runs in the main thread."""
+_heard = threading.Event()
+"""Set by `terminate`."""
+
+
+@contextmanager
+def stoppable(early: str) -> Iterator[None]:
+    """A signal of STOPS ends the process at once, with the sentence `early`; afterwards all signals are as they were.
+
+    While libraries are imported nothing is there to be kept, and an exception is not safe: some would turn it into
+    another, or drop it.
+    """
+
+    def end(signum: int, frame: object) -> NoReturn:
+        _end_now(early, 128 + signum)
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOPS)}
+    _on_stop(end)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+def _on_stop(handler: Callable[[int, Any], NoReturn]) -> None:
+    """Those that are ignored, as under nohup, stay so."""
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handler)
 
 
 def terminate(signum: int, frame: object) -> NoReturn:
-    raise LostProcess(_lost.pop()) if _lost else Terminated
+    _heard.set()
+    raise LostProcess(_lost.pop()) if _lost else Terminated(128 + signum)
+
+
+@contextmanager
+def _heeded() -> Iterator[None]:
+    """A signal of STOPS is an interrupt; where the main thread does not hear it within ten seconds, it is the end.
+
+    Where processes wait for each other the main thread may be in C for hours, and Python runs no handler meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    incoming, outgoing = os.pipe()
+    os.set_blocking(outgoing, False)
+    over = threading.Event()
+
+    def watch() -> None:
+        while number := os.read(incoming, 1):
+            if number[0] in STOPS and not _heard.wait(10):
+                reason, code = (_lost[0], 1) if _lost else ("interrupted", 128 + number[0])
+                _end_now(f"{reason}; what was finished is kept, and the same command resumes from there", code)
+            _heard.clear()
+        os.close(incoming)
+
+    def forget() -> None:
+        """In forks, whose signals are not ours."""
+        if not over.is_set() and threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(-1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    os.register_at_fork(after_in_child=forget)
+    former = signal.set_wakeup_fd(outgoing, warn_on_full_buffer=False)
+    _on_stop(terminate)
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(former)
+        os.close(outgoing)
+
+
+def _end_now(reason: str, code: int) -> NoReturn:
+    """Without a look at streams, which may be in use; the processes that this one started see that it is gone."""
+    if all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
+        with suppress(OSError):
+            os.write(2, f"rps: {printable(reason)}\n".encode())
+    os._exit(code)
 
 
 def rank() -> int:
@@ -41,13 +127,12 @@ def rank() -> int:
 
 @contextmanager
 def tidy() -> Iterator[None]:
-    """Afterwards the process is as it was: environment, import path, warnings, signals, process group.
+    """Afterwards the process is as it was: environment, import path, warnings, process group.
 
     The current directory is searched last, so that `class_path: my_ops.MyOperator` works and nothing there hides an
     installed package.
     """
     environment, path = dict(os.environ), list(sys.path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     distributed = _process_group() is not None
     here = os.getcwd()
     sys.path[:] = [place for place in sys.path if place not in ("", here)] + [here]
@@ -58,9 +143,6 @@ def tidy() -> Iterator[None]:
         sys.path[:] = path
         os.environ.clear()
         os.environ.update(environment)
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
         if not distributed and (group := _process_group()) is not None:
             group.destroy_process_group()
 
@@ -76,11 +158,15 @@ def check_strategy(strategy: Any) -> None:
 
 @contextmanager
 def more_of_the_same(argv: Sequence[str]) -> Iterator[None]:
-    """The processes that Lightning starts run this command, with these arguments and this import path.
+    """The processes that Lightning starts run this command, with these arguments and this import path, and the signals
+    of STOPS are interrupts.
 
     Lightning's own way repeats the script and the arguments of the process, which in a notebook or a test are not ours.
+    Its handlers of signals only take a note of SIGTERM, which its predict loop never reads, and write a checkpoint into
+    the run at SIGUSR1 of SLURM.
     """
     from lightning.pytorch.strategies.launchers import subprocess_script
+    from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
     call = (
         "from rps.cli import main, processes; "
@@ -88,19 +174,22 @@ def more_of_the_same(argv: Sequence[str]) -> Iterator[None]:
     )
     program = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {call}"]
     over = threading.Event()
-    replaced = {
-        "_basic_subprocess_cmd": lambda: program,
-        "_launch_process_observer": lambda children: _observe(children, over),
-    }
-    originals = {name: getattr(subprocess_script, name) for name in replaced if hasattr(subprocess_script, name)}
-    for name in originals:
-        setattr(subprocess_script, name, replaced[name])
+    replaced: list[tuple[Any, str, Any]] = [
+        (subprocess_script, "_basic_subprocess_cmd", lambda: program),
+        (subprocess_script, "_launch_process_observer", lambda children: _observe(children, over)),
+        (_SignalConnector, "register_signal_handlers", lambda connector: None),
+    ]
+    replaced = [row for row in replaced if hasattr(row[0], row[1])]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
+    for owner, name, ours in replaced:
+        setattr(owner, name, ours)
     try:
-        yield
+        with _heeded():
+            yield
     finally:
         over.set()
-        for name, original in originals.items():
-            setattr(subprocess_script, name, original)
+        for owner, name, original in originals:
+            setattr(owner, name, original)
 
 
 def _process_group() -> Any:
@@ -127,7 +216,7 @@ _started_by: list[int] = []
 
 
 def _observe(children: Sequence[Any], over: threading.Event) -> None:
-    """Interrupts this process when a child has failed, and kills it where it cannot hear, as in some collectives.
+    """Interrupts this process when a child has failed.
 
     Lightning's own observer kills at once, even a process that has noticed and is about to say what was wrong.
     """
@@ -138,10 +227,6 @@ def _observe(children: Sequence[Any], over: threading.Event) -> None:
             if failed and not over.wait(10):
                 _lost.append(how_it_ended(failed[0].returncode))
                 os.kill(os.getpid(), signal.SIGTERM)
-                while _lost and not over.wait(30):
-                    for child in children:
-                        child.kill()
-                    os.kill(os.getpid(), signal.SIGKILL)
                 return
 
     threading.Thread(target=watch, daemon=True).start()
