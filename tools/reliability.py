@@ -172,7 +172,7 @@ def kills(here: Path, whole: Any) -> Iterator[Tries]:
 
 
 def overwrite(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries("--overwrite killed before every change, then the earlier command", "the earlier run, or a sentence")
+    tries = Tries("--overwrite killed before every third change, then the earlier command", "the earlier run, or a sentence")
     other = ["--model.t0", "[0,100]", "--overwrite"]
     step, code = 0, -9
     while code == -9:
@@ -188,7 +188,7 @@ def overwrite(here: Path, whole: Any) -> Iterator[Tries]:
                 found = "the new run cannot be resumed"
             tries.add(f"change {step}", found)
         shutil.rmtree(run, ignore_errors=True)
-        step += 1
+        step += 3
     yield tries
     tries = Tries("--overwrite by a run that cannot start", "the earlier run, bit for bit")
     run = here / "earlier"

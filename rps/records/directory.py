@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rps import __version__
+from rps.printable import printable
 from rps.records.changes import changes
 from rps.records.files import TEMPORARY, file_name, level_name, write_text
 from rps.records.lock import NAME as LOCK
@@ -297,11 +298,7 @@ def _remove_empty(folder: Path) -> None:
 
 def _comment(text: str) -> str:
     """Lines of YAML comments, of characters that YAML takes."""
-    return "".join(f"# {_printable(line)}\n" for line in text.split("\n"))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return "".join(f"# {printable(line)}\n" for line in text.split("\n"))
 
 
 def _now() -> str:
