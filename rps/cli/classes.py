@@ -47,6 +47,11 @@ def defaults(class_path: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is None or isinstance(value, _PLAIN)}
 
 
+def types(class_path: str) -> dict[str, Any]:
+    """The annotations of what a class or function takes, as they are written."""
+    return {name: parameter.annotation for name, parameter in _signature(class_path).items()}
+
+
 def _signature(class_path: str) -> dict[str, inspect.Parameter]:
     """Of a class whose **kwargs go to its base class, with what that takes."""
     found = find(class_path)

@@ -210,7 +210,7 @@ class Run:
     def _kept(self) -> str:
         """What an early end leaves, in words; the run directory is removed when there is nothing in it."""
         # Where Lightning forks its processes, the directory is theirs, and this one has not begun it.
-        if self._abandon() or self.directory is None or not (self.directory.path / "records").is_dir():
+        if self._abandon() or self.directory is None or not os.path.isdir(self.directory.path / "records"):
             return "nothing was done yet, and nothing was kept"
         levels = self.directory.metrics().get("levels", [])
         count = f"{levels[0]['n']} finished samples are" if levels else "what was finished is"

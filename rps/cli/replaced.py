@@ -10,13 +10,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rps.cli.classes import defaults, find
+from rps.cli.classes import defaults, find, types
 
 Place = tuple[str, ...]
 """Keys from the top of a config, "init_args" left out: ("model", "sampler")."""
 
 HOLD_CLASSES = ("prior", "operator", "estimator", "sampler")
-"""Last keys of places whose text is always the name of a class."""
+"""Last keys of places of the model whose text is the name of a class, unless their type is one of TEXT."""
+TEXT = (str, str | None, "str", "str | None", "Optional[str]")
 
 
 def settled(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -48,18 +49,28 @@ class _State:
 
     def settle(self, value: Any, place: Place = ()) -> Any:
         """What a config or flag says of a place, with all that lies below it, completed."""
-        if isinstance(value, str) and len(place) > 1 and (place in self.current or place[-1] in HOLD_CLASSES):
+        if isinstance(value, str) and len(place) == 1:
+            self.current[place] = value
+        elif isinstance(value, str) and (place in self.current or self._holds_class(place)):
             named: dict[str, Any] = {"class_path": value}
             return named if self._read(place, named) and "init_args" in named else value
         if not isinstance(value, Mapping):
             return value
         node = dict(value)
+        if len(place) == 1 and isinstance(node.get("class_path"), str):
+            self.current[place] = node["class_path"]
         if len(place) > 1 and ("class_path" in node or "init_args" in node):
             self._read(place, node)
         for key, inner in node.items():
             if key != "class_path":
                 node[key] = self.settle(inner, place if key == "init_args" else (*place, str(key)))
         return node
+
+    def _holds_class(self, place: Place) -> bool:
+        if place[0] != "model" or place[-1] not in HOLD_CLASSES:
+            return False
+        owner = self.current.get(place[:-1])
+        return owner is None or types(owner).get(place[-1]) not in TEXT
 
     def _read(self, place: Place, node: dict[str, Any]) -> bool:
         """Takes in what is said of a place, and completes it.  -> is another class named?"""
@@ -93,7 +104,7 @@ def _flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
             value = yaml.safe_load(text if equals else options[i + 1])
         except yaml.YAMLError:
             continue
-        if len(place) > 1:
+        if len(place) > 1 or isinstance(value, str):
             yield i, place, value
 
 
