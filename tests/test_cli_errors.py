@@ -1,6 +1,8 @@
 """Bad input to the command: one sentence, exit code 2, nothing written. A bug: its traceback, exit code 1."""
 
+import os
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,24 @@ BAD = {
         ["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2", "--trainer.accelerator", "cpu"],
         "trainer.strategy pickles the run for its processes, which is not supported; use ddp",
     ),
+    "a logger": (["--trainer.logger", "true"], "trainer.logger is not supported; a run logs to records/"),
+    "a logger of a package that is missing": (
+        ["--trainer.logger", "lightning.pytorch.loggers.WandbLogger"],
+        "trainer.logger is not supported",
+    ),
+    "a profiler": (["--trainer.profiler", "simple"], "trainer.profiler is not supported; the table has seconds"),
+    "a longest time": (["--trainer.max_time", "00:01:00:00"], "trainer.max_time is not supported; .*timeout 2h rps"),
+    "an accelerator of a package that is missing": (["--trainer.accelerator", "tpu"], "torch_xla"),
+    "a pipe": (["--config", "pipe"], "--config pipe is not a regular file, .*; give a file"),
+    "a link to nowhere": (["--config", "link"], "link is a link to nowhere, which does not exist"),
+    "an output below a link to nowhere": (["--output", "link/run"], "link is a link to nowhere"),
+    "a long name of the output": (["--output", "x" * 300], "cannot use x{60}...x{30}: file name too long"),
+    "a long name of a config": (["--config", "x" * 300], "cannot use x{60}...x{30}: file name too long"),
+    "aliases that multiply": (["--config", "laughs.yaml"], "its aliases make more than 1,000,000 characters"),
+    "merged aliases that multiply": (["--config", "merges.yaml"], "its aliases make more than 1,000,000 characters"),
+    "a config inside itself": (["--config", "self.yaml"], "self.yaml is nested too deeply, or in itself"),
+    "a deep config": (["--config", "deep.yaml"], "deep.yaml is nested too deeply"),
+    "a number without end": (["--config", "number.yaml"], "number.yaml is not valid YAML: Exceeds the limit"),
     "nothing left": (["--data.skip", "10"], "skip must be less than the 10 samples that there are, got 10"),
     "predict_step refuses": (["--model.trouble", "raise"], "the data have 3 channels but the prior has 1"),
     "memory": (["--model.trouble", "memory"], "too little memory.*--data.batch_size"),
@@ -65,6 +85,13 @@ FILES = {
     "list.yaml": "- 1",
     "empty.yaml": "",
     "seed.yaml": "seed: 1",
+    "laughs.yaml": "a: &a [x, x, x, x, x, x, x, x]\n"
+    + "".join(f"{c}: &{c} [{', '.join([f'*{b}'] * 9)}]\n" for b, c in pairwise("abcdefgh")),
+    "merges.yaml": "a: &a {x: 1}\n"
+    + "".join(f"{c}: &{c} {{<<: [{', '.join([f'*{b}'] * 9)}]}}\n" for b, c in pairwise("abcdefgh")),
+    "self.yaml": "model: &a {b: *a}",
+    "deep.yaml": "model: " + "[" * 3000,
+    "number.yaml": "model: " + "9" * 5000,
     "my_broken.py": "class Op:\n    def",
 }
 
@@ -74,6 +101,8 @@ def test_bad_input_is_one_sentence(case, folder, capsys):
     arguments, told = BAD[case][0], BAD[case][1].replace("FAKES", "tests.cli_fakes").replace("?", "[?]")
     for name, content in FILES.items():
         (folder / name).write_text(content)
+    os.mkfifo("pipe")
+    Path("link").symlink_to("nowhere")
     assert rps(*[a.replace("FAKES", "tests.cli_fakes") for a in arguments]) == 2
     out, err = capsys.readouterr()
     assert err.startswith("rps: error: ") and len(err.splitlines()) == 1

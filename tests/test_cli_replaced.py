@@ -105,7 +105,9 @@ def test_inside_a_flag(capsys):
 def test_text_is_not_imported_where_the_type_is_text(tmp_path, monkeypatch):
     """Though the last key is one that names a class in the models of ours."""
     (tmp_path / "weights.py").write_text("raise SystemExit('imported')")
-    (tmp_path / "my_model.py").write_text("class Model:\n    def __init__(self, prior: str, sampler: str | None = None): ...")
+    (tmp_path / "my_model.py").write_text(
+        "class Model:\n    def __init__(self, prior: str, sampler: str | None = None): ..."
+    )
     monkeypatch.syspath_prepend(tmp_path)
     given = {"prior": "weights.pt", "sampler": "weights.pt"}
     contents = [{"model": {"class_path": "my_model.Model", "init_args": given}, "data": {"init_args": given}}]

@@ -44,7 +44,7 @@ def test_lightnings_own_processes_are_killed_and_the_run_goes_on():
         os.kill(first.pid if number == signal.SIGTERM else second, number)
         assert first.wait(timeout=120) not in (0, 3)
         told.append(Path(f"log{round_}").read_text())
-        assert "the same command goes on from there" in told[-1], told[-1]
+        assert "the same command resumes from there" in told[-1], told[-1]
         deadline = time.monotonic() + 30
         while Path(f"/proc/{second}").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -76,3 +76,68 @@ def test_two_processes_of_slurm():
     ranks = {path.name.split("-")[1] for path in Path("run").glob("records/[!.]*.parquet")}
     assert ranks == {"00000", "00001"}
     assert "Written:" in Path("task0").read_text() and Path("task1").read_text() == ""
+
+
+def started(*arguments: str, **more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "rps.cli", "predict", "--config", "fake.yaml", "--output", "run", *arguments]
+    return subprocess.Popen(
+        command, env=environment(**more), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+PHASES = {
+    "imports": "import rps.cli.predict as place; place.quiet = stop",
+    "parsing": "import rps.cli.predict as place; place.parser_sentence = place.arguments.read = stop",
+    "building": "import rps.schedule; rps.schedule.Schedule.linear = stop",
+    "data": "import datamodules; datamodules.SampleDataModule.setup = stop",
+    "first batch": "import modules; modules.MapRps.predict_step = stop",
+}
+PROGRAM = """
+import os, signal, sys, time
+def stop(*args, **options):
+    os.kill(os.getpid(), signal.{name})
+    time.sleep(30)
+{replace}
+from rps.cli import main
+sys.exit(main(["predict", "--config", "fake.yaml", "--output", "run"]))
+"""
+
+
+@pytest.mark.parametrize(("phase", "name"), [*((phase, "SIGTERM") for phase in PHASES), ("first batch", "SIGUSR1")])
+def test_a_signal_at_any_moment_ends_the_run_with_one_sentence(phase, name):
+    program = [sys.executable, "-c", PROGRAM.format(name=name, replace=PHASES[phase])]
+    done = subprocess.run(program, env=environment(), capture_output=True, text=True, timeout=100)
+    assert done.returncode == 128 + getattr(signal, name), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("rps: interrupted"), done.stderr
+    assert not Path("run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("which", "number", "code", "sentence"),
+    [
+        ("first", signal.SIGTERM, 143, "interrupted; "),
+        ("second", signal.SIGTERM, 1, "another process of the run ended with code 143; "),
+        ("second", signal.SIGKILL, 1, "another process of the run was killed (signal 9); "),
+    ],
+)
+def test_a_process_that_ends_while_another_starts(which, number, code, sentence):
+    """The first waits in C for the second, which is slow, and hears no signal meanwhile."""
+    Path("sleepy.py").write_text(
+        "import os, time\nif os.environ.get('LOCAL_RANK') == '1':\n    open('here', 'w').close()\n    time.sleep(90)\n"
+        "from tests.resume_fakes import White as Sleepy\n"
+    )
+    run = started("--trainer.devices", "2", "--model.prior", "sleepy.Sleepy")
+    deadline = time.monotonic() + 60
+    while not Path("here").exists():
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1)
+    second = children(run.pid)[-1]
+    os.kill(run.pid if which == "first" else second, number)
+    told, _ = run.communicate(timeout=60)
+    assert run.returncode == code and told.startswith(f"rps: {sentence}") and len(told.splitlines()) == 1, told
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{second}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{second}").exists() and not Path("run").exists()

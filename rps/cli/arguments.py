@@ -96,12 +96,10 @@ def packaged_configs() -> dict[str, Path]:
 def find_config(name: str) -> Path:
     """The file of this name in the working directory, or else the packaged config.  Errors: InputError."""
     path = Path(name).expanduser()
-    if path.is_file():
+    if path.is_file() or (path.is_symlink() and not path.exists()):  # reading it says where the link leads
         return path
     if path.exists() and not path.is_dir():
-        raise InputError(
-            f"--config {name} is no regular file, and a config is read more than once; write it into a file"
-        )
+        raise InputError(f"--config {name} is not a regular file, and a config is read more than once; give a file")
     packaged = packaged_configs()
     wanted = name.removesuffix(".yaml")
     if wanted in packaged:
