@@ -24,7 +24,8 @@ Restores images with a diffusion prior, along the distortion-perception curve.
 
 options of rps predict:
   --config FILE     a YAML file, or the name of a packaged one (demo, embedded/sr4, ...); several are merged in the
-                    order given, the last one wins, and values given as flags win over all of them
+                    order given, the last one wins, and values given as flags win over all of them; a config names
+                    the classes that are run, so use only those that you trust
   --output DIR      where the run is written (trainer.default_root_dir); a run of the same config that is there goes on
                     where it stopped, on any number of processes
   --overwrite       remove an earlier run from DIR first
@@ -39,7 +40,7 @@ options of rps predict:
   --model.help CLASS, --data.help CLASS
                     what a class takes, e.g. --model.help MapRps
 
-exit codes: 0 all done; 2 bad input; 3 done, but some samples failed; 130 interrupted; 1 a bug.
+exit codes: 0 all done; 2 bad input; 3 done, but some samples failed; 130 interrupted; 143 ended by SIGTERM; 1 a bug.
 RPS_DEBUG=1 in the environment shows where an error happened.
 """
 
