@@ -127,9 +127,12 @@ def fault(run: Path, whole: Any, code: int, allowed: tuple[int, ...] = (0,)) -> 
         return f"exit code {code}: {text(run)[-200:]}"
     if code == 0 and not close(figures(run), whole):
         return "other figures than without"
-    if list(run.rglob(".*.part*")) or (run / ".rps-replaced").exists():
-        return "temporary files stay behind"
-    return None
+    return left_behind(run)
+
+
+def left_behind(run: Path) -> str | None:
+    there = [*run.rglob(".*.part*"), *run.rglob(".rps-replaced")]
+    return f"{there[0]} stays behind" if there else None
 
 
 CHANGES = (
@@ -172,20 +175,25 @@ def kills(here: Path, whole: Any) -> Iterator[Tries]:
 
 
 def overwrite(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries("--overwrite killed before every third change, then the earlier command", "the earlier run, or a sentence")
+    tries = Tries(
+        "--overwrite killed before every third change, then the earlier command", "the earlier run, or a sentence"
+    )
     other = ["--model.t0", "[0,100]", "--overwrite"]
     step, code = 0, -9
     while code == -9:
         run = here / f"over{step}"
         wait(start(run))
         code = wait(start(run, *other, prepare=killed_at(step)))
+        replaced = "- 100" in (run / "config.yaml").read_text() if (run / "config.yaml").is_file() else False
+        if code == -9 and replaced and not (run / ".rps-replaced").exists():
+            break  # what follows is a run like any other
         if code == -9:
             again = wait(start(run))
-            found = fault(run, whole, again, (0, 2))
-            if again == 2 and "holds a run of another config" not in text(run):
-                found = "neither run is there"
-            elif again == 2 and wait(start(run, *other[:2])) != 0:
-                found = "the new run cannot be resumed"
+            if again == 2 and "holds a run of another config" in text(run):
+                found = None if wait(start(run, *other[:2])) == 0 else "the new run cannot be resumed"
+                found = found or left_behind(run)
+            else:
+                found = fault(run, whole, again)
             tries.add(f"change {step}", found)
         shutil.rmtree(run, ignore_errors=True)
         step += 3
