@@ -172,7 +172,9 @@ def kills(here: Path, whole: Any) -> Iterator[Tries]:
 
 
 def overwrite(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries("--overwrite killed before every third change, then the earlier command", "the earlier run, or a sentence")
+    tries = Tries(
+        "--overwrite killed before every third change, then the earlier command", "the earlier run, or a sentence"
+    )
     other = ["--model.t0", "[0,100]", "--overwrite"]
     step, code = 0, -9
     while code == -9:
