@@ -203,5 +203,5 @@ def test_a_setting_as_the_knob():
         assert found.network_calls[zeta].tolist() == [5, 5]
     with pytest.raises(ValueError, match="DiffPir has no setting 'eta'; its settings are lam, zeta"):
         SettingSweep("eta", [0.5], DiffPir())
-    with pytest.raises(ValueError, match="zeta between 0 and 1, got 1.75 and 2"):
+    with pytest.raises(ValueError, match=r"zeta between 0 and 1, got 1\.75 and 2"):
         SettingSweep("zeta", [2.0], DiffPir())
