@@ -70,7 +70,7 @@ def setting_times(kind: Any, name: str, factor: float) -> Broken:
     right = kind.step
 
     def step(self, *args):
-        return right(self.with_settings(**{name: factor * getattr(self, name)}), *args)
+        return right(self.replace(**{name: factor * getattr(self, name)}), *args)
 
     return lambda: patch.object(kind, "step", step)
 

@@ -36,9 +36,9 @@ class ChainEstimator(Estimator):
         timesteps = self.sampler.timesteps(schedule, len(schedule), self.num_steps)
         y = measurement.y
         zero = torch.zeros(len(y), *prior.sample_shape, dtype=y.dtype, device=y.device)
-        chain = Chain.renoised(zero, timesteps, measurement.streams.at("stage1"), schedule)
+        chain = Chain.renoised(zero, timesteps, measurement.streams.at("stage1"), schedule, self.sampler)
         counted = prior if isinstance(prior, CountedPrior) else CountedPrior(prior)
-        (x,), _ = run_chains([chain], measurement, self.sampler, counted)
+        (x,), _ = run_chains([chain], measurement, counted)
         return x
 
 

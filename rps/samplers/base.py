@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import inspect
 from typing import Any
 
 from torch import Tensor
@@ -17,16 +17,15 @@ from rps.schedule import Schedule
 class Sampler:
     """One step of a posterior sampler, for a batch whose rows may stand at different times.
 
-    Hyper-parameters are constructor arguments; a step keeps no state, so that it can start at any time, in stage 2 of
-    any traversal, and be batched. Subclasses say how many network calls a step takes.
+    Hyper-parameters are constructor arguments, kept as attributes of the same names; a step keeps no state, so that it
+    can start at any time, in stage 2 of any traversal, and be batched. Subclasses say how many network calls a step
+    takes.
 
     calls_per_step: network calls per image of one step. default_steps: of the published chain from t0 = T.
-    row_settings: hyper-parameters that may be one number per row, see `with_settings`.
     """
 
     calls_per_step: int = 1
     default_steps: int = 1000
-    row_settings: tuple[str, ...] = ()
 
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
@@ -49,24 +48,13 @@ class Sampler:
         """Network calls per image of a chain of so many steps down to the clean image."""
         return self.calls_per_step * steps
 
-    def with_settings(self, **settings: float | Tensor) -> Self:
-        """The same sampler with other hyper-parameters: numbers, or, of `row_settings`, one number per row [N].
+    def replace(self, **settings: Any) -> Self:
+        """The same sampler with other hyper-parameters, which are checked as by its constructor.
 
-        sampler.with_settings(step_size=torch.tensor([1.0, 2.0])).step(...) steps two rows, each with its own size.
+        Errors: ValueError for a name that is no argument of the constructor.
         """
-        clone = copy.copy(self)
-        for name, value in settings.items():
-            if not hasattr(self, name):
-                raise ValueError(f"{type(self).__name__} has no setting {name!r}")
-            if isinstance(value, Tensor) and name not in self.row_settings:
-                known = ", ".join(self.row_settings) or "none"
-                raise ValueError(f"{type(self).__name__} takes no {name} per row; settings per row: {known}")
-            setattr(clone, name, value)
-        return clone
-
-
-def per_row(setting: Any, like: Tensor) -> Any:
-    """A hyper-parameter, shaped to multiply `like` [N, ...] where it is one number per row [N]."""
-    if isinstance(setting, Tensor) and setting.ndim == 1:
-        return setting.to(like).view(-1, *(1,) * (like.ndim - 1))
-    return setting
+        names = inspect.signature(type(self)).parameters
+        if unknown := settings.keys() - names.keys():
+            known = ", ".join(names) or "none"
+            raise ValueError(f"{type(self).__name__} has no setting {min(unknown)!r}; its settings are {known}")
+        return type(self)(**{name: getattr(self, name) for name in names} | settings)

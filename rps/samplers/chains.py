@@ -1,9 +1,9 @@
-"""The one loop over time: many reverse chains, of different starts and grids, in one running batch."""
+"""The one loop over time: many reverse chains, of different samplers, starts and grids, in one running batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,80 +22,64 @@ class Chain:
 
     x: [N, *sample_shape] at the first of `timesteps`, which descend; after the last comes CLEAN.
     streams: N rows; the noise of a step is a function of the stream and of the timestep.
-    settings: hyper-parameters of the sampler that are this chain's own, e.g. {"step_size": 2.0}.
+    sampler: of its steps.
     """
 
     x: Tensor
     timesteps: Sequence[int]
     streams: Streams
-    settings: Mapping[str, float] = field(default_factory=dict)
+    sampler: Sampler
 
     @classmethod
     def renoised(
-        cls,
-        x0: Tensor,
-        timesteps: Sequence[int],
-        streams: Streams,
-        schedule: Schedule,
-        settings: Mapping[str, float] | None = None,
+        cls, x0: Tensor, timesteps: Sequence[int], streams: Streams, schedule: Schedule, sampler: Sampler
     ) -> Chain:
         """A chain that starts from x_t = alpha x_0 + sigma z at the first timestep; x_0 itself if there is none."""
-        settings = settings or {}
         if not timesteps:
-            return cls(x0, timesteps, streams, settings)
+            return cls(x0, timesteps, streams, sampler)
         t = torch.full((len(x0),), timesteps[0], dtype=torch.int64, device=x0.device)
         z = streams.at("renoise").normal(x0.shape[1:]).to(x0.dtype)
-        return cls(schedule.add_noise(x0, z, t), timesteps, streams, settings)
+        return cls(schedule.add_noise(x0, z, t), timesteps, streams, sampler)
 
 
 @torch.no_grad()
 def run_chains(
-    chains: Sequence[Chain],
-    measurement: Measurement,
-    sampler: Sampler,
-    prior: CountedPrior,
-    micro_batch: int | None = None,
+    chains: Sequence[Chain], measurement: Measurement, prior: CountedPrior, micro_batch: int | None = None
 ) -> tuple[list[Tensor], list[int]]:
     """Runs all chains down to t = 0 together.
 
     The longest starts alone and shorter ones join so that all end at once: each iteration is one step of every chain
-    that has begun, in network calls of at most `micro_batch` images. A row never sees the rows beside it.
+    that has begun, those of one sampler in network calls of at most `micro_batch` images. A row never sees the rows
+    beside it.
 
-    measurement: of the N images, shared by all chains. sampler: likewise, but for what the chains' settings replace
-    (all chains have the same ones, each with its own numbers).
+    measurement: of the N images, shared by all chains.
     Returns, in the order of `chains`, the final samples [N, *sample_shape] and the network calls per image.
     """
-    if not chains:
-        return [], []
-    order = sorted(range(len(chains)), key=lambda k: -len(chains[k].timesteps))
-    longest = len(chains[order[0]].timesteps)
+    if not len(measurement):
+        return [chain.x for chain in chains], [0] * len(chains)
+    longest = max((len(chain.timesteps) for chain in chains), default=0)
+    groups: dict[int, list[int]] = {}
+    for k in sorted(range(len(chains)), key=lambda k: -len(chains[k].timesteps)):
+        groups.setdefault(id(chains[k].sampler), []).append(k)
     n, device = len(measurement), measurement.y.device
-    wide = measurement.rows(torch.arange(n, device=device).repeat(len(chains)))
-    streams = Streams.cat([chains[k].streams for k in order])
-    # Right-aligned grids, [longest + 1, chains * N]; the places before a chain begins are never read.
-    times = torch.full((longest + 1, len(chains)), CLEAN, dtype=torch.int64)
-    for column, k in enumerate(order):
-        steps = chains[k].timesteps
-        times[longest - len(steps) : longest, column] = torch.tensor(list(steps), dtype=torch.int64)
-    times = times.to(device).repeat_interleave(n, dim=1)
-    settings = {
-        name: torch.tensor([chains[k].settings[name] for k in order], device=device).repeat_interleave(n)
-        for name in chains[0].settings
-    }
-
-    calls = [0] * len(chains)
-    x = chains[0].x[:0]
-    for iteration in range(longest):
-        x = torch.cat([x, *(chains[k].x for k in order if len(chains[k].timesteps) == longest - iteration)])
-        advanced, before = [], prior.calls
-        for rows in chunks(len(x), micro_batch):
-            t, t_next = times[iteration, rows], times[iteration + 1, rows]
-            own = sampler.with_settings(**{name: values[rows] for name, values in settings.items()})
-            part = wide.rows(rows)
-            advanced.append(own.step(x[rows], t, t_next, part, prior.given(part), streams[rows].at_step(t)))
-        x = torch.cat(advanced) if advanced else x
-        for k in order:
-            if len(chains[k].timesteps) >= longest - iteration:
+    rows_of = torch.arange(n, device=device)
+    wide = {key: measurement.rows(rows_of.repeat(len(group))) for key, group in groups.items()}
+    streams = {key: Streams.cat([chains[k].streams for k in group]) for key, group in groups.items()}
+    samples, calls = [chain.x for chain in chains], [0] * len(chains)
+    for left in range(longest, 0, -1):
+        for key, group in groups.items():
+            begun = [k for k in group if len(chains[k].timesteps) >= left]  # the first ones of the group
+            if not begun:
+                continue
+            x, before = torch.cat([samples[k] for k in begun]), prior.calls
+            steps = [[*chains[k].timesteps, CLEAN][-left - 1 :][:2] for k in begun]
+            t, t_next = torch.tensor(steps, device=device).T.repeat_interleave(n, dim=1)
+            moved = []
+            for rows in chunks(len(x), micro_batch):
+                part, noise = wide[key].rows(rows), streams[key][rows].at_step(t[rows])
+                sampler = chains[begun[0]].sampler
+                moved.append(sampler.step(x[rows], t[rows], t_next[rows], part, prior.given(part), noise))
+            for k, advanced in zip(begun, torch.cat(moved).split(n), strict=True):
+                samples[k] = advanced
                 calls[k] += (prior.calls - before) // max(len(x), 1)
-    finished = {k: x[i * n : (i + 1) * n] for i, k in enumerate(order) if len(chains[k].timesteps) > 0}
-    return [finished.get(k, chain.x) for k, chain in enumerate(chains)], calls
+    return samples, calls

@@ -183,8 +183,8 @@ class _World:
             yield f"calls_per_step is {self.sampler.calls_per_step}, but a step makes {made:g} network calls per image"
             return
         few = [int(t) for t in self.t[:3]]
-        chain = Chain(self.x, few, self.measurement.streams)
-        (_, (made,)) = run_chains([chain], self.measurement, self.sampler, CountedPrior(self.prior))
+        chain = Chain(self.x, few, self.measurement.streams, self.sampler)
+        (_, (made,)) = run_chains([chain], self.measurement, CountedPrior(self.prior))
         made /= self.prior.evaluations
         if made != self.sampler.network_calls(len(few)):
             yield (

@@ -10,7 +10,7 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
-from rps.samplers.base import Sampler, per_row
+from rps.samplers.base import Sampler
 from rps.samplers.guidance import data_gradient
 from rps.schedule import Schedule
 from rps.settings import not_negative
@@ -31,7 +31,7 @@ class Daps(Sampler):
         ode_steps: Euler steps of the flow. langevin_steps: of the correction.
         step_size: h at the start; published 1e-4 for SR, blur and random inpainting, 5e-5 for box, motion and phase,
             2e-5 for HDR, 1e-5 for nonlinear blur. Stable below 2 / (c^2 / tau^2 + 1 / r^2), c the largest singular
-            value of A. Also one number per row.
+            value of A.
         step_decay: h at sigma_min as a fraction of step_size, linear in between along the outer grid.
         tau: standard deviation of the measurement noise as the correction sees it. Published .01, whatever the noise,
             in code that has ||y - A(x)||^2 / tau^2, which makes it .01 / sqrt(2) in this equation.
@@ -40,7 +40,6 @@ class Daps(Sampler):
     """
 
     default_steps = 200
-    row_settings = ("step_size",)
     power = 1 / 7
 
     def __init__(
@@ -91,7 +90,7 @@ class Daps(Sampler):
         alpha, sigma = schedule.at(t, x)
         level, top, bottom = ((v**self.power) for v in (sigma / alpha, self.sigma_max, self.sigma_min))
         progress = ((top - level) / (top - bottom)).clamp(0, 1)
-        h = per_row(self.step_size, x) * (1 + progress * (self.step_decay - 1))
+        h = self.step_size * (1 + progress * (self.step_decay - 1))
         x0, draws, m = x0hat, noise.at("langevin"), self.momentum
         v = noise.at("velocity").normal(shape).to(x) if m else torch.zeros_like(x)
         for k in range(self.langevin_steps):

@@ -8,7 +8,7 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
-from rps.samplers.base import Sampler, per_row
+from rps.samplers.base import Sampler
 from rps.samplers.linear import linear_operator, spectral
 from rps.settings import not_negative
 
@@ -23,12 +23,10 @@ class DiffPir(Sampler):
     Args:
         lam: trust in the denoiser. Published 1 to 7 in code whose images are in [-1, 1] but whose sigma_y is in [0, 1]
             units, which makes it .25 to 1.75 in this equation.
-        zeta: share of fresh noise; published .1 for deblurring, .1 to .25 for super-resolution, 1 for inpainting. Both
-            also one number per row.
+        zeta: share of fresh noise; published .1 for deblurring, .1 to .25 for super-resolution, 1 for inpainting.
     """
 
     default_steps = 100
-    row_settings = ("lam", "zeta")
 
     def __init__(self, lam: float = 1.75, zeta: float = 0.1) -> None:
         not_negative(lam=lam)
@@ -45,8 +43,8 @@ class DiffPir(Sampler):
     ) -> Tensor:
         operator, schedule = linear_operator(measurement, prior, self), prior.schedule
         (alpha, sigma), (alpha_next, sigma_next) = schedule.at(t, x), schedule.at(t_next, x)
-        lam, zeta = per_row(self.lam, x), per_row(self.zeta, x)
-        x0hat, rho = prior.denoise(x, t).x0, lam * (measurement.noise_std * alpha / sigma) ** 2  # sigma_y^2 / r^2
+        zeta = self.zeta
+        x0hat, rho = prior.denoise(x, t).x0, self.lam * (measurement.noise_std * alpha / sigma) ** 2  # sigma_y^2 / r^2
         x0 = x0hat + spectral(operator, measurement.residual(x0hat), lambda s: s / (s**2 + rho))
         eps, z = (x - alpha * x0) / sigma, noise.normal(x.shape[1:]).to(x)
         return alpha_next * x0 + sigma_next * ((1 - zeta) ** 0.5 * eps + zeta**0.5 * z)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
-from rps.samplers.base import per_row
 from rps.samplers.dps import Dps
 from rps.schedule import CLEAN
 from rps.settings import not_negative
@@ -25,11 +22,9 @@ class Dmap(Dps):
     1 + ascents network calls a step (1 the last one), the ascents' differentiated with respect to their input.
 
     Args:
-        step_size: xi. radius: of the sphere, in units of s sqrt(d). Both also one number per row.
+        step_size: xi. radius: of the sphere, in units of s sqrt(d).
         ascents: gradient steps. clip: clip x0hat to [-1, 1] in the mean; None clips images and never latents.
     """
-
-    row_settings = ("step_size", "radius")
 
     def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, clip: bool | None = None) -> None:
         super().__init__(step_size, clip)
@@ -54,16 +49,13 @@ class Dmap(Dps):
         if not len(going):
             return moved
 
-        def rows(setting: Any) -> Tensor:
-            return torch.as_tensor(per_row(setting, x)).to(x).expand(len(x), *(1,) * (x.ndim - 1))[going]
-
         inside, times, here, centre = measurement.rows(going), t_next[going], moved[going], mean[going]
         own = prior.given(inside)
         # One radius per row: where the network has learned s, its root mean square over the pixels.
-        length = rows(self.radius) * _norm((s * torch.ones_like(x))[going])
+        length = self.radius * _norm((s * torch.ones_like(x))[going])
         for _ in range(self.ascents):
             _, gradient = self.guided(here, times, inside, own, noise[going])
-            offset = here - rows(self.step_size) * schedule.norm(times, here) ** 2 * gradient - centre
+            offset = here - self.step_size * schedule.norm(times, here) ** 2 * gradient - centre
             here = centre + length * offset / _norm(offset).clamp(min=torch.finfo(x.dtype).tiny)
         return moved.index_copy(0, going, here)
 

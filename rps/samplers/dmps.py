@@ -8,7 +8,7 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
-from rps.samplers.base import Sampler, per_row
+from rps.samplers.base import Sampler
 from rps.samplers.linear import guidance, linear_operator
 from rps.samplers.reverse import clipped, conditioned, reverse_step
 from rps.schedule import Schedule, check_alpha
@@ -22,12 +22,10 @@ class Dmps(Sampler):
     One network call a step, not differentiated. Needs a linear operator.
 
     Args:
-        scale: of g; 1 is the equation. Also one number per row.
+        scale: of g; 1 is the equation.
         eta: of the DDIM step; 1 is ancestral.
         clip: clip x0hat to [-1, 1] before it is guided, as the runs of arXiv 2605.28711 do.
     """
-
-    row_settings = ("scale",)
 
     def __init__(self, scale: float = 1.0, eta: float = 1.0, clip: bool = False) -> None:
         not_negative(scale=scale, eta=eta)
@@ -51,5 +49,5 @@ class Dmps(Sampler):
         r2 = (sigma / alpha) ** 2
         g = guidance(operator, measurement.residual(x / alpha), r2, measurement.noise_std) / alpha
         denoised = clipped(prior.denoise(x, t), prior, self.clip)
-        denoised = conditioned(denoised, per_row(self.scale, x) * g, t, schedule)
+        denoised = conditioned(denoised, self.scale * g, t, schedule)
         return reverse_step(denoised, t, t_next, schedule, noise, self.eta)

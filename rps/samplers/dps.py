@@ -8,7 +8,7 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Denoised, Prior
 from rps.randomness import Streams
-from rps.samplers.base import Sampler, per_row
+from rps.samplers.base import Sampler
 from rps.samplers.guidance import image_of, through_prior
 from rps.samplers.legacy import legacy_std
 from rps.samplers.reverse import clipped, reverse_law
@@ -23,8 +23,7 @@ class Dps(Sampler):
     to its input.
 
     Args:
-        step_size: xi, constant in time, for x in units of sqrt(alpha^2 + sigma^2), which is 1 in DDPM; with
-            `with_settings` one number per row.
+        step_size: xi, constant in time, for x in units of sqrt(alpha^2 + sigma^2), which is 1 in DDPM.
         clip: clip x0hat to [-1, 1] in the update; None clips images and never latents.
         squared: the square of the norm in its place.
         decay: xi alpha_t^2 (that is abar_t) in place of xi.
@@ -34,8 +33,6 @@ class Dps(Sampler):
         legacy: as the runs of arXiv 2605.28711 had it: clip_gradient, and a learned noise with two errors, see
             rps.samplers.legacy.legacy_std.
     """
-
-    row_settings: tuple[str, ...] = ("step_size",)
 
     def __init__(
         self,
@@ -66,8 +63,8 @@ class Dps(Sampler):
 
     def scale(self, x: Tensor, t: Tensor, prior: Prior) -> float | Tensor:
         """What multiplies the gradient: xi, or xi abar_t."""
-        xi: float | Tensor = per_row(self.step_size, x)
-        return xi * (prior.schedule.at(t, x)[0] / prior.schedule.norm(t, x)) ** 2 if self.decay else xi
+        abar = (prior.schedule.at(t, x)[0] / prior.schedule.norm(t, x)) ** 2 if self.decay else 1.0
+        return self.step_size * abar
 
     def law(self, denoised: Denoised, t: Tensor, t_next: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the unguided step."""

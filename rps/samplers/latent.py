@@ -16,7 +16,7 @@ class LatentDps(Dps):
     Args:
         step_size: xi; published for FFHQ: denoise .015, inpainting .05, super-resolution .08; for Stable Diffusion:
             inpainting .01, super-resolution and deblurring .1, and unsquared HDR .5, compressed sensing and nonlinear
-            deblurring 1.5. Also one number per row.
+            deblurring 1.5.
         squared: False is the "stable" form, the norm itself.
         clip_image: clip D(z0hat) to [-1, 1] in the gradient, as with Stable Diffusion.
     """
@@ -29,7 +29,7 @@ class LatentDmap(Dmap):
     """`Dmap`, whose z0hat is not clipped.
 
     Args:
-        step_size: xi. radius: of the sphere, in units of s sqrt(d). Both also one number per row.
+        step_size: xi. radius: of the sphere, in units of s sqrt(d).
         ascents: gradient steps.
     """
 

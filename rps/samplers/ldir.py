@@ -7,7 +7,7 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Denoised, Prior
 from rps.randomness import Streams
-from rps.samplers.base import Sampler, per_row
+from rps.samplers.base import Sampler
 from rps.samplers.guidance import image_of, through_prior
 from rps.samplers.reverse import reverse_step
 from rps.settings import not_negative
@@ -20,13 +20,10 @@ class Ldir(Sampler):
     call a step, differentiated with respect to its input.
 
     Args:
-        step_size: xi, for z in units of sqrt(alpha^2 + sigma^2), in which z~ is decoded as well. Also one number per
-            row.
+        step_size: xi, for z in units of sqrt(alpha^2 + sigma^2), in which z~ is decoded as well.
         squared: False has the norm in place of its square. clip_image: clip D(z~) to [-1, 1] in the gradient.
         decay: False has xi in place of xi abar_t.
     """
-
-    row_settings = ("step_size",)
 
     def __init__(
         self, step_size: float = 0.01, squared: bool = True, clip_image: bool = False, decay: bool = True
@@ -49,5 +46,5 @@ class Ldir(Sampler):
             return residual.square().sum(1) if self.squared else residual.norm(dim=1)
 
         denoised, gradient = through_prior(x, t, prior, loss)
-        xi = per_row(self.step_size, x) * ((schedule.at(t, x)[0] / norm) ** 2 if self.decay else 1.0)
+        xi = self.step_size * ((schedule.at(t, x)[0] / norm) ** 2 if self.decay else 1.0)
         return moved(denoised) - xi * norm * norm_next * gradient

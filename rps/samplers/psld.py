@@ -22,7 +22,7 @@ class Psld(LatentDps):
     input. Needs a linear operator.
 
     Args:
-        step_size: xi; published .04 for deblurring on FFHQ. Also one number per row. lam: of the gluing term.
+        step_size: xi; published .04 for deblurring on FFHQ. lam: of the gluing term.
         squared, clip_image: of the first term, see LatentDps.
         rcond: singular values below this fraction of the largest are left out of A^+.
     """

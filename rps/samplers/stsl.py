@@ -20,12 +20,11 @@ class Stsl(LatentDps):
     Two network calls a step, both differentiated with respect to their input.
 
     Args:
-        step_size: xi. trace_weight: nu. Both also one number per row.
+        step_size: xi. trace_weight: nu.
         squared, clip_image: see LatentDps.
     """
 
     calls_per_step = 2
-    row_settings = ("step_size", "trace_weight")
 
     def __init__(
         self, step_size: float = 0.05, trace_weight: float = 0.02, squared: bool = True, clip_image: bool = False

@@ -8,7 +8,6 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
-from rps.samplers.base import per_row
 from rps.samplers.dps import Dps
 from rps.samplers.reverse import clipped
 from rps.settings import not_negative
@@ -21,15 +20,13 @@ class VsDps(Dps):
     network call a step, differentiated with respect to its input.
 
     Args:
-        noise_scale: lambda. step_size: xi; the published ones grow as lambda falls. Both also one number per row.
+        noise_scale: lambda. step_size: xi; the published ones grow as lambda falls.
         clip: clip x0hat to [-1, 1] in the update; None clips images and never latents.
         blend: "as run": before the ancestral mean, x_t is blended with its own re-noised estimate,
             x~ = alpha (alpha clip(x0hat) + sigma eps) + (1 - alpha) x_t. The two agree where nothing is clipped, since
             x_t = alpha x0hat + sigma eps; Dps, and blend = False, have the first in full.
         legacy: see Dps.
     """
-
-    row_settings = ("step_size", "noise_scale")
 
     def __init__(
         self,
@@ -57,5 +54,5 @@ class VsDps(Dps):
                 # keep / sigma: the coefficient of x_t in the ancestral mean; the rest: x~ - (alpha x0 + sigma eps).
                 mean = mean + keep / sigma * (1 - alpha / schedule.norm(t, x)) * alpha * lost
             z = noise.normal(x.shape[1:]).to(x.dtype)
-            xi = per_row(self.step_size, x) * schedule.norm(t, x) * schedule.norm(t_next, x)
-            return mean + per_row(self.noise_scale, x) * s * z - xi * guidance
+            xi = self.step_size * schedule.norm(t, x) * schedule.norm(t_next, x)
+            return mean + self.noise_scale * s * z - xi * guidance

@@ -5,6 +5,7 @@ from rps.traversals.ccdf import Ccdf
 from rps.traversals.interpolation import Interpolation
 from rps.traversals.map_rps import MapRps
 from rps.traversals.sample_average import SampleAverage
+from rps.traversals.setting_sweep import SettingSweep
 from rps.traversals.step_number import PosteriorSampling, StepNumber
 from rps.traversals.variance_scaling import VarianceScaling
 
@@ -14,6 +15,7 @@ __all__ = [
     "MapRps",
     "PosteriorSampling",
     "SampleAverage",
+    "SettingSweep",
     "StepNumber",
     "Traversal",
     "VarianceScaling",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -28,13 +28,12 @@ class ChainPlan:
     """A reverse chain of each image. timesteps: descending; none means the estimate itself.
 
     index: which of the independent chains of the image it is; chains of one index share their noise.
-    settings: hyper-parameters of the sampler that are its own. from_noise: starts from x_T = sigma_T z, not from the
-    estimate.
+    sampler: of its steps; None is the traversal's. from_noise: starts from x_T = sigma_T z, not from the estimate.
     """
 
     timesteps: Sequence[int]
     index: int = 0
-    settings: Mapping[str, float] = field(default_factory=dict)
+    sampler: Sampler | None = None
     from_noise: bool = False
 
 
@@ -74,8 +73,8 @@ class Staged(Traversal):
 
     def run(self, measurement: Measurement, prior: Prior, progress: Progress = silent) -> Restoration:
         plan = self.plan(prior.schedule)
-        if any(chain.timesteps for chain in plan):
-            self.sampler.check(measurement, prior)
+        for sampler in {id(s): s for s in (c.sampler or self.sampler for c in plan if c.timesteps)}.values():
+            sampler.check(measurement, prior)
         counted = CountedPrior(prior, progress)
         n, device = max(len(measurement), 1), measurement.y.device
 
@@ -93,11 +92,11 @@ class Staged(Traversal):
                 chain.timesteps,
                 stage2.at("chain", chain.index) if chain.index else stage2,
                 prior.schedule,
-                chain.settings,
+                chain.sampler or self.sampler,
             )
             for chain in plan
         ]
-        finished, calls = run_chains(chains, measurement, self.sampler, counted, self.micro_batch)
+        finished, calls = run_chains(chains, measurement, counted, self.micro_batch)
         estimate = None if x1 is None else self._decode(x1, prior)
         decoded = [self._decode(x, prior) for x in finished]
         stage2_seconds = _now(device) - start - stage1_seconds
@@ -134,7 +133,7 @@ class Staged(Traversal):
         return torch.cat(images) if images else x.new_empty(0, *prior.image_shape)
 
     def network_calls_per_image(self, prior: Prior) -> int:
-        stage2 = sum(self.sampler.network_calls(len(chain.timesteps)) for chain in self.plan(prior.schedule))
+        stage2 = sum((c.sampler or self.sampler).network_calls(len(c.timesteps)) for c in self.plan(prior.schedule))
         stage1 = self.estimator.network_calls if self.estimator is not None else 0
         return (stage1 + stage2) * prior.evaluations
 

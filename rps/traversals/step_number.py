@@ -40,17 +40,16 @@ class StepNumber(Staged):
         super().__init__([int(level) for level in levels], estimator, sampler or Dps(), micro_batch)
         check_start(t0, estimator)
         self.t0 = t0
-        self.step_sizes = None if step_size is None else per_level(step_size, self.levels, "step_size")
-        self.sampler.with_settings(**({} if self.step_sizes is None else {"step_size": 1.0}))  # does it have one?
+        self.samplers = [self.sampler] * len(self.levels)
+        if step_size is not None:
+            sizes = per_level(step_size, self.levels, "step_size")
+            self.samplers = [self.sampler.replace(step_size=size) for size in sizes]
 
     def plan(self, schedule: Schedule) -> list[ChainPlan]:
         t0 = len(schedule) if self.t0 is None else self.t0
         return [
-            ChainPlan(
-                self.sampler.timesteps(schedule, t0, int(steps)),
-                settings={} if self.step_sizes is None else {"step_size": self.step_sizes[k]},
-            )
-            for k, steps in enumerate(self.levels)
+            ChainPlan(sampler.timesteps(schedule, t0, int(steps)), sampler=sampler)
+            for sampler, steps in zip(self.samplers, self.levels, strict=True)
         ]
 
     def chains_of(self, level: Level) -> Sequence[int]:

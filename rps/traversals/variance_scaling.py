@@ -39,14 +39,13 @@ class VarianceScaling(Staged):
         super().__init__([float(level) for level in levels], None, sampler, micro_batch)
         if not all(0 <= level <= 1 for level in self.levels):
             raise ValueError(f"lambda must be between 0 and 1, got {self.levels}")
-        self.step_sizes, self.steps = per_level(step_size, self.levels, "step_size"), steps
+        sizes = zip(self.levels, per_level(step_size, self.levels, "step_size"), strict=True)
+        self.samplers = [sampler.replace(noise_scale=level, step_size=size) for level, size in sizes]
+        self.steps = steps
 
     def plan(self, schedule: Schedule) -> list[ChainPlan]:
         timesteps = self.sampler.timesteps(schedule, len(schedule), self.steps)
-        return [
-            ChainPlan(timesteps, settings={"noise_scale": level, "step_size": step_size})
-            for level, step_size in zip(self.levels, self.step_sizes, strict=True)
-        ]
+        return [ChainPlan(timesteps, sampler=sampler) for sampler in self.samplers]
 
     def chains_of(self, level: Level) -> Sequence[int]:
         return [self.levels.index(level)]

@@ -43,6 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "VarianceScaling": {"steps": 4},
     "SampleAverage": {"levels": [1, 3], "steps": 4},
     "StepNumber": {"levels": [5, 2]},
+    "SettingSweep": {"steps": 4},
     "PosteriorSampling": {"steps": 4},
     "Interpolation": {"estimator": MapEstimator(2), "steps": 4},
 }

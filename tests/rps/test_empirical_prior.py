@@ -67,8 +67,10 @@ def test_the_exact_sampler_finds_each_image_as_often_as_it_should():
     measurement = degrade(bank()[:1], SuperResolution(2), 0.3).rows(torch.zeros(n, dtype=torch.int64))
     measurement.streams = Streams(0, [str(k) for k in range(n)])
     timesteps = prior.schedule.grid(1000, 5)
-    start = Chain.renoised(torch.zeros(n, *SHAPE).double(), timesteps, measurement.streams, prior.schedule)
-    ((x,), _) = run_chains([start], measurement, ExactPosterior(), CountedPrior(prior))
+    start = Chain.renoised(
+        torch.zeros(n, *SHAPE).double(), timesteps, measurement.streams, prior.schedule, ExactPosterior()
+    )
+    ((x,), _) = run_chains([start], measurement, CountedPrior(prior))
     distance = torch.cdist(x.flatten(1), bank().flatten(1))
     assert distance.amin(1).max() < 1e-6
     weights = prior.posterior(measurement.rows(slice(0, 1))).weights[0]

@@ -59,8 +59,8 @@ def sample(sampler, prior, measurement, steps, n) -> torch.Tensor:
     streams = Streams(0, [str(k) for k in range(n)])
     wide = replace(measurement.rows(rows), streams=streams)
     timesteps = sampler.timesteps(prior.schedule, 1000, steps)
-    start = Chain.renoised(torch.zeros(n, *SHAPE, dtype=torch.float64), timesteps, streams, prior.schedule)
-    ((x,), _) = run_chains([start], wide, sampler, CountedPrior(prior))
+    start = Chain.renoised(torch.zeros(n, *SHAPE, dtype=torch.float64), timesteps, streams, prior.schedule, sampler)
+    ((x,), _) = run_chains([start], wide, CountedPrior(prior))
     return x.flatten(1)
 
 

@@ -119,9 +119,9 @@ def test_samplers_come_near_the_posterior(name):
     measurement = degrade(latent_draws(prior, n), SuperResolution(2), NOISE)
     timesteps = sampler.timesteps(prior.schedule, 1000, steps)
     start = Chain.renoised(
-        torch.zeros(n, *Z_SHAPE, dtype=torch.float64), timesteps, measurement.streams, prior.schedule
+        torch.zeros(n, *Z_SHAPE, dtype=torch.float64), timesteps, measurement.streams, prior.schedule, sampler
     )
-    ((z,), _) = run_chains([start], measurement, sampler, CountedPrior(prior))
+    ((z,), _) = run_chains([start], measurement, CountedPrior(prior))
     posterior = prior.posterior(measurement)
     mean = prior.decode(posterior.mean().view(n, *Z_SHAPE))
     error = (prior.decode(z) - mean).flatten(1).square().sum(1).mean()

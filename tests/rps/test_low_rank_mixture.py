@@ -155,8 +155,10 @@ def test_the_exact_sampler_has_the_law_of_exact_samples():
     measurement = observe(prior, SuperResolution(2), n=1).rows(torch.zeros(n, dtype=torch.int64))
     measurement.streams = Streams(0, [str(k) for k in range(n)])
     timesteps = prior.schedule.grid(1000, 5)
-    start = Chain.renoised(torch.zeros(n, *SHAPE).double(), timesteps, measurement.streams, prior.schedule)
-    ((x,), calls) = run_chains([start], measurement, ExactPosterior(), CountedPrior(prior))
+    start = Chain.renoised(
+        torch.zeros(n, *SHAPE).double(), timesteps, measurement.streams, prior.schedule, ExactPosterior()
+    )
+    ((x,), calls) = run_chains([start], measurement, CountedPrior(prior))
     offset = x.flatten(1) - prior.posterior(measurement.rows(slice(0, 1))).mean()
     assert (offset.mean(0).abs() < 4 * offset.std(0) / n**0.5).all()
     squares = offset.square().sum(1)

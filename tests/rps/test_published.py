@@ -260,7 +260,7 @@ def test_latents_are_never_clipped_by_default(sampler):
         x = 5 * torch.randn(2, *world.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
         return chosen.step(x, t, t - 10, measurement, prior, measurement.streams.at_step(t))
 
-    yes, no = (sampler.with_settings(clip=flag) for flag in (True, False))
+    yes, no = (sampler.replace(clip=flag) for flag in (True, False))
     prior = LATENT.prior()
     assert torch.equal(step(sampler, LATENT, prior), step(no, LATENT, prior))
     assert not torch.allclose(step(yes, LATENT, prior), step(no, LATENT, prior))

@@ -125,9 +125,9 @@ def test_network_calls_are_as_documented(solver):
     assert counted.calls == 2 * sampler.calls_per_step
     for steps in (1, 3):
         timesteps = [900, 400, 30][:steps]
-        chain = Chain(start(2, world), timesteps, measurement.streams)
+        chain = Chain(start(2, world), timesteps, measurement.streams, sampler)
         before = counted.calls
-        _, calls = run_chains([chain], measurement, sampler, counted)
+        _, calls = run_chains([chain], measurement, counted)
         assert calls == [sampler.network_calls(steps)]
         assert counted.calls - before == 2 * sampler.network_calls(steps)
 
@@ -164,37 +164,18 @@ def test_an_operator_with_forward_alone_gives_the_same(sampler, noise_std):
     assert close(found, closed, 1e-4)
 
 
-@pytest.mark.parametrize(("name", "setting"), [(name, s) for name in SAMPLERS for s in SAMPLERS[name].row_settings])
-def test_settings_per_row(name, setting):
-    """with_settings(xi=[a, b, ...]) is, row by row, with_settings(xi=a), with_settings(xi=b), ..."""
-    sampler, before = SAMPLERS[name], dict(vars(SAMPLERS[name]))
-    values = torch.tensor([0.2, 0.9, 0.5, 0.7]) * (1e-4 if name == "Daps" else 1.0)
-    together = step(sampler.with_settings(**{setting: values}), measure())
-    alone = []
-    for row in range(4):
-        index = torch.tensor([row])
-        alone.append(step(sampler.with_settings(**{setting: float(values[row])}), measure(), rows=index))
-    assert close(together, torch.cat(alone), 1e-6)
-    assert not close(together, step(sampler.with_settings(**{setting: float(values[0])}), measure()), 1e-6)
-    assert vars(sampler) == before
-
-
-def test_which_settings_may_differ_between_rows_is_documented(sampler):
-    """They are arguments of the constructor, and the docstring says so."""
-    arguments = inspect.signature(type(sampler)).parameters
-    kinds = [kind for kind in type(sampler).__mro__ if kind.__doc__ and kind is not object]
-    assert set(sampler.row_settings) <= set(arguments)
-    said = any(
-        "one number per row" in " ".join(kind.__doc__.split()) for kind in kinds if "row_settings" not in kind.__doc__
-    )
-    assert said is bool(sampler.row_settings)
-
-
-def test_settings_that_are_not_there(sampler):
-    with pytest.raises(ValueError, match="has no setting 'nothing'"):
-        sampler.with_settings(nothing=1.0)
-    with pytest.raises(ValueError, match="takes no default_steps per row; settings per row: "):
-        sampler.with_settings(default_steps=torch.ones(4))
+def test_it_can_be_made_again_with_another_setting(sampler):
+    """Every argument of a constructor is an attribute of its name, and what the constructor refuses is refused."""
+    again = sampler.replace()
+    assert type(again) is type(sampler) and vars(again) == vars(sampler)
+    for name, parameter in inspect.signature(type(sampler)).parameters.items():
+        if parameter.annotation == "float":
+            value = 0.5 * getattr(sampler, name)
+            assert getattr(sampler.replace(**{name: value}), name) == value
+            with pytest.raises(ValueError, match=name):
+                sampler.replace(**{name: float("nan")})
+    with pytest.raises(ValueError, match="has no setting 'nothing'; its settings are"):
+        sampler.replace(nothing=1.0)
 
 
 def test_its_timesteps_descend_from_where_it_was_told(sampler):
@@ -220,6 +201,8 @@ def test_a_chain_from_zero_snr_is_finite_or_refused(solver):
     timesteps = sampler.timesteps(prior.schedule, 1000, 5)
     if isinstance(sampler, Daps):
         timesteps = [999, *timesteps[1:]]  # its own grid begins below
-    start = Chain.renoised(torch.zeros(2, *world.shape).double(), timesteps, measurement.streams, prior.schedule)
-    ((x,), _) = run_chains([start], measurement, sampler, CountedPrior(prior))
+    start = Chain.renoised(
+        torch.zeros(2, *world.shape).double(), timesteps, measurement.streams, prior.schedule, sampler
+    )
+    ((x,), _) = run_chains([start], measurement, CountedPrior(prior))
     assert timesteps[0] == 999 and torch.isfinite(x).all()

@@ -218,8 +218,8 @@ def test_daps_is_exact_where_its_assumption_is(momentum):
     measurement = replace(measurement, y=measurement.y[:1].expand(n, -1, -1, -1))
     sampler = Daps(langevin_steps=80, step_size=2e-3, step_decay=1.0, tau=tau, sigma_min=0.3, momentum=momentum)
     timesteps = sampler.timesteps(prior.schedule, 1000, 5)
-    start = Chain.renoised(torch.zeros_like(measurement.y), timesteps, measurement.streams, prior.schedule)
-    ((x,), _) = run_chains([start], measurement, sampler, CountedPrior(prior))
+    start = Chain.renoised(torch.zeros_like(measurement.y), timesteps, measurement.streams, prior.schedule, sampler)
+    ((x,), _) = run_chains([start], measurement, CountedPrior(prior))
     error = (x - measurement.y).flatten(1)
     assert (error.mean(0).abs() < 4 * tau / n**0.5).all()
     variance = error.square().mean()
@@ -227,21 +227,21 @@ def test_daps_is_exact_where_its_assumption_is(momentum):
     assert (1.0 if momentum else 1.04) - allowed < variance / tau**2 < 1.04 + allowed
 
 
-def test_a_chain_with_its_own_settings_is_what_it_is_alone():
-    """Three chains of different length and step size in one batch, two images each."""
+def test_chains_of_several_samplers_are_what_they_are_alone():
+    """Three chains of different length and sampler, two of one sampler, in one batch of two images each."""
     prior, measurement = correlated_prior(), measure(2)
-    sizes, lengths = (0.5, 2.0, 1.0), (5, 3, 9)
+    shared = Dps(0.5)
+    samplers, lengths = (shared, Dps(2.0), Ddnm(), shared), (5, 3, 9, 2)
 
-    def chain(k, settings):
+    def chain(k):
         timesteps = prior.schedule.grid(1000, lengths[k])
-        return Chain.renoised(torch.zeros_like(X[:2]), timesteps, measurement.streams, prior.schedule, settings)
+        zero = torch.zeros_like(X[:2])
+        return Chain.renoised(zero, timesteps, measurement.streams, prior.schedule, samplers[k])
 
-    together, calls = run_chains(
-        [chain(k, {"step_size": sizes[k]}) for k in range(3)], measurement, Dps(), CountedPrior(prior), micro_batch=4
-    )
+    together, calls = run_chains([chain(k) for k in range(4)], measurement, CountedPrior(prior), micro_batch=3)
     assert calls == list(lengths)
-    for k in range(3):
-        ((alone,), _) = run_chains([chain(k, {})], measurement, Dps(sizes[k]), CountedPrior(prior))
+    for k in range(4):
+        ((alone,), _) = run_chains([chain(k)], measurement, CountedPrior(prior))
         assert close(together[k], alone)
 
 

@@ -9,13 +9,14 @@ from rps.estimators import MapEstimator, PseudoInverse
 from rps.measurement import degrade
 from rps.metrics.gaussian import Gaussian, distortion
 from rps.operators import SuperResolution
-from rps.samplers import Daps, Ddnm, Ddrm, Dps, ExactPosterior, Sitcom, VsDps
+from rps.samplers import Daps, Ddnm, Ddrm, DiffPir, Dps, ExactPosterior, Sitcom, VsDps
 from rps.traversals import (
     Ccdf,
     Interpolation,
     MapRps,
     PosteriorSampling,
     SampleAverage,
+    SettingSweep,
     StepNumber,
     VarianceScaling,
 )
@@ -188,3 +189,19 @@ def test_daps_alone_runs_on_its_own_grid():
 def test_bad_arguments_are_told(build, sentence):
     with pytest.raises(ValueError, match=sentence):
         build()
+
+
+def test_a_setting_as_the_knob():
+    """Each level is the sampler alone with that setting, from the same noise."""
+    prior, measurement = correlated_prior(), measure(2)
+    sweep = SettingSweep("zeta", [0.0, 0.5, 1.0], DiffPir(), steps=5)
+    found = sweep.run(measurement, prior)
+    assert found.knob == "zeta" and list(found.images) == [0.0, 0.5, 1.0]
+    for zeta, images in found.images.items():
+        (alone,) = PosteriorSampling(DiffPir(zeta=zeta), 5).run(measurement, prior).images.values()
+        torch.testing.assert_close(images, alone)
+        assert found.network_calls[zeta].tolist() == [5, 5]
+    with pytest.raises(ValueError, match="DiffPir has no setting 'eta'; its settings are lam, zeta"):
+        SettingSweep("eta", [0.5], DiffPir())
+    with pytest.raises(ValueError, match=r"zeta between 0 and 1, got 1\.75 and 2"):
+        SettingSweep("zeta", [2.0], DiffPir())
