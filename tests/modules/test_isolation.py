@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from modules import MapRps
-from modules.isolation import ALIKE, Isolation, attempt, split
+from modules.isolation import Isolation, attempt, split
 from rps.estimators import MapEstimator
 from rps.operators import LinearOperator
 from tests.resume_fakes import EveryOther, Twins, White
@@ -45,20 +45,6 @@ def test_a_sample_that_raises_is_a_failure_and_the_others_are_as_without_it():
     assert found.restoration.network_calls[50].tolist() == [4, 4, 4]
 
 
-def test_a_sample_that_is_not_finite_is_tried_again_alone():
-    """The sick prior makes NaN of a sample in every batch of several: alone it is well."""
-
-    class Sick(White):
-        def denoise(self, x, t):
-            found = super().denoise(x, t)
-            return self.from_x0(x, found.x0.index_fill(0, torch.tensor([1]), torch.nan), t) if len(x) > 2 else found
-
-    found = module(prior=Sick()).predict_step(batch(0, 0.1, 0.2), 0)
-    assert all(images.isfinite().all() for images in found.restoration.images.values())
-    assert same(found, module().predict_step(batch(0, 0.1, 0.2), 0), ["a", "b", "c"])
-    assert found.restoration.total_network_calls.tolist() == [4, 8, 4]
-
-
 def test_a_sample_that_is_never_finite_keeps_its_place():
     found = module(prior=White(nan_above=0.3)).predict_step(batch(0, 0.9), 0)
     finite = [images.isfinite().flatten(1).all(1).tolist() for images in found.restoration.images.values()]
@@ -83,8 +69,8 @@ def test_too_little_memory_halves_the_batch_and_the_ones_after_it(error, capsys)
     solver.predict_step(batch(0, 0.1), 1)
     assert sizes[5:] == [1, 1]
     assert capsys.readouterr().err.splitlines() == [
-        "out of memory with a batch of 3; going on with 2",
-        "out of memory with a batch of 2; going on with 1",
+        "out of memory with a batch of 3; continuing with 2",
+        "out of memory with a batch of 2; continuing with 1",
     ]
 
 
@@ -115,12 +101,14 @@ def test_an_error_that_all_samples_share_is_the_configs():
     assert set(solver.predict_step(batch(0.9, 0.8), 0).failures) == {"a", "b"}
 
 
-def test_batches_of_one_that_all_fail_alike_end_after_a_few():
-    solver = module(refuse_above=0.5)
-    for i in range(ALIKE - 1):
+def test_samples_that_come_alone_are_never_the_configs():
+    """One sample tells nothing of the others: each is a failure, however many there are, and is tried once."""
+    solver, tries = module(refuse_above=0.5), []
+    restore = solver._restore
+    solver._restore = lambda part: tries.append(part["id"]) or restore(part)
+    for i in range(5):
         assert solver.predict_step(batch(0.9), i).failures == {"a": "RuntimeError: too bright"}
-    with pytest.raises(RuntimeError, match="too bright"):
-        solver.predict_step(batch(0.9), ALIKE)
+    assert len(tries) == 5 and solver.predict_step(batch(0.1), 5).ids == ["a"]
 
 
 def test_what_does_not_fit_is_told_before_the_data_and_data_that_do_not_fit_at_once():
