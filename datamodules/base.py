@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from datamodules.pictures import SUFFIXES
+from rps.printable import printable
 from rps.records.ids import SeenIds, repeat_reason
 
 Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], Mapping[str, Any]]
@@ -224,13 +225,11 @@ class SampleDataModule(L.LightningDataModule):
         if not paths or (self.trainer and self.trainer.global_rank):
             return
         endings = Counter(path.suffix or path.name for path in paths)
-        named = ", ".join(f"{count} {ending}" for ending, count in sorted(endings.most_common(5)))
+        named = ", ".join(f"{count} {printable(ending)}" for ending, count in sorted(endings.most_common(5)))
         more = ", ..." if len(endings) > 5 else ""
-        print(
-            f"rps: {len(paths)} file{'s' * (len(paths) != 1)} of {where} left out ({named}{more}); pictures are "
-            f"regular files that end in {', '.join(SUFFIXES)}",
-            file=sys.stderr,
-        )
+        files = f"{len(paths)} file{'s' * (len(paths) != 1)} of {printable(where)}"
+        kinds = f"pictures are regular files that end in {', '.join(SUFFIXES)}"
+        print(f"rps: {files} left out ({named}{more}); {kinds}", file=sys.stderr)
 
     def prior_shape(self, wanted: str) -> tuple[int, int, int]:
         """[C, H, W] of the images that the prior of the trainer's module makes.

@@ -257,7 +257,7 @@ def test_pictures_and_features_that_were_removed_are_made_again():
     Path("run/grids/rank0_batch00000 (annotated).png").write_text("of the user")
     sorted(Path("run/features").iterdir())[0].unlink()  # of samples 00 and 01
     assert run("--data.limit", "5") == 0, log()
-    assert "rps: 3 samples lack pictures or features, and are restored again" in log()
+    assert "rps: 3 samples lack pictures or features; they are restored again" in log()
     assert Path("run/images/50/03.png").is_file() and Path("run/images/50/mine.png").is_file()
     after = metrics()
     assert after.pop("duplicates") > before.pop("duplicates") and not after["repeated_ids"]

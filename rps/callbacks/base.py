@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 
+from rps.printable import printable
 from rps.records.done import Outcomes
 from rps.restoration import Prediction
 
@@ -41,7 +42,7 @@ class RunCallback(L.Callback):
             return None
         path = self.run_directory(trainer) / "metrics.json"
         if not path.is_file():
-            print(f"no {wanted}: {path.parent} has no metrics.json, which MetricRecorder writes")
+            print(f"no {wanted}: {printable(path.parent)} has no metrics.json, which MetricRecorder writes")
             return None
         summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lightning as L
 
 from rps.callbacks.base import RunCallback
+from rps.printable import printable
 from rps.report.curve import dp_curve_plot
 
 
@@ -22,4 +23,4 @@ class CurvePlot(RunCallback):
         try:
             dp_curve_plot(summary, self.run_directory(trainer) / "dp_curve.png")
         except ValueError as reason:
-            print(f"no distortion-perception curve: {reason}")
+            print(f"no distortion-perception curve: {printable(reason)}")

@@ -15,6 +15,7 @@ from rps.metrics.frechet import Statistics
 from rps.metrics.hashes import network_hash
 from rps.metrics.lpips import Lpips
 from rps.metrics.quality import Quality
+from rps.printable import printable
 from rps.records.done import Outcomes, done_ids, lacking_features, outcomes, recorded_ids
 from rps.records.evaluate import evaluate
 from rps.records.reader import has_records, read_origin
@@ -99,7 +100,7 @@ class MetricRecorder(RunCallback):
             ours = [c for c in trainer.callbacks if isinstance(c, RunCallback)]  # type: ignore[attr-defined]
             again = set().union(*(callback.lacking(run, found) for callback in ours)) & done
             if again:
-                print(f"rps: {len(again)} samples lack pictures or features, and are restored again", file=sys.stderr)
+                print(f"rps: {len(again)} samples lack pictures or features; they are restored again", file=sys.stderr)
             done -= again
         done, recorded = trainer.strategy.broadcast((done, recorded))
         check = getattr(trainer.datamodule, "check_recorded", None)  # type: ignore[attr-defined]
@@ -183,7 +184,7 @@ class MetricRecorder(RunCallback):
         except Exception as error:  # the exception that ended the run is the one to hear about
             if isinstance(error, OSError) and isinstance(exception, OSError):  # the disk is full: told already
                 return
-            print(f"the records of the interrupted run could not be merged: {error}", file=sys.stderr)
+            print(f"the records of the interrupted run could not be merged: {printable(error)}", file=sys.stderr)
 
     def _merge(self, trainer: L.Trainer) -> None:
         run = self.run_directory(trainer)

@@ -1,13 +1,9 @@
-"""What the command does inside Lightning's loop: begin the run directory, note failures, make SIGTERM an interrupt."""
+"""What the command does inside Lightning's loop: begin and keep the run directory, and note failures."""
 
 from __future__ import annotations
 
-import signal
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-
-from rps.cli import processes
 
 if TYPE_CHECKING:
     from rps.cli.predict import Run
@@ -29,9 +25,6 @@ def make_keeper(run: Run) -> Any:
                 run.join()
 
         def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
-            # Lightning only takes a note of SIGTERM, which its predict loop never reads.
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, processes.terminate)
             if run.resumed and trainer.is_global_zero:
                 run.going_on(len(getattr(trainer.datamodule, "skip_ids", ())))
 

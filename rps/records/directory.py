@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rps import __version__
+from rps.bounded_yaml import load_yaml
 from rps.printable import printable
 from rps.records.changes import changes
 from rps.records.files import TEMPORARY, file_name, level_name, write_text
@@ -78,8 +79,8 @@ class RunDirectory:
         for path in (place / "config.yaml" for place in places):
             if path.is_file():
                 try:
-                    found = yaml.safe_load(path.read_text(encoding="utf-8"))
-                except (yaml.YAMLError, UnicodeDecodeError) as error:
+                    found = load_yaml(path.read_text(encoding="utf-8"))
+                except (yaml.YAMLError, ValueError, RecursionError) as error:
                     raise RunRefused(
                         f"{path} is not YAML any more; put back what it was, or give --overwrite to start afresh"
                     ) from error

@@ -12,6 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
+from rps.printable import printable
+
 NAME = ".lock"
 PATIENCE = 12.0
 """Seconds. What a killed run leaves behind (data workers, other processes) ends by itself within these."""
@@ -99,8 +101,10 @@ class RunLock:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return False
             if alone:
-                where = self.path.parent
-                print(f"the file system of {where} has no locks ({error}); start one run at a time", file=sys.stderr)
+                text = printable(
+                    f"the file system of {self.path.parent} has no locks ({error}); start one run at a time"
+                )
+                print(text, file=sys.stderr)
         return True
 
     def _owner(self) -> dict[str, Any]:
