@@ -26,10 +26,10 @@ options of rps predict:
   --config FILE     a YAML file, or the name of a packaged one (demo, embedded/sr4, ...); several are merged in the
                     order given, the last one wins, and values given as flags win over all of them; a config names
                     the classes that are run, so use only those that you trust
-  --output DIR      where the run is written (trainer.default_root_dir); a run of the same config that is there goes on
-                    where it stopped, on any number of processes
+  --output DIR      where the run is written (trainer.default_root_dir); a run of the same config that is there is
+                    resumed, on any number of processes
   --overwrite       remove an earlier run from DIR first
-  --retry_failed    of a run that goes on: do samples again that failed
+  --retry_failed    of a run that is resumed: try failed samples again
   --seed N          of every random number (model.seed); default 0
   --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements
   --print_config    print every value that can be set, and stop
@@ -40,7 +40,8 @@ options of rps predict:
   --model.help CLASS, --data.help CLASS
                     what a class takes, e.g. --model.help MapRps
 
-exit codes: 0 all done; 2 bad input; 3 done, but some samples failed; 130 interrupted; 143 ended by SIGTERM; 1 a bug.
+exit codes: 0 all done; 2 bad input; 3 done, but some samples failed or shared an id; 130 interrupted;
+143 ended by SIGTERM; 1 a bug.
 RPS_DEBUG=1 in the environment shows where an error happened.
 """
 
