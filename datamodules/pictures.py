@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,12 @@ SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2",
     ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif",
 )  # fmt: skip
+
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""What such files begin with."""
+
+_descriptor = threading.Lock()
+"""Of who has put another file in the place of descriptor 2, which is the whole process's."""
 
 
 def read_picture(
@@ -36,7 +43,7 @@ def read_picture(
     channels: 1 (grey; colours by ITU-R 601 luma) or 3 (RGB; grey is repeated).
     Errors: ValueError when the picture is smaller than size (unless it may be enlarged), or not a picture.
     """
-    with _silence():
+    with _silence(_is_tiff(source)):
         picture = _colours(_open(source), channels)
     if size is not None:
         picture = _crop_and_resize(picture, *size, enlarge)
@@ -82,13 +89,23 @@ def _bytes(source: Path | IO[bytes]) -> bytes:
     return source.read()
 
 
+def _is_tiff(source: Path | IO[bytes]) -> bool:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return file.read(4) in TIFF
+    place = source.tell()
+    start = source.read(4)
+    source.seek(place)
+    return start in TIFF
+
+
 @contextmanager
-def _silence() -> Iterator[None]:
+def _silence(libtiff: bool) -> Iterator[None]:
     """Drops the warnings and log lines of Pillow, and what libtiff prints, about metadata and large pictures."""
     logger, level = logging.getLogger("PIL"), logging.getLogger("PIL").level
     logger.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings(), _no_standard_error():
+        with warnings.catch_warnings(), _no_standard_error() if libtiff else nullcontext():
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -97,19 +114,20 @@ def _silence() -> Iterator[None]:
 
 @contextmanager
 def _no_standard_error() -> Iterator[None]:
-    """For libraries in C, which write to descriptor 2 by themselves."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    """For libraries in C, which write to descriptor 2 by themselves. One thread at a time."""
+    with _descriptor:
+        try:
+            kept = os.dup(2)
+        except OSError:  # it is closed
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _colours(picture: Any, channels: int) -> Any:

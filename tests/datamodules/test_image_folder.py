@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import PurePath
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image, TiffImagePlugin
 
-from datamodules import ImageFolder
+from datamodules import ImageFolder, pictures
 from datamodules.ids import LONGEST, ids_of
 from datamodules.pictures import read_picture
 from rps.records import RunDirectory
@@ -180,6 +181,34 @@ def test_nothing_of_pillow_and_libtiff_reaches_the_terminal(capfd, caplog):
     assert capfd.readouterr() == ("", "") and not caplog.records
     os.write(2, b"still there")
     assert capfd.readouterr().err == "still there"
+
+
+def test_threads_leave_standard_error_where_it_was(monkeypatch):
+    """One that begins while another reads a TIFF, and ends after it; other pictures do not touch it."""
+    before, kept = os.fstat(2), os.dup(2)
+    entered, leave = threading.Event(), threading.Event()
+
+    def reads():
+        with pictures._no_standard_error():
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=reads)
+    try:
+        with pictures._no_standard_error():
+            thread.start()
+            assert not entered.wait(0.2)
+    finally:
+        leave.set()
+        thread.join()
+        found = os.fstat(2)
+        os.dup2(kept, 2)
+        os.close(kept)
+    assert os.path.samestat(before, found)
+    monkeypatch.setattr(pictures, "_no_standard_error", None)
+    read_picture(io.BytesIO(file_of(grey(), "PNG")), 1)
+    with pytest.raises(TypeError):
+        read_picture(io.BytesIO(file_of(grey(), "TIFF")), 1)
 
 
 @pytest.mark.parametrize(
