@@ -29,6 +29,9 @@ EXACT = ("32-true", "64-true")
 LARGEST = 1.5
 """Absolute value of a clean picture; what resampling overshoots beyond 1 is less."""
 
+ABSURD = 50
+"""So many times what white and black give, a measurement without negative values is taken for 8-bit or 16-bit ones."""
+
 
 class SolverModule(L.LightningModule):
     """Degrade a batch (or take the given measurement), restore it at every level, return a Prediction.
@@ -139,7 +142,8 @@ class SolverModule(L.LightningModule):
     def _without_unusable(self, batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """The samples of a batch that can be restored; id -> reason of those with NaN or far outside [-1, 1].
 
-        Images of an AnalyticPrior, a mixture of Gaussians as a rule, may have any values.
+        Images of an AnalyticPrior, a mixture of Gaussians as a rule, may have any values. How large a measurement can
+        be is known for no operator but one of positive weights, so only absurd ones are refused: see ABSURD.
 
         Errors: ValueError when no picture is within its range before any was restored: then the data are in other
         units.
@@ -149,8 +153,10 @@ class SolverModule(L.LightningModule):
             return batch, {}
         finite, largest = pictures.isfinite().flatten(1).all(1), pictures.abs().flatten(1).amax(1)
         limit = math.inf if isinstance(self.prior, AnalyticPrior) else LARGEST
-        if "measurement" in batch and bool((largest > limit).any()):
-            limit = self._largest_measurement()
+        if "measurement" in batch:
+            largest = largest.masked_fill((pictures < 0).flatten(1).any(1), 0)
+            if limit < math.inf:
+                limit = self._absurd_measurement() if bool((largest > ABSURD).any()) else ABSURD
         ranges = {i: _range_reason(pictures[i]) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()}
         if ranges and not self.isolation.proven and len(ranges) == int(finite.sum()):
             raise ValueError(next(iter(ranges.values())))
@@ -160,11 +166,11 @@ class SolverModule(L.LightningModule):
         good = [i for i in range(len(finite)) if i not in reasons]
         return (rows(batch, good) if reasons else batch), {batch["id"][i]: why for i, why in reasons.items()}
 
-    def _largest_measurement(self) -> float:
-        """What no measurement of a picture in [-1, 1] exceeds, as far as a white and a black one tell."""
+    def _absurd_measurement(self) -> float:
+        """What only measurements in other units exceed, without a negative value among them."""
         white = torch.ones(1, *self.prior.image_shape, device=self.device)
         y = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed).y
-        return LARGEST * max(1.0, float(y.abs().max())) + 6 * self.noise.std
+        return ABSURD * max(1.0, float(y.abs().max())) + 6 * self.noise.std
 
     def _restore(self, batch: dict[str, Any]) -> Prediction:
         try:

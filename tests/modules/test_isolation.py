@@ -217,18 +217,29 @@ def test_pictures_in_other_units_are_refused(size):
     assert module().predict_step(overshoot, 0).ids == ["a", "b"]
 
 
-def test_measurements_may_be_as_large_as_those_of_white_with_noise():
-    """Twice of it and noise of std 0.1: 3.6 at most."""
+def test_measurements_in_other_units_are_refused_and_no_others():
+    """Of an operator with a gain of 2, and of a signed one, which gives 0 for white and black alike."""
     solver = module(operator=Doubled())
     pictures = torch.full((2, 1, 8, 8), 2.4)
     assert solver.predict_step({"id": ["a", "b"], "measurement": pictures}, 0).ids == ["a", "b"]
     with pytest.raises(ValueError, match="got values from 254 to 254"):
         module(operator=Doubled()).predict_step({"id": ["a", "b"], "measurement": pictures + 251.6}, 0)
+    checks = (1 - 2 * (torch.arange(8) % 2)).float().expand(1, 1, 8, 8)
+    y = Differences()(checks)
+    assert y.abs().max() == 100
+    assert module(operator=Differences()).predict_step({"id": ["a"], "measurement": y}, 0).ids == ["a"]
 
 
 class Doubled(LinearOperator):
     def forward(self, x):
         return 2 * x
+
+
+class Differences(LinearOperator):
+    """Of columns, 50 times."""
+
+    def forward(self, x):
+        return 50 * (x - x.roll(1, -1))
 
 
 def test_a_picture_with_nan_is_a_failure_and_no_other():
