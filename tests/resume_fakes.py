@@ -42,14 +42,17 @@ trainer:
 
 
 class White(Prior):
-    """x_0 ~ N(0, I).  seconds: that a call takes. nan_above: images of a larger mean come out as NaN."""
+    """x_0 ~ N(0, I).  seconds: that a call takes. nan_above: images of a larger mean come out as NaN. refuses: every
+    call raises."""
 
-    def __init__(self, seconds: float = 0.0, nan_above: float = 9.0):
+    def __init__(self, seconds: float = 0.0, nan_above: float = 9.0, refuses: bool = False):
         super().__init__()
         self.schedule, self.sample_shape = Schedule.linear(), (1, 8, 8)
-        self.seconds, self.nan_above = seconds, nan_above
+        self.seconds, self.nan_above, self.refuses = seconds, nan_above, refuses
 
     def denoise(self, x, t):
+        if self.refuses:
+            raise RuntimeError("not today")
         time.sleep(self.seconds)
         alpha, sigma = self.schedule.at(t, x)
         x0 = alpha * x / (alpha**2 + sigma**2)

@@ -12,14 +12,14 @@ import torch
 from rps.callbacks.base import RunCallback, as_prediction
 from rps.metrics.features import FeatureNetwork, load_reference
 from rps.metrics.frechet import Statistics
-from rps.metrics.hashes import network_hash
+from rps.metrics.hashes import file_hash, network_hash
 from rps.metrics.lpips import Lpips
 from rps.metrics.quality import Quality
 from rps.printable import printable
 from rps.records.done import Outcomes, done_ids, lacking_features, outcomes, recorded_ids
 from rps.records.evaluate import evaluate
 from rps.records.reader import has_records, read_origin
-from rps.records.rows import Origin, RecordWriter, Row
+from rps.records.rows import REFERENCE, Origin, RecordWriter, Row
 from rps.report.merge import merge
 
 
@@ -70,13 +70,13 @@ class MetricRecorder(RunCallback):
         self.judge: Quality | None = None
         self.statistics: Statistics | None = None
         self.origin = Origin()
-        self.merged = False
+        self.unmerged = False  # are there records that no merge has seen?
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Everything that can go wrong before the first network call does so here, on every process alike."""
         if stage != "predict":
             return
-        self.merged = False
+        self.unmerged = False
         self.perceptual = Lpips(self.lpips, self.lpips_weights) if self.lpips else None
         self.judge = Quality(self.quality) if self.quality else None
         self.statistics = None if self.reference is None else load_reference(self.reference)
@@ -117,15 +117,18 @@ class MetricRecorder(RunCallback):
         networks: dict[str, torch.nn.Module | None] = {
             "lpips": self.perceptual, "features": self.features, "quality": self.judge, "model": pl_module,
         }  # fmt: skip
+        hashes = {name: network_hash(network) for name, network in networks.items() if network is not None}
         place = self.reference
-        self.origin = Origin(
-            {name: network_hash(network) for name, network in networks.items() if network is not None},
-            place if place in (None, "embedded") else str(Path(place).absolute()),
-            {"lpips": f"arXiv 1801.03924, version 0.1, {self.lpips}"} if self.lpips else {},
-            getattr(trainer.datamodule, "place", None),  # type: ignore[attr-defined]
-        )
+        if place is not None and place != "embedded":
+            place = str(Path(place).absolute())
+            hashes[REFERENCE] = file_hash(place)
+        definitions = {"lpips": f"arXiv 1801.03924, version 0.1, {self.lpips}"} if self.lpips else {}
+        where: str | None = getattr(trainer.datamodule, "place", None)  # type: ignore[attr-defined]
+        self.origin = Origin(hashes, place, definitions, where)
         run = self.run_directory(trainer)
-        if trainer.is_global_zero and (changed := read_origin(run).changes(self.origin)):
+        # All processes raise, or the others would write records meanwhile.
+        changed = trainer.strategy.broadcast(read_origin(run).changes(self.origin) if trainer.is_global_zero else [])
+        if changed:
             raise ValueError(
                 f"the records in {run} were made with something else: {'; '.join(changed)}; put back what it was, or "
                 "give another --output"
@@ -137,6 +140,7 @@ class MetricRecorder(RunCallback):
         if self.features is not None and shape is not None:
             with torch.no_grad():  # a network that does not take such images must say so before hours have passed
                 self.features(torch.zeros(1, *shape, device=pl_module.device))
+        self.unmerged = True
 
     def on_predict_batch_end(
         self,
@@ -177,7 +181,7 @@ class MetricRecorder(RunCallback):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """No barrier: other processes may be anywhere."""
-        if not trainer.is_global_zero or self.merged:
+        if not trainer.is_global_zero or not self.unmerged:
             return
         try:
             self._merge(trainer)
@@ -190,4 +194,4 @@ class MetricRecorder(RunCallback):
         run = self.run_directory(trainer)
         if has_records(run):
             merge(run)
-            self.merged = True
+            self.unmerged = False

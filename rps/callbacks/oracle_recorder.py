@@ -132,7 +132,7 @@ class OracleRecorder(MetricRecorder):
         if lines:
             table = (run / "table.md").read_text(encoding="utf-8")
             write_text(run / "table.md", "\n".join([table, *oracle_table(lines)]) + "\n")
-        self.merged = True
+        self.unmerged = False
 
 
 class _Exact:

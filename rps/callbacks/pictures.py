@@ -33,6 +33,8 @@ class ImageWriter(RunCallback):
             folder = run / "images" / level_name(level)
             there = set(os.listdir(folder)) if folder.is_dir() else set()
             missing |= {id_ for id_ in ids if f"{file_name(id_)}.png" not in there}
+            if (shown := run / "images" / "measurement").is_dir():
+                missing |= {id_ for id_ in ids if not (shown / f"{file_name(id_)}.png").exists()}
         return missing
 
     def on_predict_batch_end(

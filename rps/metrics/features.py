@@ -12,6 +12,7 @@ from torch.nn import functional
 
 import rps
 from rps.metrics.frechet import Statistics
+from rps.metrics.hashes import file_hash
 
 EMBEDDED_CLASSIFIER = Path(rps.__file__).parent / "assets" / "embedded" / "classifier"
 
@@ -152,6 +153,11 @@ def _from_timm(name: str) -> tuple[Any, dict[str, Any]]:
     return network, timm.data.resolve_model_data_config(network)
 
 
-def load_reference(reference: str) -> Statistics:
-    """The features that Frechet distances are taken to: "embedded", or a file that Statistics.save wrote."""
+def load_reference(reference: str, sha256: str | None = None) -> Statistics:
+    """The features that Frechet distances are taken to: "embedded", or a file that Statistics.save wrote.
+
+    sha256: of that file, when a run was recorded with it. Errors: ValueError where it is another one now.
+    """
+    if sha256 is not None and Path(reference).is_file() and file_hash(reference) != sha256:
+        raise ValueError(f"the reference set {reference} is not the one that the run was recorded with; put that back")
     return Statistics.load(EmbeddedFeatures.reference if reference == "embedded" else reference)

@@ -20,6 +20,15 @@ def network_hash(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file.  -> 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def check_file(path: str | Path, sha256: str | None = None) -> None:
     """Compares a file of weights with its SHA-256, or with the first digits of it that its name ends in.
 
@@ -30,12 +39,9 @@ def check_file(path: str | Path, sha256: str | None = None) -> None:
     expected = (sha256 or (named.group(1) if named else "")).lower()
     if not expected:
         return
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if not digest.hexdigest().startswith(expected):
+    digest = file_hash(path)
+    if not digest.startswith(expected):
         raise ValueError(
             f"{path} is not the file of weights that was asked for: its SHA-256 begins with "
-            f"{digest.hexdigest()[: len(expected)]}, not {expected}; fetch it again"
+            f"{digest[: len(expected)]}, not {expected}; fetch it again"
         )

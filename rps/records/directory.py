@@ -41,6 +41,9 @@ class RunRefused(ValueError):
 class RunRemoved(OSError):
     """The directory has been removed while the run was writing to it."""
 
+    exit_code = 1
+    """Of the command: not 2, since it is no fault of what was given."""
+
 
 def is_run(folder: Path) -> bool:
     """Whether a run was written to the folder, by its marker."""
@@ -56,8 +59,8 @@ class RunDirectory:
     `begin` sets the files of an earlier run aside, `commit` removes them, and `abandon` puts them back, as does the
     next start where the process was killed in between. Only files that a run has written are ever touched, by name.
 
-    The markers say where a killed process was: one aside alone, or beside a run without records, is that of the earlier
-    run, which is to be put back; none aside means that what is left there is to be removed.
+    A marker aside says that what lies there is the run of the directory: it is moved first, moved back last, and the
+    first thing that `commit` removes. What is left aside without it is to be removed.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -67,15 +70,11 @@ class RunDirectory:
     def __str__(self) -> str:
         return str(self.path)
 
-    def _is_replaced(self) -> bool:
-        """Whether the run of the directory lies aside, because the one that was to replace it was killed too early."""
-        return is_run(self._aside) and not (is_run(self.path) and any(_named(self.path, "records")))
-
     def config(self) -> dict[str, Any]:
         """config.yaml of the run; empty when there is none.  Errors: RunRefused when it is not YAML."""
         import yaml
 
-        places = [self._aside, self.path] if self._is_replaced() else [self.path]
+        places = [self._aside, self.path] if is_run(self._aside) else [self.path]
         for path in (place / "config.yaml" for place in places):
             if path.is_file():
                 try:
@@ -97,13 +96,15 @@ class RunDirectory:
         if output.exists() and not output.is_dir():
             raise RunRefused(f"output {output} is a file; give the name of a folder, new or empty")
         for path in inputs:
-            full = Path(path).expanduser().resolve()
-            if full == place:
-                raise RunRefused(f"output {output} is also what the run reads; give another --output")
-            if overwrite and place in full.parents:
+            if overwrite and place in Path(path).expanduser().resolve().parents:
                 raise RunRefused(f"--overwrite could remove {path}, which this run reads; give another --output")
         if checkpoint := next(output.glob("hpc_ckpt_*.ckpt"), None):
             raise RunRefused(f"Lightning would take the weights in {checkpoint} for the prior's; move that file away")
+        for folder in ("records", "features"):
+            if (output / folder).is_symlink():
+                raise RunRefused(
+                    f"{output / folder} is a link, and a run writes to folders of its own; remove the link"
+                )
         if not is_run(output) and not is_run(self._aside):
             # Names that begin with a dot are our own lock, and what a run that was killed was about to write.
             if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
@@ -136,7 +137,6 @@ class RunDirectory:
     def begin(self, config: str, command: Sequence[str]) -> None:
         """Sets the files of an earlier run aside, and writes config.yaml: the config, below versions and command."""
         self._recover()
-        sweep(self.path)
         if is_run(self.path):
             _move(self.path, self._aside, [MARKER, *_own_files(self.path)])
         versions = {"rps": __version__, "python": platform.python_version()}
@@ -154,10 +154,15 @@ class RunDirectory:
         write_text(self.path / MARKER, CONTENT)
         write_text(self.path / "config.yaml", "".join(map(_comment, header)) + config.rstrip() + "\n")
 
+    def _recover(self) -> None:
+        """Tidies up after a process that was killed."""
+        if not self.put_back():
+            self.commit()
+        sweep(self.path)
+
     def resume(self, command: Sequence[str]) -> None:
         """Notes the command in config.yaml, which stays, and removes what killed processes left half-written."""
         self._recover()
-        sweep(self.path)
         config = self.path / "config.yaml"
         lines = config.read_text(encoding="utf-8").split("\n")
         comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
@@ -165,22 +170,34 @@ class RunDirectory:
         write_text(config, "\n".join([*lines[:comments], note, *lines[comments:]]))
 
     def commit(self) -> None:
-        """Removes what `begin` has set aside: from here on this is the run of the directory."""
+        """Removes what `begin` has set aside: from here on this is the run of the directory. Any process may do it."""
         if self._aside.is_dir():
-            for name in (MARKER, *_all_files(self._aside)):
-                (self._aside / name).unlink(missing_ok=True)
-            _remove_empty(self._aside)
+            (self._aside / MARKER).unlink(missing_ok=True)
+            with suppress(OSError):  # another process removes the same files; the next start removes what is left
+                for name in _all_files(self._aside):
+                    (self._aside / name).unlink(missing_ok=True)
+                _remove_empty(self._aside)
+
+    def put_back(self) -> bool:
+        """Removes what this run has written since `begin`, and puts back what that has set aside.  -> was there any?"""
+        if not is_run(self._aside):
+            return False
+        if is_run(self.path):
+            for name in (MARKER, *_own_files(self.path)):
+                (self.path / name).unlink(missing_ok=True)
+        _move(self._aside, self.path, [*_all_files(self._aside), MARKER])
+        return True
 
     def abandon(self, created: bool) -> bool:
         """Undoes `begin` where the run has written nothing else; an earlier run comes back.  -> whether it was undone.
 
         created: whether the folder was made for this run.
         """
-        if is_run(self._aside):
-            self._recover()
-        elif is_run(self.path):
-            ours = {MARKER, LOCK, "config.yaml"}
-            if any(path.is_file() for path in self.path.rglob("*") if str(path.relative_to(self.path)) not in ours):
+        if self.put_back():
+            return True
+        if is_run(self.path):
+            made = [path for name in FOLDERS for path in (self.path / name).rglob("*") if path.is_file()]
+            if made or any((self.path / name).is_file() for name in FILES if name != "config.yaml"):
                 return False
             for name in (MARKER, "config.yaml", LOCK):
                 (self.path / name).unlink(missing_ok=True)
@@ -194,15 +211,6 @@ class RunDirectory:
         """Errors: RunRemoved when somebody has removed the directory, or its marker, since `begin`."""
         if not is_run(self.path):
             raise RunRemoved(f"the run directory {self.path} has been removed while the run was writing to it")
-
-    def _recover(self) -> None:
-        """Puts back what a run that was killed early had set aside, or removes what a killed `commit` has left."""
-        if not self._is_replaced():
-            return self.commit()
-        if is_run(self.path):
-            for name in (MARKER, *_own_files(self.path)):
-                (self.path / name).unlink(missing_ok=True)
-        return _move(self._aside, self.path, [*_all_files(self._aside), MARKER])
 
     def written(self, since: float) -> list[str]:
         """What the run has written, one line each; folders with the number of their files.

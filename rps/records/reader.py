@@ -32,7 +32,7 @@ class Records:
     network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts,
     unless it is a failure after a success.
     repeated: ids that two different images were recorded under: two samples of one id.
-    origin: what they were made with; where a later file says something else, that counts.
+    origin: what they were made with, as the earliest file says that knows.
     """
 
     knob: str
@@ -116,12 +116,13 @@ def read_origin(run: str | Path) -> Origin:
 
 
 def _merged(origin: Origin, meta: Mapping[str, Any]) -> Origin:
+    """What the earlier files say counts."""
     own = meta.get("origin", {})
     return Origin(
-        {**origin.hashes, **own.get("hashes", {})},
-        own.get("reference") or origin.reference,
-        {**origin.definitions, **own.get("definitions", {})},
-        own.get("data") or origin.data,
+        {**own.get("hashes", {}), **origin.hashes},
+        origin.reference or own.get("reference"),
+        {**own.get("definitions", {}), **origin.definitions},
+        origin.data or own.get("data"),
     )
 
 

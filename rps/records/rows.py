@@ -69,11 +69,16 @@ class Vectors:
     vectors: Tensor
 
 
+REFERENCE = "reference set"
+"""The name under which Origin.hashes has the file of the reference set."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """What records were made with, which must not change while a run lasts.
 
-    hashes: SHA-256 of the weights of the model and of the networks that metrics were computed with. reference: what
+    hashes: SHA-256 of the weights of the model, of the networks that metrics were computed with, and of the file of the
+    reference set. reference: what
     Frechet distances are taken to, see rps.metrics.load_reference; None is the run's own clean images. definitions: of
     metrics, where the recorder's settings decide them. data: where they lie, if on this machine.
     """
@@ -86,7 +91,7 @@ class Origin:
     def changes(self, now: Origin) -> list[str]:
         """One phrase for everything that both know and that differs."""
         found = [
-            f"the weights of {name} have changed (SHA-256 {old[:8]}... is now {now.hashes[name][:8]}...)"
+            f"the {name} has changed (SHA-256 {old[:8]}... is now {now.hashes[name][:8]}...)"
             for name, old in self.hashes.items()
             if now.hashes.get(name, old) != old
         ]

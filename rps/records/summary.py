@@ -169,7 +169,7 @@ def _difference(images: Images, first: Images) -> dict[str, Any]:
 
 
 def level_images(records: Records, level: Level, reference: Statistics | None = None) -> Images:
-    """The good images of a level, by rising id, with their features where all of them have some.
+    """The good images of a level, by rising id; features of images that have none are NaN.
 
     reference: of the Frechet and kernel distances; None is the run's own clean images.
     """

@@ -15,7 +15,7 @@ from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import Estimate
 from rps.records.files import level_name
 from rps.records.reader import Key, Records, read_records
-from rps.records.rows import Row
+from rps.records.rows import REFERENCE, Row
 from rps.records.summary import OWN_REFERENCE, level_images
 from rps.restoration import Level
 
@@ -45,7 +45,7 @@ def compare(
     """
     a, b = read_records(run), read_records(other)
     if reference is None and a.origin.reference is not None and a.origin.reference == b.origin.reference:
-        reference = load_reference(a.origin.reference)
+        reference = load_reference(a.origin.reference, a.origin.hashes.get(REFERENCE))
     pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
     common = sorted(_ids(a) & _ids(b))
     if not common:

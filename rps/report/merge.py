@@ -10,6 +10,7 @@ from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics
 from rps.records.files import write_json, write_text
 from rps.records.reader import read_records
+from rps.records.rows import REFERENCE
 from rps.records.summary import summary
 from rps.report.table import table
 
@@ -24,7 +25,7 @@ def merge(
     """
     records = read_records(run)
     if reference is None and records.origin.reference is not None:
-        reference = load_reference(records.origin.reference)
+        reference = load_reference(records.origin.reference, records.origin.hashes.get(REFERENCE))
     result = summary(records, reference, info)
     write_json(Path(run) / "metrics.json", result)
     write_text(Path(run) / "table.md", table(result))
