@@ -149,7 +149,8 @@ class SampleDataModule(L.LightningDataModule):
         skip: leave out so many samples first.
 
     Attributes:
-        place: where the data lie on this machine, known after setup; a run that resumes must find it unchanged.
+        place: where the data lie on this machine, and which files they are where ids depend on that; known after setup,
+            and a run that resumes must find it unchanged.
         skip_ids: of samples that need not be read, because a run that goes on has done them; set before the predict
             loop, the same in every process.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from datamodules.pictures import SUFFIXES
+from datamodules.repeats import tar_members
 from rps.records.directory import is_run
 
 BUILDERS = ("parquet", "arrow", "webdataset", "imagefolder")
@@ -86,8 +88,8 @@ def open_split(
 ) -> Opened:
     """A data set of the hub, of a local folder, or of files that one of BUILDERS reads; nothing is downloaded ahead.
 
-    Errors: ValueError for a data set that needs code to be read, another builder, a broken ZIP archive,
-    or the name of a file that is not UTF-8.
+    Errors: ValueError for a data set that needs code to be read, another builder, a broken ZIP archive, a
+    tar archive on this machine that ends too early, or the name of a file that is not UTF-8.
     """
     import datasets
 
@@ -117,6 +119,11 @@ def open_split(
         dataset = builder.as_streaming_dataset(split)
     except BadZipFile as error:
         raise ValueError(f"data set {path!r} has a ZIP archive that cannot be read ({error}); replace it") from error
+    except tarfile.ReadError:
+        for file in files:
+            if "://" not in file and file.endswith(".tar"):
+                tar_members(file)
+        raise
     except UnicodeEncodeError as error:
         raise ValueError(
             f"data set {path!r} holds the name {error.object!r}, which is not UTF-8; rename that file in its archive"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import json
+import os
 import re
 from bisect import bisect
 from collections.abc import Mapping, Sequence
@@ -11,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from datamodules.base import SampleDataModule
@@ -48,7 +50,8 @@ class HuggingFace(SampleDataModule):
         caption_column: the batch gets its texts as "caption", the first where a row has several; null has none.
         label_column: the batch gets its integers as "label", the classes of the pictures; null has none.
         id_column: names the samples; null as id_from says.
-        id_from: "file", the name of the picture's file; or "index", its place, for which the revision must be pinned.
+        id_from: "file", the name of the picture's file; or "index", its place, for which the revision must be pinned;
+            a run does not go on with another list of files then.
         size: height and width of the pictures; null as the prior says.
         channels: 1 (grey) or 3 (RGB); null as the prior says.
         enlarge: whether pictures that are smaller than size are enlarged, or are failed samples.
@@ -105,6 +108,7 @@ class HuggingFace(SampleDataModule):
         self._pictures: dict[str, PurePosixPath] = {}
         self._rows: Rows | None = None
         self._total: int | None = None
+        self._ids: frozenset[str] | None = None  # of all samples, where setup has read them
 
     def setup(self, stage: str) -> None:
         """Opens the data set.  Errors: ValueError for what it does not have; OSError when it cannot be reached."""
@@ -119,6 +123,7 @@ class HuggingFace(SampleDataModule):
         columns = self._columns(opened)
         self._pictures = self.retry.call(f"data set {self.path!r}", opened.pictures)
         self.report_left_out(opened.other_files(), f"data set {self.path!r}")
+        self._refuse_output_inside(opened)
         if run := next(opened.runs(), None):
             raise ValueError(
                 f"data set {self.path!r} holds the run {run}, whose pictures it would list; move the run away"
@@ -135,10 +140,13 @@ class HuggingFace(SampleDataModule):
         )
         self._rows, self._total = self._chosen(rows, opened)
         self.place = None if "://" in opened.root else opened.root or None
+        if columns.by_index:
+            self.place = f"{opened.root}, files {_digest(opened.files)}"
         super().setup(stage)
+        self._ids = None
         if self._window() == slice(0, None):  # else every reader sees all ids
             readers = max(self.num_workers, 1) * (self.trainer.world_size if self.trainer else 1)
-            refuse_repeated_ids(self._rows, opened.builder, remote=1 < readers <= shards)
+            self._ids = refuse_repeated_ids(self._rows, opened.builder, remote=1 < readers <= shards)
 
     def check_recorded(self, recorded: AbstractSet[str]) -> None:
         recorded = recorded - self.wanted_ids  # of these, some may have been recorded as missing
@@ -147,6 +155,8 @@ class HuggingFace(SampleDataModule):
         rows = self.samples()
         if rows.files and rows.columns.id is None and not rows.columns.by_index:
             refuse_missing(rows.files.values(), recorded, where)
+        if self._ids is not None:
+            refuse_missing(self._ids, recorded, where)
         if rows.columns.by_index and any(("-" in id_) != (rows.num_shards > 1) for id_ in recorded):
             raise ValueError(
                 f"the run has records of {'one file' if rows.num_shards > 1 else 'several files'} by index, but "
@@ -166,6 +176,19 @@ class HuggingFace(SampleDataModule):
         """Those of `subset`, unless `skip` and `limit` choose among them."""
         named = isinstance(self.subset, list) and self.skip == 0 and self.limit is None
         return frozenset(map(str, self.subset)) if named else frozenset()  # type: ignore[arg-type]
+
+    def _refuse_output_inside(self, opened: Opened) -> None:
+        """An image folder that is listed with its subfolders would list the pictures of the run when it goes on."""
+        output = str(getattr(self.trainer, "default_root_dir", None) or "")
+        everything = self.data_files is None or "**" in str(self.data_files)
+        if opened.builder != "imagefolder" or not everything or not output or "://" in opened.root + output:
+            return
+        written, root = Path(output).expanduser().resolve(), Path(opened.root).resolve()
+        if written.is_relative_to(root):
+            raise ValueError(
+                f"the run is written to {written}, inside the data set {self.path!r} ({root}), which would list its "
+                "pictures when it goes on; give an --output elsewhere"
+            )
 
     def _columns(self, opened: Opened) -> Columns:
         """The columns, after a look whether they are there."""
@@ -241,6 +264,12 @@ def choice(n: int, sizes: Sequence[int], seed: int) -> dict[int, list[int]]:
         shard = bisect(ends, position)
         chosen.setdefault(shard, []).append(position - ends[shard] + sizes[shard])
     return chosen
+
+
+def _digest(files: Sequence[str]) -> str:
+    """Of a list of files in its order, with the sizes of those on this machine: what ids by index depend on."""
+    listed = [[file, None if "://" in file else os.path.getsize(file)] for file in files]
+    return hashlib.blake2b(json.dumps(listed).encode(), digest_size=4).hexdigest()
 
 
 def _is_picture(feature: Any) -> bool:

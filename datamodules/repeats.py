@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import PurePosixPath
@@ -13,19 +13,23 @@ from typing import Any
 from datamodules.rows import Columns, Rows
 
 
-def refuse_repeated_ids(rows: Rows, builder: str, remote: bool) -> None:
+def refuse_repeated_ids(rows: Rows, builder: str, remote: bool) -> frozenset[str] | None:
     """Reads the ids of all wanted rows where the form of the files allows this cheaply.
 
-    remote: whether parquet files are read over the network for it, too. Errors: ValueError for an id that two have.
+    remote: whether parquet files are read over the network for it, too. -> the ids, where they are those of all rows.
+    Errors: ValueError for an id that two have, and for an archive that ends too early.
     """
-    if rows.columns.by_index or builder not in READERS:
-        return
+    if builder not in READERS or (rows.columns.by_index and builder != "webdataset"):
+        return None
     first: dict[str, int] = {}
+    every = not rows.columns.by_index and rows.only is None and rows.chosen is None
     for shard, source in enumerate(rows.sources):
         if "://" in source and not (remote and builder == "parquet"):
+            every = False
             continue
         values = rows.retry.call(source, partial(_stored, builder, source, rows.columns))
-        for number, value in enumerate(values):
+        every = every and values is not None
+        for number, value in enumerate(values or ()):
             name = rows.name(shard, number, value) if rows.is_wanted(shard, number) else None
             if name is None or (rows.only is not None and name not in rows.only):
                 continue
@@ -36,11 +40,13 @@ def refuse_repeated_ids(rows: Rows, builder: str, remote: bool) -> None:
                     "unique ids as id_column, or take id_from: index"
                 )
             first[name] = shard
+    return frozenset(first) if every else None
 
 
-def _stored(builder: str, source: str, columns: Columns) -> list[Any]:
-    """What every row of a file is named by."""
-    return list(READERS[builder](source, columns))
+def _stored(builder: str, source: str, columns: Columns) -> list[Any] | None:
+    """What every row of a file is named by; None where only its contents would tell."""
+    names = READERS[builder](source, columns)
+    return None if names is None else list(names)
 
 
 def _parquet(source: str, columns: Columns) -> Iterator[Any]:
@@ -79,20 +85,52 @@ def _names(batch: Any, columns: Columns) -> list[Any]:
     return list(pyarrow.compute.struct_field(batch.column(columns.image), "path").to_pylist())
 
 
-def _tar(source: str, columns: Columns) -> Iterator[Any]:
+def _tar(source: str, columns: Columns) -> list[Any] | None:
     """As datasets groups the members of an archive: "a/b.png" is column "png" of sample "a/b"."""
-    if columns.id not in (None, "__key__") or not source.endswith(".tar"):  # contents; compressed archives
-        return
-    with tarfile.open(source, "r:") as archive:
-        names = (member.name for member in archive if member.isreg())
-        shown = (name for name in names if not PurePosixPath(name).name.startswith((".", "__")))
-        parts = (match.groups() for name in shown if (match := re.match(r"((?:.*/|)[^.]+)[.]([^/]*)$", name)))
-        for key, members in groupby(parts, lambda part: part[0]):
-            fields = {field for _, field in members}
-            if columns.id is not None:
-                yield key
-            else:
-                yield f"{key}.{columns.image}" if columns.image in fields else None
+    names = tar_members(source) if source.endswith(".tar") else None
+    if names is None or columns.id not in (None, "__key__"):
+        return None
+    shown = (name for name in names if not PurePosixPath(name).name.startswith((".", "__")))
+    parts = (match.groups() for name in shown if (match := re.match(r"((?:.*/|)[^.]+)[.]([^/]*)$", name)))
+    found: list[Any] = []
+    for key, members in groupby(parts, lambda part: part[0]):
+        fields = {field for _, field in members}
+        if columns.id is not None:
+            found.append(key)
+        else:
+            found.append(f"{key}.{columns.image}" if columns.image in fields else None)
+    return found
 
 
-READERS = {"parquet": _parquet, "arrow": _arrow, "webdataset": _tar}
+def tar_members(source: str) -> list[str] | None:
+    """Names of the files in a .tar, from their headers; None where it is compressed after all.
+
+    Errors: ValueError for an archive that ends too early, of which datasets reads the part that is there.
+    """
+    with open(source, "rb") as file:
+        if file.read(6).startswith(COMPRESSED):
+            return None
+        file.seek(0)
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                names = [member.name for member in archive if member.isreg()]
+                file.seek(archive.offset)
+        except tarfile.ReadError as error:
+            raise ValueError(_cut(source, str(error))) from None  # with it, Retry would take this for a fault
+        if any(file.read(tarfile.BLOCKSIZE)):  # tarfile stops there; the end is a block of zeros, or none
+            raise ValueError(_cut(source, "no header where one must be"))
+    return names
+
+
+def _cut(source: str, reason: str) -> str:
+    return f"archive {source} ends too early, or is damaged ({reason}); copy it again"
+
+
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+"""What files begin with that datasets unpacks, whatever their names end in."""
+
+READERS: dict[str, Callable[[str, Columns], Iterable[Any] | None]] = {
+    "parquet": _parquet,
+    "arrow": _arrow,
+    "webdataset": _tar,
+}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
+import shutil
 import tarfile
 import zipfile
 from collections import Counter
@@ -274,6 +276,69 @@ def test_ids_that_change_their_meaning_are_refused_when_a_run_resumes(tmp_path):
         data(data_files=files, id_from="index").check_recorded({"0"})
     with pytest.raises(ValueError, match="records of several files by index, but data set 'parquet' has 1 now"):
         data(data_files=files[:1], id_from="index").check_recorded({"0-0", "1-0"})
+
+
+def test_ids_by_index_are_those_of_one_list_of_files(tmp_path, impatient):
+    """Another file in front, another order, another size: the place, which the recorder compares, says so."""
+    files = pictures_of(tmp_path, "parquet", ["a.png"], ["b.png"])
+    options = {"id_from": "index"}
+    place = data(data_files=files, **options).place
+    assert place.startswith(f"{tmp_path}, files ") and data(data_files=files, **options).place == place
+    assert data(data_files=files).place == data(data_files=files[:1]).place == str(tmp_path)
+    new = shutil.copy(files[0], tmp_path / "new.parquet")
+    others = [data(data_files=names, **options).place for names in ([str(new), *files], files[::-1])]
+    pictures_of(tmp_path, "parquet", ["a.png", "c.png"])
+    others.append(data(data_files=files, **options).place)
+    assert len({place, *others}) == 4
+    with serving({Path(file).name: Path(file).read_bytes() for file in files}) as server:
+        urls = [server.url(f"{i}.parquet") for i in range(2)]
+        far = [data(data_files=names, **options).place for names in (urls, urls, urls[::-1])]
+    assert far[0] == far[1] != far[2]
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "webdataset"])
+def test_records_of_ids_that_files_no_longer_have_are_refused(tmp_path, form):
+    """Where all ids were read: not with a limit, or a choice, of which others may have been recorded."""
+    files = pictures_of(tmp_path, form, ["a.png", "sub/gr%n.png"], ["c.png"])
+    recorded = {"a", "sub__gr%25n", "c", "row:0-7", "a (repeat 1)"}
+    data(form, data_files=files).check_recorded(recorded)
+    pictures_of(tmp_path, form, ["a.png", "new.png"])
+    for options in ({"limit": 2}, {"subset": 2}, {"subset": [*recorded]}):
+        data(form, data_files=files, **options).check_recorded(recorded)
+    with pytest.raises(ValueError, match=f"records of 'sub__gr%25n', which data set '{form}' does not have any more"):
+        data(form, data_files=files).check_recorded(recorded)
+
+
+def test_records_of_values_that_an_id_column_no_longer_has_are_refused(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(parquet(range(2)))
+    options = {"data_files": str(tmp_path / "a.parquet"), "id_column": "name"}
+    data(**options).check_recorded({"r0", "r1"})
+    (tmp_path / "a.parquet").write_bytes(parquet(range(2, 4)))
+    with pytest.raises(ValueError, match="records of 'r0', 'r1', which data set 'parquet' does not have any more"):
+        data(**options).check_recorded({"r0", "r1"})
+
+
+@pytest.mark.parametrize("options", [{}, {"id_from": "index"}, {"id_column": "txt"}])
+@pytest.mark.parametrize("shown", ["content", "header"])
+def test_an_archive_that_ends_too_early_is_refused(tmp_path, shown, options):
+    """Within a picture, or within a header; datasets reads what is there. One without its last blocks is whole."""
+    content = archive({k: v for i in range(3) for k, v in ((f"{i}.png", encoded(i)), (f"{i}.txt", b"%d" % i))})
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        members = tar.getmembers()
+    file = tmp_path / "a.tar"
+    named = {"data_files": str(file), "image_column": "png", **options}
+    file.write_bytes(content[: members[-1].offset_data + 512])
+    assert len(read(data("webdataset", **named))) == 3
+    file.write_bytes(content[: members[2].offset_data + 30 if shown == "content" else members[2].offset + 300])
+    with pytest.raises(ValueError, match=r"^archive .*a\.tar ends too early, or is damaged \(.*\); copy it again"):
+        data("webdataset", **named)
+
+
+def test_an_archive_that_is_compressed_whatever_its_name(tmp_path):
+    (tmp_path / "a.tar").write_bytes(gzip.compress(archive({f"{i}.png": encoded(i) for i in range(3)})))
+    module = data("webdataset", data_files=str(tmp_path / "a.tar"))
+    module.check_recorded({"another"})
+    assert set(read(module)) == {"0", "1", "2"}
 
 
 @pytest.mark.parametrize(
@@ -547,3 +612,26 @@ def test_an_image_folder_that_holds_a_run_is_refused(tmp_path):
     RunDirectory(tmp_path / "set" / "run").begin("model: {}", [])
     with pytest.raises(ValueError, match=r"holds the run .*set/run, whose pictures it would list; move the run away"):
         HuggingFace(str(tmp_path / "set"), size=8, channels=1).setup("predict")
+
+
+def test_an_image_folder_around_the_output_is_refused_at_the_first_start(tmp_path):
+    """Not where the pictures were named by patterns that do not reach into the run."""
+    (tmp_path / "set").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "set" / "a.png")
+
+    def start(output: str, **options) -> None:
+        module = HuggingFace("imagefolder", size=8, channels=1, **options)
+        module.trainer = SimpleNamespace(
+            lightning_module=None, global_rank=0, world_size=1, default_root_dir=str(tmp_path / output)
+        )
+        module.setup("predict")
+
+    folder = {"data_dir": str(tmp_path / "set")}
+    for output in ("set/run", "set", "elsewhere/../set/run"):
+        with pytest.raises(ValueError, match=r"written to .*set.*, inside the data set .*give an --output elsew"):
+            start(output, **folder)
+        start(output, data_files=str(tmp_path / "set" / "*.png"))
+    with pytest.raises(ValueError, match="give an --output elsewhere"):
+        start("set/run", data_files=str(tmp_path / "set" / "**"))
+    start("run", **folder)
+    start("set-run", **folder)
