@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -60,7 +62,8 @@ class FakeModel(L.LightningModule):
     """Returns what it is given.
 
     Args:
-        trouble: what predict_step does: "" or "raise", "bug", "memory", "library", "interrupt", "slow", "fail on 1".
+        trouble: what predict_step does: "", "raise", "bug", "memory", "library", "slow", "exit",
+            "SIGINT", "SIGTERM", "fail on 1".
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class FakeModel(L.LightningModule):
             torch.zeros(2) + torch.zeros(3)
         if self.trouble == "memory":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate everything")
+        if self.trouble == "exit":
+            sys.exit("these weights are\nfor another model")
         if self.trouble in ("SIGINT", "SIGTERM") and batch_idx == 1:
             os.kill(os.getpid(), getattr(signal, self.trouble))
             time.sleep(20)
@@ -120,6 +125,11 @@ class Dots(SampleDataModule):
 
     def total(self):
         return 10
+
+
+class DotsFrom(Dots):
+    def __init__(self, where: Path, others: set[Path] | None = None):
+        super().__init__()
 
 
 class Dot:
@@ -174,6 +184,20 @@ class Extra(L.Callback):
     def on_predict_end(self, trainer, pl_module):
         if trainer.is_global_zero:
             Path(trainer.default_root_dir, "extra.txt").write_text("was here")
+
+
+class Signals(L.Callback):
+    """A second signal arrives while the first is being handled."""
+
+    def on_exception(self, trainer, pl_module, exception):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Remover(L.Callback):
+    """The last thing that happens in a run: somebody removes its directory."""
+
+    def on_predict_end(self, trainer, pl_module):
+        shutil.rmtree(trainer.default_root_dir)
 
 
 class Bar(L.pytorch.callbacks.ProgressBar):

@@ -2,18 +2,21 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from PIL import Image
 
 from rps import __version__
-from rps.cli import main
+from rps.cli import main, processes
 from rps.cli.arguments import packaged_configs
+from rps.cli.predict import Run
 from tests.cli_fakes import CONFIG, failures, records, resolved, rps
 
 SCRIPT = Path(sys.executable).with_name("rps")
@@ -196,6 +199,18 @@ def test_overwrite_never_removes_what_the_run_reads(capsys):
     assert Path("run/images/0.png").is_file()
 
 
+@pytest.mark.parametrize("option", ["where", "others"])
+def test_overwrite_sees_paths_that_are_not_texts(option, capsys):
+    """An argument typed Path is a PosixPath when the config has been parsed."""
+    assert rps() == 0
+    Path("run/mine.txt").write_text("precious")
+    given = {"where": "elsewhere"} | {option: "run/mine.txt" if option == "where" else ["run/mine.txt"]}
+    flags = [part for name, value in given.items() for part in (f"--data.{name}", yaml.safe_dump(value).strip())]
+    flags = [part.removesuffix("\n...") for part in flags]
+    assert rps("--data", "tests.cli_fakes.DotsFrom", *flags, "--overwrite") == 2
+    assert "--overwrite could remove run/mine.txt, which this run reads" in capsys.readouterr().err
+
+
 def test_a_link_among_the_outputs_is_not_ours():
     assert rps() == 0
     Path("elsewhere").mkdir()
@@ -221,6 +236,49 @@ def test_interrupt_keeps_what_was_done(name, code, workers, capsys):
     told = "rps: interrupted; 2 finished samples are kept in run; the same command resumes from there\n"
     assert capsys.readouterr() == ("", told)
     assert rps(output="after") == 0, "the process is as it was"
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("when", ["while Lightning handles the first", "while the command does"])
+def test_a_second_signal_changes_nothing(name, code, when, capsys, monkeypatch):
+    callback = ["--trainer.callbacks+=tests.cli_fakes.Signals"] if "Lightning" in when else []
+    kept = Run._kept
+
+    def slow(run):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        return kept(run)
+
+    monkeypatch.setattr(Run, "_kept", kept if callback else slow)
+    assert rps("--model.trouble", name, *callback) == code
+    told = "rps: interrupted; 2 finished samples are kept in run; the same command resumes from there\n"
+    assert capsys.readouterr() == ("", told)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_other_processes_are_ended_before_files_move_back(monkeypatch, capsys):
+    run, alive = Run([]), []
+    child = subprocess.Popen(["sleep", "60"])
+    run.trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=SimpleNamespace(procs=[child])))
+    monkeypatch.setattr(Run, "_kept", lambda run: alive.append(child.poll() is None))
+    try:
+        with processes.stoppable(""):
+            assert run.interrupted(KeyboardInterrupt()) == 130
+    finally:
+        child.kill()
+    assert alive == [False]
+
+
+def test_a_text_given_to_exit_is_printed(capsys):
+    assert rps("--model.trouble", "exit") == 1
+    assert capsys.readouterr().err == "rps: error: these weights are for another model\n"
+
+
+def test_a_directory_that_is_removed_at_the_end_is_no_success(capsys):
+    assert rps("--trainer.callbacks+=tests.cli_fakes.Remover") == 1
+    assert capsys.readouterr().err == (
+        "rps: error: the run directory run has been removed while the run was writing to it\n"
+    )
 
 
 @pytest.mark.slow

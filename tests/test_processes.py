@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rps.cli import processes
 from rps.records import read_records
 from tests.resume_fakes import CONFIG, children, close, count, log, metrics, more_records_than, run
 
@@ -110,6 +111,38 @@ def test_a_signal_at_any_moment_ends_the_run_with_one_sentence(phase, name):
     assert done.returncode == 128 + getattr(signal, name), done.stderr
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("rps: interrupted"), done.stderr
     assert not Path("run").exists()
+
+
+def test_forks_are_prepared_once_however_many_runs_a_process_has(monkeypatch):
+    hooks = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **hook: hooks.append(hook))
+    for _ in range(3):
+        with processes.stoppable(""), processes._heeded():
+            pass
+    assert len(hooks) <= 1
+
+
+IGNORED = """
+import signal, threading, time
+from types import SimpleNamespace
+for number in {ignored}:
+    signal.signal(number, signal.SIG_IGN)
+from rps.cli import processes
+with processes.stoppable("early"), processes._heeded():
+    processes._observe([SimpleNamespace(poll=lambda: -9, returncode=-9)], threading.Event())
+    try:
+        time.sleep(25)
+    except processes.LostProcess as lost:
+        print(lost)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ignored", ["[signal.SIGTERM]", "[*processes.STOPS]", "[*processes.STOPS, signal.SIGINT]"])
+def test_a_lost_process_is_noticed_where_signals_are_ignored(ignored):
+    program = "from rps.cli import processes\n" + IGNORED.format(ignored=ignored)
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert "another process of the run was killed (signal 9)" in done.stdout + done.stderr
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from argparse import ArgumentError
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from glob import iglob
 from importlib import import_module
 from itertools import islice
@@ -46,17 +46,27 @@ def predict(argv: Sequence[str]) -> int:
 
 
 def _end(run: Run) -> int:
-    """The run to its end, whichever that is.  -> the exit code."""
+    """The run to its end, whichever that is; signals that arrive once it has ended change nothing.  -> exit code."""
     try:
-        return run.main()
+        code = run.main()
+        processes.ignore_signals()
+        return code
     except KeyboardInterrupt as interrupt:
         return run.interrupted(interrupt)
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # so Lightning ends an interrupted run
             return run.interrupted(stop.__context__)
-        return int(stop.code or 0)  # --print_config and --model.help end here
+        return _code(stop)  # --print_config and --model.help end here
     except BaseException as error:
         return run.failed(error)
+
+
+def _code(stop: SystemExit) -> int:
+    """The exit code of sys.exit, whose argument may be a text to print."""
+    if stop.code is None or isinstance(stop.code, int):
+        return int(stop.code or 0)
+    say(f"error: {one_line(stop.code)}")
+    return 1
 
 
 class Run:
@@ -138,6 +148,7 @@ class Run:
 
     def done(self, since: float) -> int:
         assert self.directory is not None
+        self.directory.check_there()
         self.directory.commit()
         table = self.directory.path / "table.md"
         if table.is_file():
@@ -169,7 +180,8 @@ class Run:
         return 3
 
     def failed(self, error: BaseException) -> int:
-        """Tells one error once, whatever the number of processes."""
+        """Reports one error once, whatever the number of processes."""
+        processes.ignore_signals()
         error = root_of(error)
         bad_input = is_bad_input(error, self.started)
         lost = processes.lost_others(error)
@@ -185,9 +197,6 @@ class Run:
             kept = self._kept()
             if lost:
                 say(f"{processes.how_it_ended(code)}; {kept}")
-            elif type(error).__name__ == "RunRemoved":
-                say(str(error))
-                return 1
         if lost:
             return 1
         if not bad_input or os.environ.get("RPS_DEBUG"):
@@ -196,13 +205,15 @@ class Run:
             say("the above looks like a bug in rps or in a class that it was given")
             return 1
         say("error: " + sentence(error))
-        return 2
+        return int(getattr(error, "exit_code", 2))
 
     def interrupted(self, interrupt: BaseException) -> int:
+        processes.ignore_signals()
         code = interrupt.code if isinstance(interrupt, processes.Terminated) else 130
         if processes.rank() > 0:
             processes.let_the_first_speak(seconds=60)
             return code
+        processes.end_others(self.trainer)  # they may not write to a directory that is put back
         lost = isinstance(interrupt, processes.LostProcess)
         say(f"{interrupt if lost else 'interrupted'}; {self._kept()}")
         return 1 if lost else code
@@ -292,9 +303,11 @@ def _paths(value: Any) -> Iterator[str]:
         for name, item in value.items():
             if name not in ("default_root_dir", "output"):
                 yield from _paths(item)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | Set):
         for item in value:
             yield from _paths(item)
+    elif isinstance(value, os.PathLike):  # of an argument typed Path
+        yield from _paths(os.fsdecode(value))
     elif isinstance(value, str) and value and "\0" not in value:
         path = os.path.expanduser(value)
         yield from [path] if os.path.lexists(path) else islice(iglob(path, recursive=True), MOST_MATCHES)

@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any, NoReturn
 
 from rps.cli.errors import InputError
@@ -59,17 +60,32 @@ def stoppable(early: str) -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _on_stop(handler: Callable[[int, Any], NoReturn]) -> None:
-    """Those that are ignored, as under nohup, stay so."""
+def _on_stop(handler: Callable[[int, Any], None], *others: signal.Signals) -> None:
+    """Handles STOPS and others.  Those that are ignored, as under nohup, stay so."""
     if threading.current_thread() is threading.main_thread():
-        for number in STOPS:
+        for number in (*others, *STOPS):
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, handler)
 
 
-def terminate(signum: int, frame: object) -> NoReturn:
+def terminate(signum: int, frame: object) -> None:
+    """An interrupt, unless one is being handled already."""
     _heard.set()
-    raise LostProcess(_lost.pop()) if _lost else Terminated(128 + signum)
+    if not _is_interrupted():
+        raise LostProcess(_lost.pop()) if _lost else Terminated(128 + signum)
+
+
+def _is_interrupted() -> bool:
+    """Whether the code that runs now, or a caller of it, handles an interrupt."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def ignore_signals() -> None:
+    """Until `stoppable` ends: the run is ending, and its exit code is known."""
+    _on_stop(lambda signum, frame: None, signal.SIGINT)
 
 
 @contextmanager
@@ -83,31 +99,45 @@ def _heeded() -> Iterator[None]:
         return
     incoming, outgoing = os.pipe()
     os.set_blocking(outgoing, False)
-    over = threading.Event()
 
     def watch() -> None:
         while number := os.read(incoming, 1):
-            if number[0] in STOPS and not _heard.wait(10):
+            if number[0] not in (*STOPS, signal.SIGINT):
+                continue
+            if not _heard.wait(10) and (number[0] in STOPS or _lost):
                 reason, code = (_lost[0], 1) if _lost else ("interrupted", 128 + number[0])
                 _end_now(f"{reason}; what was finished is kept, and the same command resumes from there", code)
             _heard.clear()
         os.close(incoming)
 
-    def forget() -> None:
-        """In forks, whose signals are not ours."""
-        if not over.is_set() and threading.current_thread() is threading.main_thread():
-            signal.set_wakeup_fd(-1)
-
     threading.Thread(target=watch, daemon=True).start()
-    os.register_at_fork(after_in_child=forget)
+    _prepare_forks()
     former = signal.set_wakeup_fd(outgoing, warn_on_full_buffer=False)
-    _on_stop(terminate)
+    _pipes.append(outgoing)
+    _lost.clear()
+    _on_stop(terminate, signal.SIGINT)
     try:
         yield
     finally:
-        over.set()
+        _pipes.remove(outgoing)
         signal.set_wakeup_fd(former)
         os.close(outgoing)
+
+
+_pipes: list[int] = []
+"""Where signals are written to while `_heeded` is in use."""
+
+
+@cache
+def _prepare_forks() -> None:
+    """Once per process, since what is registered stays."""
+    os.register_at_fork(after_in_child=_forget_signals)
+
+
+def _forget_signals() -> None:
+    """In forks, whose signals are not ours."""
+    if _pipes and threading.current_thread() is threading.main_thread():
+        signal.set_wakeup_fd(-1)
 
 
 def _end_now(reason: str, code: int) -> NoReturn:
@@ -226,10 +256,19 @@ def _observe(children: Sequence[Any], over: threading.Event) -> None:
             failed = [child for child in children if child.poll()]
             if failed and not over.wait(10):
                 _lost.append(how_it_ended(failed[0].returncode))
-                os.kill(os.getpid(), signal.SIGTERM)
+                _wake_main()
                 return
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _wake_main() -> None:
+    """Interrupts the main thread, by a signal that is not ignored."""
+    for number in (*STOPS, signal.SIGINT):
+        if signal.getsignal(number) is terminate:
+            os.kill(os.getpid(), number)
+            return
+    _end_now(f"{_lost[0]}; what was finished is kept, and the same command resumes from there", 1)
 
 
 def how_it_ended(code: int | None) -> str:
@@ -253,18 +292,21 @@ def ended_by_another(trainer: Any, error: BaseException) -> int | None:
     deadline = time.monotonic() + (30 if lost_others(error) else 0)
     while True:
         for child in _children(trainer):
-            if child.poll():
-                return int(child.returncode)
+            if code := _exit_code(child):
+                return code
         if not _children(trainer) or time.monotonic() > deadline:
             return None
         time.sleep(0.05)
 
 
 def end_others(trainer: Any) -> None:
-    """Ends the processes that this one started."""
-    for child in _children(trainer):
-        if child.poll() is None:
-            child.kill()
+    """Ends the processes that this one started, and waits until they are gone."""
+    alive = [child for child in _children(trainer) if _exit_code(child) is None]
+    for child in alive:
+        child.kill()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and any(_exit_code(child) is None for child in alive):
+        time.sleep(0.01)
 
 
 def let_the_first_speak(seconds: float) -> None:
@@ -280,3 +322,8 @@ def let_the_first_speak(seconds: float) -> None:
 def _children(trainer: Any) -> list[Any]:
     launcher = getattr(getattr(trainer, "strategy", None), "launcher", None)
     return list(getattr(launcher, "procs", []))
+
+
+def _exit_code(child: Any) -> int | None:
+    """Of a Popen, or of a process that multiprocessing has forked; None while it runs."""
+    return child.poll() if hasattr(child, "poll") else child.exitcode
