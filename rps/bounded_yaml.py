@@ -9,9 +9,17 @@ MOST_CHARACTERS = 1_000_000
 
 
 def load_yaml(text: str) -> Any:
-    """The content of a YAML text, whose aliases may not multiply it: what reads it later copies every one of them.
+    """The content of a YAML text that `check_yaml` accepts.  Errors: yaml.YAMLError; RecursionError; ValueError."""
+    import yaml
 
-    Errors: yaml.YAMLError; RecursionError; ValueError.
+    check_yaml(text)
+    return yaml.safe_load(text)
+
+
+def check_yaml(text: str) -> None:
+    """Aliases may not multiply a text: what reads it later copies every one of them.
+
+    Errors: yaml.YAMLError where they do; RecursionError; ValueError.
     """
     import yaml
 
@@ -28,4 +36,3 @@ def load_yaml(text: str) -> Any:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is not None and size(root) > max(MOST_CHARACTERS, 2 * len(text)):
         raise yaml.YAMLError(f"its aliases make more than {MOST_CHARACTERS:,} characters of it; write them out")
-    return yaml.safe_load(text)

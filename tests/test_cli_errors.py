@@ -137,3 +137,28 @@ def test_debug_shows_where(monkeypatch, capsys):
     assert rps("--model.trouble", "raise") == 2
     err = capsys.readouterr().err
     assert "Traceback" in err and "predict_step" in err and "rps: error: the data have 3 channels" in err
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "option", ["--trainer", "--model", "--data", "--model.operator", "--trainer.callbacks", "within"]
+)
+@pytest.mark.parametrize("text", [BOMB, "class_path: tests.cli_fakes.Blur\ninit_args:\n" + re.sub("(?m)^", "  ", BOMB)])
+def test_a_file_for_a_value_may_not_multiply_itself(option, text, folder, capsys):
+    """The parser reads such files itself."""
+    Path("bomb.yaml").write_text(text)
+    Path("within.yaml").write_text("model: {init_args: {operator: bomb.yaml}}")
+    assert rps(*([option, "bomb.yaml"] if option != "within" else ["--config", "within.yaml"])) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("rps: error: ") and "its aliases make more than" in err and len(err.splitlines()) == 1, err
+
+
+def test_a_file_for_a_value_may_have_aliases(folder, capsys):
+    Path("trainer.yaml").write_text("max_epochs: &n 3\nmax_steps: *n\naccelerator: cpu\n")
+    assert rps("--trainer", "trainer.yaml", "--print_config") == 0
+    assert "max_steps: 3" in capsys.readouterr().out

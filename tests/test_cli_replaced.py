@@ -1,6 +1,7 @@
 """A class that takes the place of another begins with its own defaults."""
 
 import inspect
+import json
 
 import pytest
 import yaml
@@ -114,3 +115,39 @@ def test_text_is_not_imported_where_the_type_is_text(tmp_path, monkeypatch):
     flags = ["--model.prior", "weights.pt", "--data.sampler=weights.pt"]
     assert settled(contents, flags) == (contents, flags)
     assert settled([], ["--model", "my_model.Model", *flags])[1] == ["--model", "my_model.Model", *flags]
+
+
+@pytest.mark.parametrize(
+    "kind", ["dict", "dict[str, str] | None", "Mapping[str, Any]", "Sequence[str] | dict[str, list[str]] | None", "str"]
+)
+def test_mappings_are_not_imported_where_the_type_is_no_class(kind, tmp_path, monkeypatch):
+    """A class_path among the data of a user is data; also before the class of the section is named."""
+    (tmp_path / "boom.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "my_data.py").write_text(
+        "from __future__ import annotations\nfrom collections.abc import Mapping, Sequence\nfrom typing import Any\n"
+        f"class Data:\n    def __init__(self, data_files: {kind}): ..."
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    inner = {"class_path": "boom.X", "init_args": {"a": 1}}
+    deep = {} if "Any" in kind else {"train": inner}
+    for given in (inner, deep):
+        early, late = {"data": {"init_args": {"data_files": given}}}, {"data": {"class_path": "my_data.Data"}}
+        flags = ["--data.data_files", json.dumps(given)]
+        for contents in ([early], [early, late], [late, early], [{"data": {**late["data"], **early["data"]}}]):
+            assert settled(contents, flags) == (contents, flags)
+        assert settled([], ["--data", "my_data.Data", *flags])[1][2:] == flags
+
+
+@pytest.mark.parametrize("kind", ["Part", "Part | None", "dict | Part", "Any", "'Unknown'", "dict[str, Part]"])
+def test_mappings_are_classes_where_the_type_may_be_one(kind, tmp_path, monkeypatch):
+    name = "module_" + "".join(filter(str.isalnum, kind))
+    (tmp_path / f"{name}.py").write_text(
+        f"from typing import Any\nclass Part:\n    def __init__(self, a: int = 7): ...\n"
+        f"class Data:\n    def __init__(self, part: {kind}): ..."
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    given = {"class_path": f"{name}.Part"}
+    inside = {"x": given} if kind.startswith("dict[str, Part") else given
+    found = settled([{"data": {"class_path": f"{name}.Data", "init_args": {"part": inside}}}], [])[0][0]
+    part = found["data"]["init_args"]["part"]
+    assert part.get("x", part)["init_args"] == {"a": 7}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rps.bounded_yaml import load_yaml
+from rps.bounded_yaml import check_yaml, load_yaml
 from rps.cli.classes import parameters
 from rps.cli.errors import InputError, did_you_mean, one_line
 from rps.cli.replaced import settled
@@ -132,6 +133,33 @@ def load_config(path: Path) -> dict[str, Any]:
             )
             raise InputError(f"config {path}: {key!r} is not a section; {hint}")
     return content
+
+
+@contextmanager
+def bounded_parser() -> Iterator[None]:
+    """Within, the parser reads no YAML that `check_yaml` refuses: it also reads files that stand for a value, as in
+    --trainer FILE, or `operator: FILE` in a config.  Errors: InputError."""
+    import yaml
+    from jsonargparse import get_loader, set_loader
+
+    load = get_loader("yaml")
+
+    def load_bounded(text: str) -> Any:
+        if "*" in text:
+            try:
+                check_yaml(text)
+            except RecursionError as error:
+                raise InputError("a file given for a value is nested too deeply; write it with fewer levels") from error
+            except yaml.YAMLError as error:
+                if "aliases" in str(error):  # the parser says what else is wrong
+                    raise InputError(f"a file given for a value cannot be read: {one_line(error)}") from error
+        return load(text)
+
+    set_loader("yaml", load_bounded, (yaml.YAMLError,))
+    try:
+        yield
+    finally:
+        set_loader("yaml", load, (yaml.YAMLError,))
 
 
 def check_trainer(section: Any) -> None:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import os
+import re
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 OURS = ("rps", "modules", "datamodules", "configs")
 ROOMS = ("rps.operators", "rps.priors", "rps.estimators", "rps.samplers", "rps.callbacks", "modules", "datamodules")
 
 _PLAIN = (bool, int, float, str, list, tuple)
+_NO_CLASSES = (
+    NoneType, bool, int, float, complex, str, bytes, Path, os.PathLike,
+    list, tuple, set, frozenset, Sequence, Iterable, dict, Mapping, MutableMapping,
+)  # fmt: skip
+"""Types for which the parser never makes an object of a mapping with class_path, though it may of what is in it."""
 
 
 def find(class_path: str) -> Any:
@@ -48,11 +59,33 @@ def defaults(class_path: str) -> dict[str, Any]:
 
 
 def types(class_path: str) -> dict[str, Any]:
-    """The annotations of what a class or function takes, as they are written."""
-    return {name: parameter.annotation for name, parameter in _signature(class_path).items()}
+    """The annotations of what a class or function takes; as they are written, where they cannot be evaluated."""
+    return {name: parameter.annotation for name, parameter in _signature(class_path, evaluated=True).items()}
 
 
-def _signature(class_path: str) -> dict[str, inspect.Parameter]:
+def may_be_class(kind: Any) -> bool:
+    """Whether the parser may make an object of a class for an argument of this type: not of plain types alone."""
+    if isinstance(kind, str):  # one that cannot be evaluated
+        names = re.sub(r"\[[^\[\]]*\]", "", kind).split("|")
+        return not all(
+            name.strip() in ("str", "int", "float", "bool", "None", "Path", "dict", "list") for name in names
+        )
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        return any(may_be_class(part) for part in get_args(kind))
+    return not (kind is None or origin is Literal or (origin or kind) in _NO_CLASSES)
+
+
+def item_type(kind: Any) -> Any:
+    """The type of the values of a mapping type, or of one in a union; str where there is none."""
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]
+    for part in parts:
+        if isinstance(origin := get_origin(part), type) and issubclass(origin, Mapping):
+            return get_args(part)[-1]
+    return str
+
+
+def _signature(class_path: str, evaluated: bool = False) -> dict[str, inspect.Parameter]:
     """Of a class whose **kwargs go to its base class, with what that takes."""
     found = find(class_path)
     owners = [kind for kind in found.__mro__ if "__init__" in vars(kind)] if isinstance(found, type) else [found]
@@ -62,6 +95,9 @@ def _signature(class_path: str) -> dict[str, inspect.Parameter]:
             own = inspect.signature(owner).parameters
         except (TypeError, ValueError):  # not found, or without a signature
             break
+        if evaluated:
+            with suppress(Exception):  # names that only a type checker imports
+                own = inspect.signature(owner, eval_str=True).parameters
         taken = {**own, **taken}
         if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in own.values()):
             break

@@ -255,7 +255,8 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
 
         def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
             try:
-                self.config = parser.parse_args(args)
+                with arguments.bounded_parser():
+                    self.config = parser.parse_args(args)
             except ArgumentError as error:
                 options = [*parser._option_string_actions, "--output", "--overwrite", "--retry_failed", "--seed"]
                 raise InputError(parser_sentence(error, options)) from error

@@ -10,14 +10,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rps.cli.classes import defaults, find, types
+from rps.bounded_yaml import load_yaml
+from rps.cli.classes import defaults, find, item_type, may_be_class, types
 
 Place = tuple[str, ...]
 """Keys from the top of a config, "init_args" left out: ("model", "sampler")."""
 
 HOLD_CLASSES = ("prior", "operator", "estimator", "sampler")
-"""Last keys of places of the model whose text is the name of a class, unless their type is one of TEXT."""
-TEXT = (str, str | None, "str", "str | None", "Optional[str]")
+"""Last keys of places of the model whose text is the name of a class, where their type may be a class."""
 
 
 def settled(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -25,15 +25,21 @@ def settled(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> tuple[l
     first to be named, spells out its defaults; what earlier configs gave to its predecessor is taken out.
 
     A class is named by a mapping with class_path, by a flag --place.class_path, and by a text (`sampler: Daps`) where
-    a class was named before or that can hold nothing else. No other text is looked up, so none is imported.
+    a class was named before or that can hold nothing else; and only where the type of the option may be a class. No
+    other text is looked up, so none is imported.
 
     The class of a section itself inherits: a task says operator and noise to whatever method comes later.
 
     contents: of YAML files, in order. flags: of the command line. -> copies.
     """
     state = _State()
-    found = [state.settle(copy.deepcopy(content)) for content in contents]
     options = list(flags)
+    named = [(place[0], value) for _, place, value in _flags(options) if len(place) == 1]
+    for section, value in [*(item for content in contents for item in content.items()), *named]:
+        name = value.get("class_path") if isinstance(value, Mapping) else value
+        if isinstance(name, str):  # for what files say before the class is named
+            state.current.setdefault((section,), name)
+    found = [state.settle(copy.deepcopy(content)) for content in contents]
     for i, place, value in list(_flags(options)):
         if value != (own := state.settle(value, place)):
             _write(options, i, json.dumps(own))
@@ -59,7 +65,7 @@ class _State:
         node = dict(value)
         if len(place) == 1 and isinstance(node.get("class_path"), str):
             self.current[place] = node["class_path"]
-        if len(place) > 1 and ("class_path" in node or "init_args" in node):
+        if len(place) > 1 and ("class_path" in node or "init_args" in node) and self._may_be_class(place):
             self._read(place, node)
         for key, inner in node.items():
             if key != "class_path":
@@ -67,10 +73,21 @@ class _State:
         return node
 
     def _holds_class(self, place: Place) -> bool:
-        if place[0] != "model" or place[-1] not in HOLD_CLASSES:
-            return False
-        owner = self.current.get(place[:-1])
-        return owner is None or types(owner).get(place[-1]) not in TEXT
+        return place[0] == "model" and place[-1] in HOLD_CLASSES and self._may_be_class(place)
+
+    def _may_be_class(self, place: Place) -> bool:
+        """Whether the type of the option at this place lets it be a class; True where the type is not known."""
+        kind = self._type(place)
+        return place[0] != "data" if kind is None else may_be_class(kind)
+
+    def _type(self, place: Place) -> Any:
+        """The annotation of an option, or of a value in a mapping; None where it is not known."""
+        if len(place) < 2:
+            return None
+        if (owner := self.current.get(place[:-1])) is not None:
+            return types(owner).get(place[-1], Any)
+        above = self._type(place[:-1])
+        return None if above is None or may_be_class(above) else item_type(above)
 
     def _read(self, place: Place, node: dict[str, Any]) -> bool:
         """Takes in what is said of a place, and completes it.  -> is another class named?"""
@@ -101,8 +118,8 @@ def _flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
             continue
         place = tuple(key for key in name[2:].split(".") if key not in ("init_args", "class_path"))
         try:
-            value = yaml.safe_load(text if equals else options[i + 1])
-        except yaml.YAMLError:
+            value = load_yaml(text if equals else options[i + 1])
+        except (yaml.YAMLError, ValueError, RecursionError):  # the parser says what is wrong
             continue
         if len(place) > 1 or isinstance(value, str):
             yield i, place, value
