@@ -39,6 +39,14 @@ def test_help_is_quick(arguments):
     assert ("rps merge DIR" in done.stdout) != (f"rps {__version__}\n" == done.stdout)
 
 
+def test_help_says_what_overwrite_and_exit_codes_are(capsys):
+    assert main(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "kept until the new run has restored its first batch" in text and "remove an earlier run" not in text
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        assert str(128 + number) in text
+
+
 def test_unknown_command(capsys):
     assert main(["predikt"]) == 2
     assert capsys.readouterr().err.startswith("rps: error: 'predikt' is not a command")

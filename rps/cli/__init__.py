@@ -28,7 +28,8 @@ options of rps predict:
                     the classes that are run, so use only those that you trust
   --output DIR      where the run is written (trainer.default_root_dir); a run of the same config that is there is
                     resumed, on any number of processes
-  --overwrite       remove an earlier run from DIR first
+  --overwrite       replace an earlier run in DIR: its files are kept until the new run has restored its first batch,
+                    and only files that a run has written are removed
   --retry_failed    of a run that is resumed: try failed samples again
   --seed N          of every random number (model.seed); default 0
   --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements
@@ -40,8 +41,8 @@ options of rps predict:
   --model.help CLASS, --data.help CLASS
                     what a class takes, e.g. --model.help MapRps
 
-exit codes: 0 all done; 2 bad input; 3 done, but some samples failed or shared an id; 130 interrupted;
-143 ended by SIGTERM; 1 a bug.
+exit codes: 0 all done; 2 bad input; 3 done, but some samples failed or shared an id; 130 interrupted; 143, 129, 138
+ended by SIGTERM, SIGHUP, SIGUSR1; 1 a bug, or another process or the run directory was lost.
 RPS_DEBUG=1 in the environment shows where an error happened.
 """
 

@@ -53,7 +53,7 @@ def parameters(class_path: str) -> list[str]:
 
 
 def defaults(class_path: str) -> dict[str, Any]:
-    """What a class or function takes if not told otherwise, where that is plain data."""
+    """What a class or function takes by default, where that is plain data."""
     values = {name: parameter.default for name, parameter in _signature(class_path).items()}
     return {name: value for name, value in values.items() if value is None or isinstance(value, _PLAIN)}
 

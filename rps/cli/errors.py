@@ -1,4 +1,4 @@
-"""Which errors are the user's to mend, and how they are told: one sentence."""
+"""Which errors the user can fix, and the one sentence that reports each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def is_bad_input(error: BaseException, started: bool) -> bool:
-    """Is this the user's to mend, rather than a bug?
+    """Is this the user's to fix, rather than a bug?
 
     Yes: InputError; whatever the operating system or a download refuses (OSError); Lightning's misconfigurations;
     memory that does not suffice; what our own or the user's code raises with a raise statement of its own; and, until

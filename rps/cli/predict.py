@@ -82,12 +82,12 @@ class Run:
         self.lock: Any = None
         self.created = False
         self.begun = False  # is the run directory ours?
-        self.resumed = False  # does it go on with what is there?
+        self.resumed = False  # does it resume what is there?
         self.started = False  # has the first batch started?
         self.failures: dict[str, str] = {}
 
     def main(self) -> int:
-        given = arguments.read(self.argv)  # before the heavy imports, so that a mistake here is told at once
+        given = arguments.read(self.argv)  # before the heavy imports, so that a mistake here is reported at once
         quiet()
         cli = _make_cli(self, given)
         self.trainer = cli.trainer
@@ -106,7 +106,7 @@ class Run:
         return self.done(begin)
 
     def check_directory(self, given: arguments.Arguments, config: Any, dumped: str) -> None:
-        """Between parsing and building: an output that cannot be used is told before anything heavy is built."""
+        """Between parsing and building: an output that cannot be used is reported first."""
         where = config.trainer.default_root_dir
         if not where:
             raise InputError("there is no --output; give the folder to write to, e.g. --output runs/demo")
@@ -269,7 +269,7 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
             run.check_directory(given, self.config, self.parser.dump(self.config, skip_unset=False))
 
         def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-            # The bars are those among the callbacks. Lightning would add one of its own, or refuse ours if told not to.
+            # The bars are those among the callbacks. Lightning would add one of its own, or refuse ours if it may not.
             settings = self.config_init["trainer"]
             callbacks = settings["callbacks"] or []
             callbacks = callbacks if isinstance(callbacks, list) else [callbacks]

@@ -30,13 +30,13 @@ class Once(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told = False
+        self.reported = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
         if "thrown while requesting" not in text and not text.startswith("Retrying in"):
             return True
-        if not self.told:
+        if not self.reported:
             print("rps: the Hugging Face hub does not answer; trying again for up to a minute", file=sys.stderr)
-        self.told = True
+        self.reported = True
         return False
