@@ -149,8 +149,8 @@ class SampleDataModule(L.LightningDataModule):
         skip: leave out so many samples first.
 
     Attributes:
-        place: where the data lie on this machine, and which files they are where ids depend on that; known after setup,
-            and a run that resumes must find it unchanged.
+        place: where the data lie, and which files they are where ids depend on that; known after setup, and a run that
+            resumes must find it unchanged. None where that is not known.
         skip_ids: of samples that need not be read, because a run that goes on has done them; set before the predict
             loop, the same in every process.
     """

@@ -40,6 +40,16 @@ class Opened:
     revision: str | None
     num_examples: int | None
 
+    @property
+    def is_remote(self) -> bool:
+        return any("://" in file for file in self.files)
+
+    def place(self, path: str) -> str | None:
+        """Where the data lie: a folder of this machine, or the commit of a data set of the hub; None for addresses."""
+        if self.revision is not None:
+            return f"{path} at commit {self.revision}"
+        return None if self.is_remote else self.root or None
+
     def pictures(self) -> dict[str, PurePosixPath]:
         """Address -> path below the root, of the pictures of an image folder, also of those in ZIP archives; empty for
         the other builders.

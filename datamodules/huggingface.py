@@ -139,9 +139,9 @@ class HuggingFace(SampleDataModule):
             only=frozenset(map(str, self.subset)) if isinstance(self.subset, list) else None,
         )
         self._rows, self._total = self._chosen(rows, opened)
-        self.place = None if "://" in opened.root else opened.root or None
+        self.place = opened.place(self.path)
         if columns.by_index:
-            self.place = f"{opened.root}, files {_digest(opened.files)}"
+            self.place = f"{self.place or self.path}, files {_digest(opened.files)}"
         super().setup(stage)
         self._ids = None
         if self._window() == slice(0, None):  # else every reader sees all ids
@@ -181,7 +181,7 @@ class HuggingFace(SampleDataModule):
         """An image folder that is listed with its subfolders would list the pictures of the run when it goes on."""
         output = str(getattr(self.trainer, "default_root_dir", None) or "")
         everything = self.data_files is None or "**" in str(self.data_files)
-        if opened.builder != "imagefolder" or not everything or not output or "://" in opened.root + output:
+        if opened.builder != "imagefolder" or not everything or not output or opened.is_remote or "://" in output:
             return
         written, root = Path(output).expanduser().resolve(), Path(opened.root).resolve()
         if written.is_relative_to(root):

@@ -80,7 +80,7 @@ class Origin:
     hashes: SHA-256 of the weights of the model, of the networks that metrics were computed with, and of the file of the
     reference set. reference: what
     Frechet distances are taken to, see rps.metrics.load_reference; None is the run's own clean images. definitions: of
-    metrics, where the recorder's settings decide them. data: where they lie, if on this machine.
+    metrics, where the recorder's settings decide them. data: where they lie, where that is known.
     """
 
     hashes: Mapping[str, str] = field(default_factory=dict)

@@ -508,6 +508,14 @@ def test_ids_by_index_need_a_pinned_revision_of_the_hub(monkeypatch, shards):
         with pytest.raises(ValueError, match=f"a pinned revision.*add revision: {commit}"):
             data(data_files=shards, id_from="index", revision=revision)
     assert len(read(data(data_files=shards, id_from="index", revision=commit))) == 17
+    assert data(data_files=shards).place == f"parquet at commit {commit}"
+
+
+def test_addresses_are_no_place_that_a_run_must_find_unchanged():
+    from datamodules.hub import Opened
+
+    opened = Opened(None, "parquet", ["https://a.b/c/x.parquet?token=1/2"], "https:/a.b/c", None, None)
+    assert opened.is_remote and opened.place("parquet") is None
 
 
 FAULTS = ["drop", "500", "cut", None, "500", "500", "drop", None, "cut", "drop", "500", None, "cut", "cut", "500"] * 2
