@@ -177,6 +177,9 @@ class EmbeddedPrior(DiffusersPrior):
 LARGEST = 16384
 """Height and width of images, in pixels: a config of strangers may not ask for terabytes."""
 MOST_TIMESTEPS = 1_000_000
+MOST_LAYERS = 1000
+HARMLESS = 100_000_000
+"""Parameters for which there is memory, so that reading the weights says what is wrong with them."""
 
 
 def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> int:
@@ -310,8 +313,41 @@ def _chain_names(error: BaseException | None) -> set[str]:
 
 
 def _load_network(kind: Any, path: str, subfolder: str, dtype: str, **options: Any) -> Any:
-    """`_load` of a network of diffusers."""
+    """`_load` of a network of diffusers, whose config may not ask for more than the weights in its folder can be."""
+    for place in (Path(path, subfolder), Path(path)):
+        if (place / "config.json").is_file():
+            _check_parameters(kind, place)
+            break
     return _load_complete(kind, path, subfolder, torch_dtype=_dtype(dtype), low_cpu_mem_usage=False, **options)
+
+
+def _check_parameters(kind: Any, folder: Path) -> None:
+    """Before any memory is taken: are there as many numbers in the weight files as the config asks for?
+
+    Errors: ValueError where there are not, at a quarter of a byte each.
+    """
+    sizes = [file.stat().st_size for end in ("safetensors", "bin") for file in folder.glob(f"*.{end}")]
+    try:
+        with _silent_diffusers(), torch.device("meta"):
+            config = kind.load_config(folder)
+            deep = {name: value for name, value in config.items() if "layers" in name and _largest(value) > MOST_LAYERS}
+            number = 0 if deep else sum(weight.numel() for weight in kind.from_config(config).parameters())
+    except Exception:  # `_load` says what is wrong with it
+        return
+    for name, value in deep.items():
+        raise ValueError(f"{folder / 'config.json'} has {name} {value}, expected at most {MOST_LAYERS}; correct it")
+    if sizes and number > max(HARMLESS, 4 * sum(sizes)):
+        raise ValueError(
+            f"{folder / 'config.json'} asks for a network of {number:,} parameters, but the weights beside it are "
+            f"{sum(sizes):,} bytes; download both again"
+        )
+
+
+def _largest(value: Any) -> int:
+    """Of the integers in a value of a config, at any depth; 0 where there are none."""
+    if isinstance(value, list | tuple):
+        return max(map(_largest, value), default=0)
+    return value if isinstance(value, int) else 0
 
 
 def _load_complete(kind: Any, path: str, subfolder: str, **options: Any) -> Any:

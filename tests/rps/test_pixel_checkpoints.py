@@ -14,11 +14,13 @@ from diffusers import (
     DDPMScheduler,
     EDMEulerScheduler,
     FlowMatchEulerDiscreteScheduler,
+    UNet2DConditionModel,
     UNet2DModel,
 )
 from PIL import Image
 
 from rps.cli import main
+from rps.priors.diffusers_prior import _load_network
 from tests.rps.guided_unet import IMAGENET_128, TINY, narrow, network
 from tests.rps.test_guided_diffusion import convert_checkpoint, spoilt
 
@@ -214,3 +216,28 @@ def test_the_size_of_a_folder_can_be_given(here):
     UNet2DModel.from_config(unet().config, sample_size=None).save_pretrained(here / "checkpoint/unet")
     arguments = ["--model.prior", FOLDER, "--model.prior.path", "checkpoint", "--model.prior.image_size", "16"]
     assert predict(*arguments, "--model.t0", "[0]") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("block_out_channels", [8192, 8192], "parameters, but the weights beside it are"),
+        ("layers_per_block", 10**9, "has layers_per_block 1000000000, expected at most 1000"),
+        ("cross_attention_dim", 10**8, "parameters, but the weights beside it are"),
+    ],
+)
+def test_a_config_that_asks_for_more_than_its_weights_is_refused_before_memory_is_taken(
+    name, value, told, tmp_path, monkeypatch
+):
+    settings = {"cross_attention_dim": 8, "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D")}
+    settings |= {"up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"), "attention_head_dim": 8}
+    shape = {"sample_size": 16, "layers_per_block": 1, "block_out_channels": (32, 32)}
+    network = UNet2DConditionModel(**settings | shape) if name in settings else unet()
+    network.save_pretrained(tmp_path / "unet")
+    kind = type(network)
+    _load_network(kind, str(tmp_path), "unet", "float32")  # as it was saved
+    config = tmp_path / "unet" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {name: value}))
+    monkeypatch.setattr(kind, "from_pretrained", lambda *args, **options: pytest.fail("memory is taken"))
+    with pytest.raises(ValueError, match=told):
+        _load_network(kind, str(tmp_path), "unet", "float32")
