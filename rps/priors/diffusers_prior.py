@@ -178,8 +178,7 @@ LARGEST = 16384
 """Height and width of images, in pixels: a config of strangers may not ask for terabytes."""
 MOST_TIMESTEPS = 1_000_000
 MOST_LAYERS = 1000
-HARMLESS = 100_000_000
-"""Parameters for which there is memory, so that reading the weights says what is wrong with them."""
+HARMLESS = 100_000_000  # parameters, for which there is memory: reading the weights says what is wrong with them
 
 
 def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> int:
@@ -314,10 +313,9 @@ def _chain_names(error: BaseException | None) -> set[str]:
 
 def _load_network(kind: Any, path: str, subfolder: str, dtype: str, **options: Any) -> Any:
     """`_load` of a network of diffusers, whose config may not ask for more than the weights in its folder can be."""
-    for place in (Path(path, subfolder), Path(path)):
-        if (place / "config.json").is_file():
-            _check_parameters(kind, place)
-            break
+    found = [place for place in (Path(path, subfolder), Path(path)) if (place / "config.json").is_file()]
+    if found:
+        _check_parameters(kind, found[0])
     return _load_complete(kind, path, subfolder, torch_dtype=_dtype(dtype), low_cpu_mem_usage=False, **options)
 
 
@@ -345,9 +343,7 @@ def _check_parameters(kind: Any, folder: Path) -> None:
 
 def _largest(value: Any) -> int:
     """Of the integers in a value of a config, at any depth; 0 where there are none."""
-    if isinstance(value, list | tuple):
-        return max(map(_largest, value), default=0)
-    return value if isinstance(value, int) else 0
+    return max(map(_largest, value), default=0) if isinstance(value, list) else value if isinstance(value, int) else 0
 
 
 def _load_complete(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
