@@ -113,7 +113,8 @@ class Run:
         from rps.records.directory import RunDirectory
 
         self.directory, self.config, self.overwrite = RunDirectory(str(where)), dumped, given.overwrite
-        self.inputs = list(_paths(config.as_dict()))
+        parsed = config.as_dict()  # which also has the files of --config, of which the run directory may be the place
+        self.inputs = list(_paths({section: parsed.get(section) for section in arguments.SECTIONS}))
         if processes.rank() == 0:
             self.directory.check(self.config, self.overwrite, self.inputs)
 
