@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from rps.cli import main
+from rps.metrics import Statistics
 from rps.records import RecordWriter, Row, RunLock, RunLocked, read_records
 from tests.resume_fakes import CONFIG, children, close, count, kill, log, metrics, more_records_than, run, start, wait
 
@@ -287,7 +288,8 @@ def test_a_run_that_cannot_start_does_not_cost_the_one_that_it_would_replace(wro
 
 
 def test_weights_and_data_that_were_replaced_between_two_starts_are_refused(tmp_path, monkeypatch):
-    """Under the same names, so that the config is the same: the weights of a prior, and a folder of pictures."""
+    """Under the same names, so that the config is the same: the weights of a prior, and a folder of pictures. Refused
+    by all processes of a run."""
     for name in ("here", "there"):
         Path(name, "photos").mkdir(parents=True)
         for file in ("fake.yaml", "log"):
@@ -304,4 +306,38 @@ def test_weights_and_data_that_were_replaced_between_two_starts_are_refused(tmp_
     monkeypatch.chdir("../here")
     torch.save(2 * torch.ones(1), "../weights.pt")
     assert run(*given, output=str(tmp_path / "run")) == 2
-    assert "the weights of model have changed (SHA-256" in log()
+    assert "the model has changed (SHA-256" in log()
+    before = count()
+    assert run(*given, output=str(tmp_path / "run"), processes=2) == 2
+    assert count() == before, "no process has written while another one refused"
+    assert log().count("rps: error: the records in") == 2, "once per run, whatever the number of processes"
+    torch.save(torch.ones(1), "../weights.pt")
+    assert run(*given, output=str(tmp_path / "run")) == 0, log()
+
+
+def test_a_reference_set_that_was_replaced_between_two_starts_is_refused():
+    def reference(scale):
+        Statistics.from_features(scale * torch.rand(40, 4), "others", keep=True).save("others.safetensors")
+
+    config = CONFIG.replace(
+        "tests.rps.predictions.Blocks}", "tests.rps.predictions.Blocks}, reference: others.safetensors"
+    )
+    Path("fake.yaml").write_text(config)
+    reference(1)
+    assert run("--data.limit", "4") == 0, log()
+    before = metrics()
+    reference(3)
+    assert run("--data.limit", "4") == 2
+    assert "the reference set has changed (SHA-256" in log() and metrics() == before
+    assert main(["merge", "run"]) == 2 and metrics() == before
+
+
+def test_overwrite_that_restores_nothing_does_not_cost_the_earlier_run():
+    """Every sample fails in the first batch, alone or not."""
+    assert run("--data.limit", "3") == 0, log()
+    before = metrics()
+    for size in ("1", "3"):
+        bad = ["--model.prior.refuses", "true", "--data.limit", "3", "--data.batch_size", size, "--overwrite"]
+        assert run(*bad) in (1, 2, 3), log()
+        assert metrics() == before and ids() == ["00", "01", "02"], size
+    assert run("--data.limit", "3") == 0, log()

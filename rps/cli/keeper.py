@@ -34,7 +34,7 @@ def make_keeper(run: Run) -> Any:
         def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any) -> None:
             assert run.directory is not None
             run.directory.check_there()
-            if trainer.is_global_zero and not run.resumed:
+            if getattr(outputs, "ids", True):
                 run.directory.commit()
             run.failures.update(getattr(outputs, "failures", {}))
 

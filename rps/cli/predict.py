@@ -97,7 +97,7 @@ class Run:
                 callback.retry_failed = True
         self.trainer.callbacks.insert(0, make_keeper(self))
         begin = time.time()
-        with processes.more_of_the_same(self.argv):
+        with processes.more_of_the_same(self.argv, self.failed_in_fork):
             cli.trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
         if processes.rank() > 0:
             return 0
@@ -150,12 +150,13 @@ class Run:
     def done(self, since: float) -> int:
         assert self.directory is not None
         self.directory.check_there()
-        self.directory.commit()
-        table = self.directory.path / "table.md"
+        table, found = self.directory.path / "table.md", self.directory.metrics()
         if table.is_file():
             show("\n" + table.read_text(encoding="utf-8").strip())
-        show_written(self.directory.written(0 if self.resumed else since))
-        found = self.directory.metrics()
+        if self.directory.put_back():
+            say(f"nothing was restored, so the earlier run in {self.directory} is back in its place")
+        else:
+            show_written(self.directory.written(0 if self.resumed else since))
         repeated = found.get("repeated_ids", [])
         if repeated:
             more = ", ..." if len(repeated) > 5 else ""
@@ -179,6 +180,11 @@ class Run:
         if len(reasons) > 20:
             say(f"failed: and {len(reasons) - 20} more")
         return 3
+
+    def failed_in_fork(self, trainer: Any, error: Exception) -> int:
+        for callback in trainer.callbacks:  # as Lightning does in the other processes
+            callback.on_exception(trainer, trainer.lightning_module, error)
+        return self.failed(error)
 
     def failed(self, error: BaseException) -> int:
         """Reports one error once, whatever the number of processes."""

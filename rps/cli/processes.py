@@ -187,15 +187,17 @@ def check_strategy(strategy: Any) -> None:
 
 
 @contextmanager
-def more_of_the_same(argv: Sequence[str]) -> Iterator[None]:
+def more_of_the_same(argv: Sequence[str], report: Callable[[Any, Exception], int]) -> Iterator[None]:
     """The processes that Lightning starts run this command, with these arguments and this import path, and the signals
     of STOPS are interrupts.
 
     Lightning's own way repeats the script and the arguments of the process, which in a notebook or a test are not ours.
     Its handlers of signals only take a note of SIGTERM, which its predict loop never reads, and write a checkpoint into
     the run at SIGUSR1 of SLURM.
+
+    report: says what went wrong in a process that Lightning has forked, given its trainer and the error.  -> exit code.
     """
-    from lightning.pytorch.strategies.launchers import subprocess_script
+    from lightning.pytorch.strategies.launchers import multiprocessing, subprocess_script
     from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
     call = (
@@ -204,7 +206,19 @@ def more_of_the_same(argv: Sequence[str]) -> Iterator[None]:
     )
     program = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {call}"]
     over = threading.Event()
+    launcher = multiprocessing._MultiProcessingLauncher
+    forked = launcher._wrapping_function
+
+    def reported(self: Any, number: int, trainer: Any, *rest: Any) -> None:
+        """What a forked process does. Its error would reach the first one as a text only."""
+        _started_by.append(os.getppid())
+        try:
+            forked(self, number, trainer, *rest)
+        except Exception as error:
+            os._exit(report(trainer, error))
+
     replaced: list[tuple[Any, str, Any]] = [
+        (launcher, "_wrapping_function", reported),
         (subprocess_script, "_basic_subprocess_cmd", lambda: program),
         (subprocess_script, "_launch_process_observer", lambda children: _observe(children, over)),
         (_SignalConnector, "register_signal_handlers", lambda connector: None),
@@ -314,6 +328,8 @@ def let_the_first_speak(seconds: float) -> None:
 
     One that exits at once with an error makes the first one end too, which may still be writing.
     """
+    if _started_by:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which forked processes are ended
     deadline = time.monotonic() + seconds
     while _started_by and time.monotonic() < deadline and os.getppid() == _started_by[0]:
         time.sleep(0.05)
