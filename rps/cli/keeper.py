@@ -26,7 +26,7 @@ def make_keeper(run: Run) -> Any:
 
         def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
             if run.resumed and trainer.is_global_zero:
-                run.going_on(len(getattr(trainer.datamodule, "skip_ids", ())))
+                run.report_resumed(len(getattr(trainer.datamodule, "skip_ids", ())))
 
         def on_predict_batch_start(self, *args: Any) -> None:
             run.started = True

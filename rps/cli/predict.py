@@ -143,7 +143,7 @@ class Run:
         self.lock = RunLock(self.directory.path)
         self.lock.join()
 
-    def going_on(self, done: int) -> None:
+    def report_resumed(self, done: int) -> None:
         """done: how many samples need not be done again."""
         say(f"resuming {self.directory}, where {done} sample{'s are' if done != 1 else ' is'} done")
 
