@@ -115,7 +115,7 @@ class SampleBatches(IterableDataset[Batch]):
                 yield from self._read(block)
 
     def _wanted(self, samples: Iterator[Sample]) -> Iterator[Sample]:
-        # Before they are dealt out, so that the processes of a run that goes on have equally much to do.
+        # Before they are dealt out, so that the processes of a resumed run have equally much to do.
         return (sample for sample in samples if sample[0] not in self.skip_ids)
 
     def _read(self, block: list[Sample]) -> Iterator[Batch]:
@@ -151,7 +151,7 @@ class SampleDataModule(L.LightningDataModule):
     Attributes:
         place: where the data lie, and which files they are where ids depend on that; known after setup, and a run that
             resumes must find it unchanged. None where that is not known.
-        skip_ids: of samples that need not be read, because a run that goes on has done them; set before the predict
+        skip_ids: of samples that need not be read, because a resumed run has done them; set before the predict
             loop, the same in every process.
     """
 

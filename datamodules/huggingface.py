@@ -51,7 +51,7 @@ class HuggingFace(SampleDataModule):
         label_column: the batch gets its integers as "label", the classes of the pictures; null has none.
         id_column: names the samples; null as id_from says.
         id_from: "file", the name of the picture's file; or "index", its place, for which the revision must be pinned;
-            a run does not go on with another list of files then.
+            a run that resumes with another list of files is refused then.
         size: height and width of the pictures; null as the prior says.
         channels: 1 (grey) or 3 (RGB); null as the prior says.
         enlarge: whether pictures that are smaller than size are enlarged, or are failed samples.
@@ -178,7 +178,7 @@ class HuggingFace(SampleDataModule):
         return frozenset(map(str, self.subset)) if named else frozenset()  # type: ignore[arg-type]
 
     def _refuse_output_inside(self, opened: Opened) -> None:
-        """An image folder that is listed with its subfolders would list the pictures of the run when it goes on."""
+        """An image folder that is listed with its subfolders would list the pictures of the run when it resumes."""
         output = str(getattr(self.trainer, "default_root_dir", None) or "")
         everything = self.data_files is None or "**" in str(self.data_files)
         if opened.builder != "imagefolder" or not everything or not output or opened.is_remote or "://" in output:
@@ -187,7 +187,7 @@ class HuggingFace(SampleDataModule):
         if written.is_relative_to(root):
             raise ValueError(
                 f"the run is written to {written}, inside the data set {self.path!r} ({root}), which would list its "
-                "pictures when it goes on; give an --output elsewhere"
+                "pictures when it resumes; give an --output elsewhere"
             )
 
     def _columns(self, opened: Opened) -> Columns:

@@ -48,7 +48,7 @@ class SolverModule(L.LightningModule):
 
     progress: Progress
     skip_ids: Set[str] = frozenset()
-    """Samples that a run which goes on has done; those of them that come nevertheless are passed over."""
+    """Samples that a resumed run has already done; any of them that still arrive are passed over."""
 
     def __init__(
         self, prior: Prior, operator: Operator, noise_std: float | Noise, traversal: Traversal, seed: int = 0
@@ -62,7 +62,7 @@ class SolverModule(L.LightningModule):
         self.progress = silent
         self.isolation = Isolation()
         self.seen: SeenIds | None = None  # of the predict loop that is under way
-        # Wrong levels and grids are told before any data are read.
+        # Wrong levels and grids are reported before any data are read.
         self.traversal.network_calls_per_image(prior)
 
     def network_calls_per_image(self) -> int:

@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted, refused and gone on with; processes; a full disk."""
+"""Runs that are killed, interrupted, refused and resumed; processes; a full disk."""
 
 import os
 import random
@@ -177,7 +177,7 @@ def test_a_lock_is_free_when_its_process_is_gone(tmp_path):
 
 @pytest.mark.slow
 def test_two_nodes_of_torchrun_one_of_which_is_killed(tmp_path):
-    """The other ends by itself, and one process alone goes on."""
+    """The other ends by itself, and one process alone resumes the run."""
     port = 29400 + os.getpid() % 500
     slow = ["--model.prior.seconds", "1", "--data.count", "13"]
 

@@ -4,7 +4,7 @@
 
 A study file has a title; `common`, the configs and values of every run; `runs`, each with some of its own; and, where
 all runs are repeated for several tasks, `tasks`, whose names take the place of TASK in the names of configs. The same
-command again goes on with what is unfinished and repeats nothing; a run whose config has changed since is refused by
+command again resumes what is unfinished and repeats nothing; a run whose config has changed since is refused by
 `rps predict`. Prints a table; with --write, puts it between the markers of the study in docs/PAGE.md, and a figure per
 task into docs/figures/.
 """
@@ -69,7 +69,7 @@ class Study:
 
 
 def result(study: Study, run: str, task: str, output: Path) -> dict[str, Any]:
-    """metrics.json of a run, which is run, or gone on with, now."""
+    """metrics.json of a run, which is run, or resumed, now."""
     folder = output / study.folder(run, task)
     status = rps(["predict", *study.arguments(run, task), "--output", str(folder)])
     if status:

@@ -25,7 +25,7 @@ def ema_update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tenso
 class BudgetedTraining(lightning.LightningModule):
     """AdamW, warm-up, then a cosine to 0 over a budget. Subclasses define training_step.
 
-    The cosine follows whichever budget is nearer its end.  A resumed run with another budget goes on from the rate it
+    The cosine follows whichever budget is nearer its end.  A resumed run with another budget continues from the rate it
     had and reaches 0 at the end of the new budget; from `restart` times lr if that is given, since the rate of a
     run that has reached its end is 0.
 

@@ -78,7 +78,7 @@ def embedded_images(n: int, skip: int) -> dict:
 
 
 def resumable(description: str, written: str) -> tuple[argparse.Namespace, dict]:
-    """(task, images, skip, output and write from the command line; the points of an earlier run that is gone on with).
+    """(task, images, skip, output and write from the command line; the points of an earlier run that is resumed).
 
     written: what --write writes.
     """

@@ -31,7 +31,7 @@ class MetricRecorder(RunCallback):
     on_predict_epoch_end, so that any callback finds them in its on_predict_end). A run that is interrupted, or fails,
     leaves what it has written, merged if possible.
 
-    Where there are records, the run goes on: samples that have one at every level are named to the datamodule
+    Where there are records, the run resumes: samples that have one at every level are named to the datamodule
     (`skip_ids`, which ours honour before they read a picture) and to the module (`skip_ids`, for data of others), and
     are not done again, by any number of processes. A record promises that the rest is there: this callback puts itself
     behind all others. That the settings are those of the earlier records is yours to see to; `rps predict` does.

@@ -42,7 +42,7 @@ class Prior(nn.Module):
     The diffusion runs in a sample space of shape `sample_shape`; for pixel models this is the image itself, for latent
     models `encode` and `decode` lead there and back.
 
-    map_timestep: where MapEstimator takes the score unless it is told where.
+    map_timestep: where MapEstimator takes the score by default.
     latent: whether samples are something else than images. needs: what a batch must come with, if anything.
     evaluations: how many times one `denoise` evaluates the network; 2 with classifier-free guidance. Network calls are
     counted in evaluations.

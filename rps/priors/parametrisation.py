@@ -20,8 +20,8 @@ class Parametrisation(Schedule):
     The other numbers of x_t = alpha_t x_0 + sigma_t eps follow: eps = (x_t - alpha_t x0hat) / sigma_t.
 
     Args:
-        alpha, sigma: [T], ordered from the least to the most noise; sigma is not 0, and alpha only where the network
-            says x_0 nevertheless, as with v.
+        alpha, sigma: [T], ordered from the least to the most noise; sigma is never 0, and alpha may be 0 only where the
+            output of the network still determines x_0, as with v.
         skip, out: [T].
         scale: [T], of the network's input; 1 when None.
         time: [T], the network's name of t; t itself when None.

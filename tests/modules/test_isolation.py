@@ -90,7 +90,7 @@ def test_a_sample_too_large_for_the_memory_is_a_failure():
 
 
 def test_an_error_that_all_samples_share_is_the_configs():
-    """Raised with its traceback; after the first good sample, or in a run that goes on, it is the samples' own."""
+    """Raised with its traceback; after the first good sample, or in a resumed run, it is the samples' own."""
     with pytest.raises(RuntimeError, match="too bright"):
         module(refuse_above=0.5).predict_step(batch(0.9, 0.8, 0.9), 0)
     solver = module(refuse_above=0.5)
