@@ -207,7 +207,7 @@ def more_of_the_same(argv: Sequence[str], report: Callable[[Any, Exception], int
     program = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {call}"]
     over = threading.Event()
     launcher = multiprocessing._MultiProcessingLauncher
-    forked = getattr(launcher, "_wrapping_function", None)
+    forked: Any = getattr(launcher, "_wrapping_function", None)
 
     def reported(self: Any, number: int, trainer: Any, *rest: Any) -> None:
         """What a forked process does. Its error would reach the first one as a text only."""
