@@ -8,8 +8,8 @@ from functools import partial
 from torch import Tensor
 
 from datamodules.base import Sample, SampleDataModule
-from rps.metrics.oracle_world import draw
-from rps.priors.analytic import AnalyticPrior
+from rps.oracle.worlds import draw
+from rps.priors.analytic.base import AnalyticPrior
 
 
 class Analytic(SampleDataModule):
@@ -34,7 +34,7 @@ class Analytic(SampleDataModule):
         if not isinstance(prior, AnalyticPrior):
             raise ValueError(
                 f"Analytic draws its images from the module's AnalyticPrior, got {type(prior).__name__}; "
-                "choose such a prior (--model.prior rps.metrics.oracle_world.smooth_prior, say) or other data"
+                "choose such a prior (--model.prior rps.oracle.smooth_prior, say) or other data"
             )
         return PriorDraws(prior, self.total(), self.seed)
 

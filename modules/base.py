@@ -15,7 +15,7 @@ from modules.isolation import Isolation, joined, rows
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
-from rps.priors.analytic import AnalyticPrior
+from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.base import Prior
 from rps.progress import Progress, silent
 from rps.records.ids import SeenIds, repeat_reason

@@ -60,7 +60,7 @@ def test_nothing_imports_upward():
 def test_lightning_stays_in_its_rooms():
     for path in sorted((ROOT / "rps").rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        if not name.startswith(("rps/callbacks/", "rps/cli/")):
+        if not name.startswith(("rps/callbacks/", "rps/cli/", "rps/oracle/recorder.py")):
             assert not re.search(r"^\s*(import|from) lightning\b", path.read_text(), re.MULTILINE), name
 
 

@@ -11,7 +11,7 @@ import torch
 import rps
 from rps.cli import main
 from rps.priors import EmbeddedPrior
-from rps.priors.images import read_images
+from rps.priors.analytic.images import read_images
 
 ROOT = Path(__file__).parent.parent
 

@@ -18,9 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rps.priors.compvis_ldm import is_latent_diffusion, latent_diffusion
-from rps.priors.guided_diffusion import architecture_of, network_of
-from rps.priors.torch_files import State, Unfit, read_tensors
+from rps.priors.checkpoints.compvis_ldm import is_latent_diffusion, latent_diffusion
+from rps.priors.checkpoints.guided_diffusion import architecture_of, network_of
+from rps.priors.checkpoints.torch_files import State, Unfit, read_tensors
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

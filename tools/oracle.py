@@ -22,9 +22,9 @@ from oracle_breaks import breaks
 from oracle_cases import FOUR, FULL, OUTPUTS, SMALL, Case, cases, judge, law_cases, propagated
 from oracle_curve import APPROXIMATE, EXACT, Point
 
-from rps.metrics.oracle import Figure
+from rps.oracle.measures import Figure
+from rps.oracle.report import oracle_table
 from rps.records import level_name, write_json, write_text
-from rps.report.oracle import oracle_table
 
 DOCS = Path(__file__).parent.parent / "docs"
 JSON, PAGE, PICTURE = DOCS / "oracle.json", DOCS / "oracle.md", DOCS / "figures" / "oracle_curve.png"

@@ -13,7 +13,7 @@ import torch
 from oracle_cases import OUTPUTS, SAMPLERS, SMALL, Case, judge, law_cases, law_changed, problem, propagated, wrong
 
 from rps.estimators import MapEstimator
-from rps.priors.gaussian_mixture import GaussianMixture
+from rps.priors.analytic.gaussian_mixture import GaussianMixture
 from rps.samplers import Ddnm, Dmap, Dps, ExactPosterior, PiGdm
 from rps.samplers.chains import Chain
 from rps.samplers.guidance import data_gradient, through_prior

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from rps.estimators import Estimator, MapEstimator, PosteriorMean, PseudoInverse, RedDiff
 from rps.measurement import Measurement, degrade
-from rps.metrics.gaussian import Gaussian, gelbrich, propagate_affine
-from rps.metrics.oracle import Figure, exact_samples, figures, measures, outputs
-from rps.metrics.oracle_world import draw, smooth_prior
 from rps.operators import AnisotropicBlur, Denoise, Inpaint, Operator, SuperResolution
-from rps.priors.gaussian_mixture import GaussianMixture, GaussianMixturePrior
+from rps.oracle.gaussian import Gaussian, gelbrich, propagate_affine
+from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
+from rps.oracle.worlds import draw, smooth_prior
+from rps.priors.analytic.gaussian_mixture import GaussianMixture, GaussianMixturePrior
 from rps.records import level_name
 from rps.samplers import Daps, Ddnm, Ddrm, DiffPir, Dmap, Dmps, Dps, ExactPosterior, PiGdm, Sampler, Sitcom
 from rps.traversals import (

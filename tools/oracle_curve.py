@@ -17,9 +17,9 @@ from torch import Tensor
 
 from rps.estimators import PosteriorMean
 from rps.metrics.frechet import Statistics
-from rps.metrics.gaussian import Gaussian, distortion, gelbrich, root, rps_law
 from rps.metrics.intervals import Estimate, frechet_draws, means
-from rps.metrics.oracle import outputs
+from rps.oracle.gaussian import Gaussian, distortion, gelbrich, root, rps_law
+from rps.oracle.measures import outputs
 from rps.records import level_name
 from rps.report.curve import BLUE, GREY, INK, ORANGE
 from rps.restoration import Level

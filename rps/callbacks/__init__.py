@@ -3,7 +3,6 @@
 from rps.callbacks.base import RunCallback
 from rps.callbacks.curve_plot import CurvePlot
 from rps.callbacks.metric_recorder import MetricRecorder
-from rps.callbacks.oracle_recorder import OracleRecorder
 from rps.callbacks.pictures import GridWriter, ImageWriter
 from rps.callbacks.progress_bar import ProgressBar
 from rps.callbacks.report_page import ReportPage
@@ -13,7 +12,6 @@ __all__ = [
     "GridWriter",
     "ImageWriter",
     "MetricRecorder",
-    "OracleRecorder",
     "ProgressBar",
     "ReportPage",
     "RunCallback",

@@ -13,7 +13,16 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 OURS = ("rps", "modules", "datamodules", "configs")
-ROOMS = ("rps.operators", "rps.priors", "rps.estimators", "rps.samplers", "rps.callbacks", "modules", "datamodules")
+ROOMS = (
+    "rps.operators",
+    "rps.priors",
+    "rps.estimators",
+    "rps.samplers",
+    "rps.callbacks",
+    "rps.oracle",
+    "modules",
+    "datamodules",
+)
 
 _PLAIN = (bool, int, float, str, list, tuple)
 _NO_CLASSES = (

@@ -6,9 +6,7 @@ from torch import Tensor
 
 from rps.estimators.base import Estimator
 from rps.measurement import Measurement
-from rps.priors.analytic import AnalyticPrior
 from rps.priors.base import Prior
-from rps.priors.counted import CountedPrior
 
 
 class PosteriorMean(Estimator):
@@ -19,10 +17,4 @@ class PosteriorMean(Estimator):
     """
 
     def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
-        exact = prior.prior if isinstance(prior, CountedPrior) else prior
-        if not isinstance(exact, AnalyticPrior):
-            raise ValueError(
-                f"PosteriorMean needs a prior whose posterior is known, such as GaussianMixturePrior, got "
-                f"{type(exact).__name__}"
-            )
-        return exact.posterior(measurement).mean().to(measurement.y).view(-1, *exact.sample_shape)
+        return prior.posterior(measurement).mean().to(measurement.y).view(-1, *prior.sample_shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rps.randomness import Streams
+from rps.shallow import shallow_copy
 
 Gain = Callable[[Tensor], Tensor]
 """A function of the singular values, element by element, e.g. lambda s: s for the adjoint.
@@ -53,14 +53,7 @@ class Operator(nn.Module):
 
     def bound(self, **attributes: Any) -> Any:
         """A shallow copy of this operator with these attributes set."""
-        clone = copy.copy(self)
-        clone._modules = dict(self._modules)
-        for name, value in attributes.items():
-            if isinstance(value, nn.Module):
-                clone._modules[name] = value
-            else:
-                object.__setattr__(clone, name, value)
-        return clone
+        return shallow_copy(self, **attributes)
 
     def bound_rows(self) -> int | None:
         """To how many images the random parameters are bound; None for an operator without any."""

@@ -1,18 +1,18 @@
 """What images look like: one call gives the denoised image."""
 
-from rps.priors.analytic import AnalyticPrior
+from rps.priors.analytic.base import AnalyticPrior
+from rps.priors.analytic.empirical import EmpiricalPrior, WeightedImages
+from rps.priors.analytic.fit import fit_mixture
+from rps.priors.analytic.gaussian_mixture import GaussianMixture, GaussianMixturePrior
+from rps.priors.analytic.low_rank_mixture import LowRankMixture
+from rps.priors.analytic.low_rank_posterior import LowRankPosterior
+from rps.priors.analytic.low_rank_prior import LowRankMixturePrior
+from rps.priors.analytic.mixture import Mixture
 from rps.priors.base import Denoised, Prior
 from rps.priors.check import check_prior
+from rps.priors.checkpoints.guided_diffusion import GuidedDiffusionPrior
 from rps.priors.diffusers_prior import DiffusersPrior, EmbeddedPrior
-from rps.priors.empirical import EmpiricalPrior, WeightedImages
-from rps.priors.fit import fit_mixture
-from rps.priors.gaussian_mixture import GaussianMixture, GaussianMixturePrior
-from rps.priors.guided_diffusion import GuidedDiffusionPrior
 from rps.priors.latent_prior import EmbeddedLatentPrior, LatentPrior
-from rps.priors.low_rank_mixture import LowRankMixture
-from rps.priors.low_rank_posterior import LowRankPosterior
-from rps.priors.low_rank_prior import LowRankMixturePrior
-from rps.priors.mixture import Mixture
 from rps.priors.stable_diffusion import StableDiffusionPrior
 
 __all__ = [

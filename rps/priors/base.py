@@ -10,6 +10,7 @@ from rps.schedule import Schedule
 
 if TYPE_CHECKING:
     from rps.measurement import Measurement
+    from rps.priors.analytic.mixture import Mixture
 
 
 class Denoised(NamedTuple):
@@ -65,9 +66,20 @@ class Prior(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define denoise(x, t)")
 
     def given(self, measurement: Measurement) -> Prior:
-        """This prior as it is for the samples of a measurement, row by row: their captions or labels, and their
-        random numbers."""
+        """This prior bound to the samples of a measurement, row by row: their captions or labels, and their random
+        numbers. An override returns a shallow copy (`rps.shallow.shallow_copy`) and leaves self unchanged."""
         return self
+
+    def posterior(self, measurement: Measurement) -> Mixture:
+        """p(x_0 | y), one mixture per row, where it is known.  Errors: ValueError where it is not."""
+        raise ValueError(
+            "the exact posterior needs an AnalyticPrior, whose posterior is known (GaussianMixturePrior, "
+            f"LowRankMixturePrior, EmpiricalPrior), got {type(self).__name__}"
+        )
+
+    def posterior_at(self, x: Tensor, t: Tensor, measurement: Measurement) -> Mixture:
+        """p(x_0 | x_t, y), where p(x_0 | y) is known.  x: [N, *sample_shape], t: [N]."""
+        raise ValueError(f"p(x_0 | x_t, y) needs an AnalyticPrior, whose posterior is known, got {type(self).__name__}")
 
     def encode(self, image: Tensor) -> Tensor:
         """Image [N, C, H, W] in [-1, 1] -> sample [N, *sample_shape]."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import operator
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,11 +11,10 @@ from torch import Tensor, nn
 
 from rps.measurement import Measurement
 from rps.priors.base import Denoised, Need, Prior
-from rps.priors.given import GivenPrior
+from rps.priors.loading import EMBEDDED, SchedulerLoader, load, load_network
 from rps.priors.parametrisation import Parametrisation
 from rps.randomness import Streams
-
-EMBEDDED = Path(__file__).parent.parent / "assets" / "embedded" / "prior"
+from rps.shallow import shallow_copy
 
 
 class DiffusersPrior(Prior):
@@ -40,6 +35,10 @@ class DiffusersPrior(Prior):
     """
 
     schedule: Parametrisation
+    streams: Streams | None = None
+    """Of the rows that `given` bound this prior to."""
+    conditions: Any = None
+    """Of the same rows: see `condition`."""
 
     def __init__(
         self, unet: nn.Module, scheduler: Any, class_label: int | None = None, image_size: int | None = None
@@ -86,11 +85,11 @@ class DiffusersPrior(Prior):
         from diffusers import UNet2DModel
 
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-        unet = _load_network(UNet2DModel, path, "unet", dtype, **options)
-        return cls(unet, _load(_Scheduler, path, "scheduler", **options), class_label, image_size)
+        unet = load_network(UNet2DModel, path, "unet", dtype, **options)
+        return cls(unet, load(SchedulerLoader, path, "scheduler", **options), class_label, image_size)
 
     def given(self, measurement: Measurement) -> Prior:
-        return GivenPrior(self, measurement) if self.needs else self
+        return shallow_copy(self, streams=measurement.streams, conditions=self.condition(measurement))
 
     def condition(self, measurement: Measurement) -> Any:
         """The condition of each row: its class, [N]; None where it is the same for all.
@@ -102,15 +101,13 @@ class DiffusersPrior(Prior):
         labels = [self._known(label, self.needs.name) for label in self._own(measurement, self.needs)]
         return torch.tensor(labels, dtype=torch.int64, device=measurement.y.device)
 
-    def denoise(self, x: Tensor, t: Tensor, condition: Any = None) -> Denoised:
-        """E[x_0 | x_t] from the network's prediction.  x: [N, *sample_shape], t: [N]. condition: of these rows."""
-        if condition is None and self.needs:
+    def denoise(self, x: Tensor, t: Tensor) -> Denoised:
+        """E[x_0 | x_t] from the network's prediction.  x: [N, *sample_shape], t: [N]."""
+        if self.needs and self.conditions is None:
             raise ValueError(_lacks_condition(self.needs))
-        return self._understood(x, t, lambda scaled, time: self.predict(scaled, time, condition))
-
-    def encode(self, image: Tensor, streams: Streams | None = None) -> Tensor:
-        """Image [N, C, H, W] in [-1, 1] -> sample [N, *sample_shape].  streams: of the rows, where encoding draws."""
-        return image
+        if self.streams is not None and self.conditions is not None and len(x) != len(self.streams):
+            raise ValueError(f"{len(x)} rows for a prior that was given {len(self.streams)}; use prior.given(rows)")
+        return self._understood(x, t, lambda scaled, time: self.predict(scaled, time, self.conditions))
 
     def predict(self, x: Tensor, time: Tensor, condition: Any = None) -> Tensor:
         """The network's output, in its own precision.  x: [N, *sample_shape], time: [N]. condition: see `condition`."""
@@ -163,7 +160,7 @@ class EmbeddedPrior(DiffusersPrior):
     def __init__(self) -> None:
         from diffusers import DDPMScheduler, UNet2DModel
 
-        unet = _load(
+        unet = load(
             UNet2DModel,
             str(EMBEDDED),
             "unet",
@@ -171,14 +168,11 @@ class EmbeddedPrior(DiffusersPrior):
             torch_dtype=torch.float32,
             local_files_only=True,
         )
-        super().__init__(unet, _load(DDPMScheduler, str(EMBEDDED), "scheduler", local_files_only=True))
+        super().__init__(unet, load(DDPMScheduler, str(EMBEDDED), "scheduler", local_files_only=True))
 
 
 LARGEST = 16384
 """Height and width of images, in pixels: a config of strangers may not ask for terabytes."""
-MOST_TIMESTEPS = 1_000_000
-MOST_LAYERS = 1000
-HARMLESS = 100_000_000  # parameters, for which there is memory: reading the weights says what is wrong with them
 
 
 def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> int:
@@ -226,174 +220,8 @@ def _check_conditions(config: Any) -> None:
             )
 
 
-class _Scheduler:
-    """Loads a scheduler as the class that its config names."""
-
-    config_name, what = "scheduler_config.json", "a scheduler"
-
-    @staticmethod
-    def from_pretrained(place: str, **options: Any) -> Any:
-        import diffusers
-
-        config = diffusers.DDPMScheduler.load_config(place, **options)
-        name = config.get("_class_name", "DDPMScheduler")
-        kind: Any = getattr(diffusers, str(name), None)
-        known = isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)
-        if not known:
-            raise ValueError(f"its scheduler config names {name!r}, which is not a scheduler of diffusers")
-        number = config.get("num_train_timesteps", 1000)
-        if not isinstance(number, int) or not 1 <= number <= MOST_TIMESTEPS:
-            raise ValueError(
-                f"its scheduler config has num_train_timesteps {number!r}, expected an integer between 1 and "
-                f"{MOST_TIMESTEPS:,}"
-            )
-        return kind.from_config(config)
-
-
 def _lacks_condition(need: Need) -> str:
     return (
         f"this prior is conditioned on the {need.name} of each sample: use prior.given(measurement) with a "
         f"measurement that has one for each in its conditions, or give a {need.instead} for all"
     )
-
-
-def _dtype(name: str) -> torch.dtype:
-    dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if name not in dtypes:
-        raise ValueError(f"dtype must be one of {', '.join(dtypes)}, got {name!r}")
-    return dtypes[name]
-
-
-def _load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
-    """kind.from_pretrained from path/subfolder, or from path itself where files lie flat; errors in one sentence."""
-    folder = Path(path)
-    if folder.is_dir():
-        found = [f for f in (folder / subfolder, folder) if (f / kind.config_name).is_file()]
-        if not found:
-            raise FileNotFoundError(
-                f"{path} has no {subfolder}/{kind.config_name}; give a model folder in diffusers format"
-            )
-        places: list[tuple[str, str | None]] = [(str(found[0]), None)]
-    elif folder.is_file():
-        raise FileNotFoundError(
-            f"prior {path!r} is a file; a .pt file goes to rps.priors.GuidedDiffusionPrior, "
-            "tools/convert_checkpoint.py makes a folder of a .ckpt of latent diffusion, and diffusers' "
-            "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER) one of Stable Diffusion"
-        )
-    elif path.startswith((".", "/", "~")) or path.count("/") != 1:
-        raise FileNotFoundError(f"prior {path!r} is neither a folder nor a hub id of the form owner/name")
-    else:
-        places = [(path, subfolder), (path, None)]
-    reason: Exception | None = None
-    for place, sub in places:
-        try:
-            with _silent_diffusers():
-                return kind.from_pretrained(place, **({"subfolder": sub} if sub else {}), **options)
-        except Exception as error:  # diffusers raises many kinds; every one of them means that the model is unusable
-            reason = reason or error
-            if _chain_names(error) & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}:
-                raise OSError(
-                    f"{path} is not in the local cache, and the Hugging Face hub could not be reached; fetch it once "
-                    "on a machine with a network, or give the folder of a model"
-                ) from error
-    first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
-    if "UnpicklingError" in _chain_names(reason):
-        first_line = "its weights are no file of tensors alone; what else a pickle holds could run code and is refused"
-    raise ValueError(f"cannot load {getattr(kind, 'what', kind.__name__)} from {path!r}: {first_line}") from reason
-
-
-def _chain_names(error: BaseException | None) -> set[str]:
-    """The classes of an error and of all that led to it."""
-    names = set()
-    while error is not None:
-        names.add(type(error).__name__)
-        error = error.__cause__ or error.__context__
-    return names
-
-
-def _load_network(kind: Any, path: str, subfolder: str, dtype: str, **options: Any) -> Any:
-    """`_load` of a network of diffusers, whose config may not ask for more than the weights in its folder can be."""
-    found = [place for place in (Path(path, subfolder), Path(path)) if (place / "config.json").is_file()]
-    if found:
-        _check_parameters(kind, found[0])
-    return _load_complete(kind, path, subfolder, torch_dtype=_dtype(dtype), low_cpu_mem_usage=False, **options)
-
-
-def _check_parameters(kind: Any, folder: Path) -> None:
-    """Before any memory is taken: are there as many numbers in the weight files as the config asks for?
-
-    Errors: ValueError where there are not, at a quarter of a byte each.
-    """
-    sizes = [file.stat().st_size for end in ("safetensors", "bin") for file in folder.glob(f"*.{end}")]
-    try:
-        with _silent_diffusers(), torch.device("meta"):
-            config = kind.load_config(folder)
-            deep = {name: value for name, value in config.items() if "layers" in name and _largest(value) > MOST_LAYERS}
-            number = 0 if deep else sum(weight.numel() for weight in kind.from_config(config).parameters())
-    except Exception:  # `_load` says what is wrong with it
-        return
-    for name, value in deep.items():
-        raise ValueError(f"{folder / 'config.json'} has {name} {value}, expected at most {MOST_LAYERS}; correct it")
-    if sizes and number > max(HARMLESS, 4 * sum(sizes)):
-        raise ValueError(
-            f"{folder / 'config.json'} asks for a network of {number:,} parameters, but the weights beside it are "
-            f"{sum(sizes):,} bytes; download both again"
-        )
-
-
-def _largest(value: Any) -> int:
-    """Of the integers in a value of a config, at any depth; 0 where there are none."""
-    return max(map(_largest, value), default=0) if isinstance(value, list) else value if isinstance(value, int) else 0
-
-
-def _load_complete(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
-    """`_load` of a network that must have all its tensors; half-precision files are read where there are no others."""
-    options = {"output_loading_info": True, **options}
-    try:
-        network, loaded = _load(kind, path, subfolder, **_variant(path, subfolder), **options)
-    except (OSError, ValueError) as error:
-        if Path(path).exists() or not _lacks_file(error):
-            raise
-        try:  # a repository on the hub, whose files are not known beforehand
-            network, loaded = _load(kind, path, subfolder, variant="fp16", **options)
-        except (OSError, ValueError):
-            raise error from None
-    if loaded["missing_keys"]:  # diffusers and transformers would fill them with random numbers
-        missing = sorted(loaded["missing_keys"])
-        raise ValueError(
-            f"{path!r} lacks {len(missing)} of the tensors of its {subfolder}, e.g. {missing[0]}; download it again"
-        )
-    return network
-
-
-def _variant(path: str, subfolder: str) -> dict[str, str]:
-    """The option that reads a folder whose only weights are *.fp16.* or *.bf16.*, whole or in shards."""
-    places = [place for place in (Path(path, subfolder), Path(path)) if (place / "config.json").is_file()]
-    names = [file.name for file in places[0].iterdir()] if places else []
-    whole = re.compile(r"(diffusion_pytorch_|pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)")
-    if any(whole.fullmatch(name) for name in names):
-        return {}
-    halves = [half for half in ("fp16", "bf16") if any(re.search(rf"\.{half}[.-]", name) for name in names)]
-    return {"variant": halves[0]} if halves else {}
-
-
-def _lacks_file(error: Exception) -> bool:
-    """Whether an error of diffusers or transformers says that a repository lacks the file, or the cache does."""
-    missing = any(name.endswith("EntryNotFoundError") for name in _chain_names(error))
-    return missing or "does not appear to have a file named" in str(error)
-
-
-@contextmanager
-def _silent_diffusers() -> Iterator[None]:
-    """Without its log, since what it warns of is an error here, and without its progress bar for shards."""
-    from diffusers.utils import logging as bars
-
-    logger = logging.getLogger("diffusers")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        bars.enable_progress_bar()

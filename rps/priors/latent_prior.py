@@ -9,11 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rps.measurement import Measurement
-from rps.priors.base import Prior
-from rps.priors.diffusers_prior import EMBEDDED, DiffusersPrior, _load, _load_network, _Scheduler, sample_size
-from rps.priors.given import GivenPrior
-from rps.randomness import Streams
+from rps.priors.diffusers_prior import DiffusersPrior, sample_size
+from rps.priors.loading import EMBEDDED, SchedulerLoader, load, load_network
 
 Posterior = Literal["mean", "sample"]
 
@@ -81,7 +78,7 @@ class LatentPrior(DiffusersPrior):
         self.latents_std = _per_channel(config, "latents_std") or [1.0]
         if min(self.latents_std) <= 0:
             raise ValueError(f"latents_std of the autoencoder's config must be > 0, got {self.latents_std}")
-        self.guidance_scale, self.posterior = guidance_scale, posterior
+        self.guidance_scale, self.encodes = guidance_scale, posterior
         self.evaluations = 2 if guidance_scale != 1 and self.classes else 1
         for wanted, name in ((slicing, "slicing"), (tiling, "tiling"), (checkpointing, "gradient_checkpointing")):
             for network in (vae,) if name != "gradient_checkpointing" else (vae, unet):
@@ -116,20 +113,17 @@ class LatentPrior(DiffusersPrior):
                 LatentPrior.
         """
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-        kind = _load(_UNetKind, path, "unet", **options)
+        kind = load(_UNetKind, path, "unet", **options)
         return cls(
-            _load_network(kind, path, "unet", dtype, **options),
+            load_network(kind, path, "unet", dtype, **options),
             load_autoencoder(path, dtype, **options),
-            _load(_Scheduler, path, "scheduler", **options),
+            load(SchedulerLoader, path, "scheduler", **options),
             class_label, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling, checkpointing,
         )  # fmt: skip
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self._image_shape
-
-    def given(self, measurement: Measurement) -> Prior:
-        return GivenPrior(self, measurement) if self.posterior == "sample" else super().given(measurement)
 
     def predict(self, x: Tensor, time: Tensor, condition: Any = None) -> Tensor:
         output = super().predict(x, time, condition)
@@ -138,10 +132,11 @@ class LatentPrior(DiffusersPrior):
         none = torch.full_like(time, self.classes - 1, dtype=torch.int64)
         return guided(output, super().predict(x, time, none), self.guidance_scale)
 
-    def encode(self, image: Tensor, streams: Streams | None = None) -> Tensor:
+    def encode(self, image: Tensor) -> Tensor:
         """Image [N, C, H, W] in [-1, 1] -> z [N, *sample_shape].
 
-        streams: of the rows, for posterior = "sample"; without them it is the mean.
+        With posterior = "sample", a prior that was given a measurement draws from the random numbers of its rows; one
+        that was not takes the mean.
         """
         vae: Any = self.vae
         encoded = vae.encode(image.to(vae.dtype))
@@ -150,8 +145,8 @@ class LatentPrior(DiffusersPrior):
         else:
             law = encoded.latent_dist
             z = law.mean.to(image.dtype)
-            if self.posterior == "sample" and streams is not None:
-                z = z + law.std.to(image.dtype) * streams.at("encode").normal(z.shape[1:]).to(z)
+            if self.encodes == "sample" and self.streams is not None:
+                z = z + law.std.to(image.dtype) * self.streams.at("encode").normal(z.shape[1:]).to(z)
         mean, std = self._normalisation(z)
         return (z - mean) * self.scaling_factor / std
 
@@ -178,9 +173,9 @@ class EmbeddedLatentPrior(LatentPrior):
         path = str(EMBEDDED.parent / "latent_prior")
         options: dict[str, Any] = {"local_files_only": True}
         super().__init__(
-            _load_network(UNet2DModel, path, "unet", "float32", **options),
+            load_network(UNet2DModel, path, "unet", "float32", **options),
             load_autoencoder(path, "float32", **options),
-            _load(_Scheduler, path, "scheduler", **options),
+            load(SchedulerLoader, path, "scheduler", **options),
         )
 
 
@@ -204,8 +199,8 @@ def load_autoencoder(path: str, dtype: str, **options: Any) -> Any:
     reason: ValueError | None = None
     for place in places:
         try:
-            kind, upcast = _load(_AutoencoderKind, path, place, **options)
-            return _load_network(kind, path, place, "float32" if upcast and dtype == "float16" else dtype, **options)
+            kind, upcast = load(_AutoencoderKind, path, place, **options)
+            return load_network(kind, path, place, "float32" if upcast and dtype == "float16" else dtype, **options)
         except ValueError as error:
             reason = reason or error
     assert reason is not None

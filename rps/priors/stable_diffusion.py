@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rps.measurement import Measurement
-from rps.priors.base import Need, Prior
-from rps.priors.diffusers_prior import _load, _load_network, _Scheduler
-from rps.priors.given import GivenPrior
+from rps.priors.base import Need
 from rps.priors.latent_prior import LatentPrior, Posterior, guided, load_autoencoder
+from rps.priors.loading import SchedulerLoader, load, load_network
 from rps.priors.text import TextEncoder
 
 
@@ -105,7 +104,7 @@ class StableDiffusionPrior(LatentPrior):
         from diffusers import UNet2DConditionModel
 
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-        unet = _load_network(UNet2DConditionModel, path, "unet", dtype, **options)
+        unet = load_network(UNet2DConditionModel, path, "unet", dtype, **options)
         if unet.config.get("encoder_hid_dim"):
             raise ValueError(
                 f"cannot load {path!r}: it is conditioned on a class; use rps.priors.LatentPrior.from_pretrained"
@@ -114,14 +113,11 @@ class StableDiffusionPrior(LatentPrior):
         return cls(
             unet,
             load_autoencoder(path, dtype, **options),
-            _load(_Scheduler, path, "scheduler", **options),
+            load(SchedulerLoader, path, "scheduler", **options),
             TextEncoder.from_pretrained(path, dtype, pair, **{k: v for k, v in options.items() if v is not None}),
             prompt, negative_prompt, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling,
             checkpointing,
         )  # fmt: skip
-
-    def given(self, measurement: Measurement) -> Prior:
-        return GivenPrior(self, measurement)
 
     def condition(self, measurement: Measurement) -> Texts:
         """The texts of the rows, encoded."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rps.priors.diffusers_prior import _dtype, _load, _load_complete
+from rps.priors.loading import dtype_of, load, load_complete
 
 REMEMBERED = 512
 
@@ -37,13 +37,13 @@ class TextEncoder(nn.Module):
         except ImportError as error:
             raise ImportError("a text-to-image prior needs transformers: pip install 'map-rps[text]'") from error
 
-        weights: dict[str, Any] = {"dtype": _dtype(dtype), **options}
-        tokenizers = [_load(_Of(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer", **options)]
-        encoders = [_load_complete(_Of(CLIPTextModel, "config.json"), path, "text_encoder", **weights)]
+        weights: dict[str, Any] = {"dtype": dtype_of(dtype), **options}
+        tokenizers = [load(_Of(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer", **options)]
+        encoders = [load_complete(_Of(CLIPTextModel, "config.json"), path, "text_encoder", **weights)]
         if pair:
-            tokenizers.append(_load(_Of(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer_2", **options))
+            tokenizers.append(load(_Of(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer_2", **options))
             kind = _Of(CLIPTextModelWithProjection, "config.json")
-            encoders.append(_load_complete(kind, path, "text_encoder_2", **weights))
+            encoders.append(load_complete(kind, path, "text_encoder_2", **weights))
         return cls(tokenizers, encoders)
 
     @torch.no_grad()

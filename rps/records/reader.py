@@ -50,7 +50,7 @@ class Records:
 
     @property
     def judged(self) -> bool:
-        """Whether rows hold figures of rps.callbacks.OracleRecorder."""
+        """Whether rows hold figures of rps.oracle.OracleRecorder."""
         rows = (row for level in self.levels for row in self.rows["restored", level].values())
         return any(name.startswith(ORACLE) for row in rows for name in row.metrics)
 

@@ -18,13 +18,11 @@ class Sampler:
     """One step of a posterior sampler, for a batch whose rows may stand at different times.
 
     Hyper-parameters are constructor arguments, kept as attributes of the same names; a step keeps no state, so that it
-    can start at any time, in stage 2 of any traversal, and be batched. Subclasses say how many network calls a step
-    takes.
+    can start at any time, in stage 2 of any traversal, and be batched.
 
-    calls_per_step: network calls per image of one step. default_steps: of the published chain from t0 = T.
+    default_steps: of the published chain from t0 = T.
     """
 
-    calls_per_step: int = 1
     default_steps: int = 1000
 
     def step(
@@ -45,8 +43,11 @@ class Sampler:
         return schedule.grid(t0, steps)
 
     def network_calls(self, steps: int) -> int:
-        """Network calls per image of a chain of so many steps down to the clean image."""
-        return self.calls_per_step * steps
+        """Network calls per image of a chain of so many steps down to the clean image.
+
+        Override it if a step takes more than one call.
+        """
+        return steps
 
     def replace(self, **settings: Any) -> Self:
         """The same sampler with other hyper-parameters, which are checked as by its constructor.

@@ -15,9 +15,9 @@ from rps.noise import Gaussian
 from rps.operators.base import Operator
 from rps.operators.check import IDS, gap_of, sizes
 from rps.operators.super_resolution import SuperResolution
+from rps.priors.analytic.gaussian_mixture import GaussianMixturePrior
 from rps.priors.base import Prior
 from rps.priors.counted import CountedPrior
-from rps.priors.gaussian_mixture import GaussianMixturePrior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.chains import Chain, run_chains
@@ -39,7 +39,7 @@ def check_sampler(
     shape, dtype and device stay and values are finite, also for a measurement of 10^6 without noise; that a step
     changes none of its arguments, keeps no state and leaves no gradient; that each row is treated by itself and its
     noise is a function of its id; that it does not redraw the noise of the measurement; that network calls are as
-    `calls_per_step` and `network_calls` say, and timesteps descend.
+    `network_calls` says, and timesteps descend.
 
     prior: a mixture of two Gaussians of 8 x 8 pixels when None. operator: SuperResolution(2) when None. noise_std: in
     [-1, 1] image units. seed: of images, ids and noise.
@@ -176,21 +176,16 @@ class _World:
             )
 
     def calls(self) -> Iterator[str]:
-        counted, rows = CountedPrior(self.prior), [0, 1]
-        self.step(rows, prior=counted)
-        made = counted.calls / len(rows) / self.prior.evaluations
-        if made != self.sampler.calls_per_step:
-            yield f"calls_per_step is {self.sampler.calls_per_step}, but a step makes {made:g} network calls per image"
-            return
-        few = [int(t) for t in self.t[:3]]
-        chain = Chain(self.x, few, self.measurement.streams, self.sampler)
-        (_, (made,)) = run_chains([chain], self.measurement, CountedPrior(self.prior))
-        made /= self.prior.evaluations
-        if made != self.sampler.network_calls(len(few)):
-            yield (
-                f"network_calls({len(few)}) is {self.sampler.network_calls(len(few))}, but a chain of {len(few)} steps "
-                f"makes {made:g} network calls per image"
-            )
+        for steps in (1, 3):
+            chain = Chain(self.x, self.t[:steps].tolist(), self.measurement.streams, self.sampler)
+            (_, (made,)) = run_chains([chain], self.measurement, CountedPrior(self.prior))
+            per_call = made / self.prior.evaluations
+            if per_call != self.sampler.network_calls(steps):
+                yield (
+                    f"network_calls({steps}) is {self.sampler.network_calls(steps)}, but a chain of that many steps "
+                    f"makes {per_call:g} network calls per image"
+                )
+                return
 
     def timesteps(self) -> Iterator[str]:
         total = len(self.prior.schedule)

@@ -67,9 +67,8 @@ class Daps(Sampler):
         )  # fmt: skip
         self.tau, self.sigma_max, self.sigma_min, self.ode_min = tau, sigma_max, sigma_min, ode_min
 
-    @property
-    def calls_per_step(self) -> int:  # type: ignore[override]
-        return self.ode_steps
+    def network_calls(self, steps: int) -> int:
+        return self.ode_steps * steps
 
     def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
         """The `steps` (200 when None) levels from sigma_max to sigma_min, as timesteps without repeats; below T only

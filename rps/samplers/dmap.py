@@ -31,10 +31,6 @@ class Dmap(Dps):
         not_negative(radius=radius, ascents=ascents)
         self.radius, self.ascents = radius, ascents
 
-    @property
-    def calls_per_step(self) -> int:  # type: ignore[override]
-        return 1 + self.ascents
-
     def network_calls(self, steps: int) -> int:
         return steps + self.ascents * max(steps - 1, 0)
 

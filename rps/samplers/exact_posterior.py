@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.priors.analytic import AnalyticPrior
 from rps.priors.base import Prior
-from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler
 
@@ -20,21 +18,16 @@ class ExactPosterior(Sampler):
     operator.
     """
 
-    calls_per_step = 0
+    def network_calls(self, steps: int) -> int:
+        return 0
 
     @torch.no_grad()
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
-        exact = prior.prior if isinstance(prior, CountedPrior) else prior
-        if not isinstance(exact, AnalyticPrior):
-            raise ValueError(
-                f"ExactPosterior needs a prior whose posterior is known, such as GaussianMixturePrior, got "
-                f"{type(exact).__name__}"
-            )
         schedule, flat = prior.schedule, x.flatten(1)
         alpha, sigma = schedule.at(t, flat)
-        posterior = exact.posterior_at(x, t, measurement)
+        posterior = prior.posterior_at(x, t, measurement)
         normal = noise.at("x0").normal((posterior.noises,)).to(posterior.means)
         x0 = posterior.sample(noise.at("component").uniform((1,)), normal).to(x)
         s = schedule.reverse_std(t, t_next, flat)

@@ -45,9 +45,8 @@ class Sitcom(Sampler):
         not_negative(inner_steps=inner_steps, lr=lr, lam=lam, tolerance=tolerance)
         self.inner_steps, self.lr, self.lam, self.tolerance, self.clip = inner_steps, lr, lam, tolerance, clip
 
-    @property
-    def calls_per_step(self) -> int:  # type: ignore[override]
-        return self.inner_steps + 1
+    def network_calls(self, steps: int) -> int:
+        return (self.inner_steps + 1) * steps
 
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams

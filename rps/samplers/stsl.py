@@ -24,7 +24,8 @@ class Stsl(LatentDps):
         squared, clip_image: see LatentDps.
     """
 
-    calls_per_step = 2
+    def network_calls(self, steps: int) -> int:
+        return 2 * steps
 
     def __init__(
         self, step_size: float = 0.05, trace_weight: float = 0.02, squared: bool = True, clip_image: bool = False

@@ -79,11 +79,11 @@ class Staged(Traversal):
         n, device = max(len(measurement), 1), measurement.y.device
 
         start = _now(device)
-        counted.phase = f"stage 1: {type(self.estimator).__name__}"
+        counted.meter.phase = f"stage 1: {type(self.estimator).__name__}"
         x1 = self._estimate(measurement, counted)
         stage1_calls, stage1_seconds = counted.calls // n, _now(device) - start
 
-        counted.phase = f"stage 2: {type(self.sampler).__name__}"
+        counted.meter.phase = f"stage 2: {type(self.sampler).__name__}"
         stage2 = measurement.streams.at("stage2")
         noise = torch.zeros(len(measurement), *prior.sample_shape, dtype=measurement.y.dtype, device=device)
         chains = [

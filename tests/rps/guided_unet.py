@@ -1,5 +1,5 @@
 """The UNet of guided-diffusion, written from the description of its architecture (arXiv 2105.05233) and the names in
-its checkpoints: an independent reference for what rps/priors/guided_diffusion.py makes of them."""
+its checkpoints: an independent reference for what rps/priors/checkpoints/guided_diffusion.py makes of them."""
 
 import math
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rps.measurement import Measurement
 from rps.priors import GaussianMixturePrior
-from rps.priors.analytic import dense
-from rps.priors.gaussian_mixture import GaussianMixture
+from rps.priors.analytic.base import dense
+from rps.priors.analytic.gaussian_mixture import GaussianMixture
 
 Z_SHAPE = (1, 2, 4)
 X_SHAPE = (1, 4, 4)

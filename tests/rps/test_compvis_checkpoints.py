@@ -2,14 +2,17 @@
 (compvis_networks.py): converted, loaded as a folder, and asked."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from rps.measurement import degrade
+from rps.operators import Denoise
 from rps.priors import LatentPrior, StableDiffusionPrior
-from rps.priors.compvis_ldm import latent_diffusion
-from rps.priors.torch_files import Unfit, read_tensors
+from rps.priors.checkpoints.compvis_ldm import latent_diffusion
+from rps.priors.checkpoints.torch_files import Unfit, read_tensors
 from tests.rps.compvis_networks import (
     CIN256_V2,
     FFHQ_LDM,
@@ -80,9 +83,10 @@ def test_class_guidance_is_the_published_formula(tmp_path):
     assert relative(c, u) > 1e-3
     with pytest.raises(ValueError, match=r"class_label must be 0 .. 5, got 6"):
         LatentPrior.from_pretrained(path, class_label=6)
-    own = LatentPrior.from_pretrained(path, guidance_scale=4.0)
+    measurement = replace(degrade(torch.zeros(2, *prior.image_shape), Denoise(), 0.1), conditions={"label": [1, 3]})
+    own = LatentPrior.from_pretrained(path, guidance_scale=4.0).given(measurement)
     c = model.eps(z, t, torch.tensor([1, 3]))  # each row its own
-    assert relative(own.denoise(z, t, torch.tensor([1, 3])).eps, c + 3 * (c - u)) < 1e-5
+    assert relative(own.denoise(z, t).eps, c + 3 * (c - u)) < 1e-5
 
 
 @torch.no_grad()

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from rps.measurement import degrade
 from rps.operators import Denoise, Inpaint, SuperResolution
 from rps.priors import EmpiricalPrior
+from rps.priors.analytic.images import PARQUET
 from rps.priors.counted import CountedPrior
-from rps.priors.images import PARQUET
 from rps.randomness import Streams
 from rps.samplers import ExactPosterior
 from rps.samplers.chains import Chain, run_chains

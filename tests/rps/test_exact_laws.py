@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from rps.measurement import Measurement, degrade
-from rps.metrics.gaussian import Gaussian, propagate_affine
 from rps.operators import AnisotropicBlur, Denoise, Inpaint, SuperResolution
+from rps.oracle.gaussian import Gaussian, propagate_affine
 from rps.priors import GaussianMixturePrior
 from rps.priors.counted import CountedPrior
 from rps.randomness import Streams

@@ -10,8 +10,8 @@ from diffusers import DDPMPipeline
 from safetensors.torch import save_file
 
 from rps.priors import DiffusersPrior, GuidedDiffusionPrior
-from rps.priors.guided_unet import Architecture
-from rps.priors.torch_files import unwrapped
+from rps.priors.checkpoints.guided_unet import Architecture
+from rps.priors.checkpoints.torch_files import unwrapped
 from tests.rps.guided_unet import (
     FFHQ,
     IMAGENET,

@@ -264,7 +264,7 @@ def test_counting_goes_on_in_what_is_given(tmp_path):
     prior = StableDiffusionPrior.from_pretrained(save_stable_diffusion(tmp_path))
     heard = []
     counted = CountedPrior(prior, lambda phase, n: heard.append((phase, n)))
-    counted.phase = "now"
+    counted.meter.phase = "now"
     given = counted.given(captioned())
     given.denoise(latents(prior), torch.tensor([1, 2, 3]))
     assert prior.evaluations == given.evaluations == 2  # guidance of 1.5

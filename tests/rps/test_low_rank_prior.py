@@ -9,7 +9,7 @@ import torch
 from rps.measurement import degrade
 from rps.operators import Inpaint, SuperResolution
 from rps.priors import EmpiricalPrior, LowRankMixturePrior, Prior, fit_mixture
-from rps.priors.images import read_images
+from rps.priors.analytic.images import read_images
 from rps.randomness import Streams
 from tests.rps.gaussian import SHAPE
 from tests.rps.test_low_rank_mixture import low_rank

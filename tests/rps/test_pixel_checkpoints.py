@@ -20,7 +20,7 @@ from diffusers import (
 from PIL import Image
 
 from rps.cli import main
-from rps.priors.diffusers_prior import _load_network
+from rps.priors.loading import load_network
 from tests.rps.guided_unet import IMAGENET_128, TINY, narrow, network
 from tests.rps.test_guided_diffusion import convert_checkpoint, spoilt
 
@@ -235,9 +235,9 @@ def test_a_config_that_asks_for_more_than_its_weights_is_refused_before_memory_i
     network = UNet2DConditionModel(**settings | shape) if name in settings else unet()
     network.save_pretrained(tmp_path / "unet")
     kind = type(network)
-    _load_network(kind, str(tmp_path), "unet", "float32")  # as it was saved
+    load_network(kind, str(tmp_path), "unet", "float32")  # as it was saved
     config = tmp_path / "unet" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {name: value}))
     monkeypatch.setattr(kind, "from_pretrained", lambda *args, **options: pytest.fail("memory is taken"))
     with pytest.raises(ValueError, match=told):
-        _load_network(kind, str(tmp_path), "unet", "float32")
+        load_network(kind, str(tmp_path), "unet", "float32")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-PARQUET = Path(__file__).parent.parent / "assets" / "embedded" / "fashion_mnist_test_1000.parquet"
+PARQUET = Path(__file__).parents[2] / "assets" / "embedded" / "fashion_mnist_test_1000.parquet"
 
 
 def read_images(source: str, skip: int = 0, limit: int | None = None) -> Tensor:

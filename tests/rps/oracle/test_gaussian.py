@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rps.measurement import degrade
-from rps.metrics.gaussian import Gaussian, distortion, gelbrich, optimal_coupling, propagate_affine, root, rps_law
 from rps.operators import Denoise, SuperResolution
+from rps.oracle.gaussian import Gaussian, distortion, gelbrich, optimal_coupling, propagate_affine, root, rps_law
 from rps.samplers import ExactPosterior, Sampler
 from tests.rps.gaussian import DIM, SHAPE, correlated_prior, draw
 

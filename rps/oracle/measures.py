@@ -16,8 +16,8 @@ from torch import Tensor
 
 from rps.measurement import Measurement
 from rps.metrics.intervals import counts, estimate
+from rps.priors.analytic.mixture import Mixture
 from rps.priors.base import Prior
-from rps.priors.mixture import Mixture
 from rps.randomness import Streams
 from rps.restoration import Level
 from rps.traversals.base import Traversal

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.priors.analytic import AnalyticPrior, linear
-from rps.priors.images import read_images
-from rps.priors.mixture import Mixture, selected
+from rps.priors.analytic.base import AnalyticPrior, linear
+from rps.priors.analytic.images import read_images
+from rps.priors.analytic.mixture import Mixture, selected
 from rps.schedule import Schedule
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from rps.callbacks.base import as_prediction
 from rps.callbacks.metric_recorder import MetricRecorder
-from rps.metrics import oracle
-from rps.metrics.oracle import Figure, exact_samples, figures, measures
-from rps.metrics.oracle_world import (
+from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
+from rps.oracle.report import oracle_table
+from rps.oracle.worlds import (
     Pixels,
     estimate_moments,
     expected_covariance,
@@ -24,7 +24,7 @@ from rps.metrics.oracle_world import (
     pixel_statistics,
     uncertain,
 )
-from rps.priors.analytic import AnalyticPrior
+from rps.priors.analytic.base import AnalyticPrior
 from rps.randomness import Streams
 from rps.records.evaluate import evaluate
 from rps.records.files import level_name, write_json, write_text
@@ -32,17 +32,16 @@ from rps.records.reader import ORACLE as PREFIX
 from rps.records.reader import Records, has_records, read_records
 from rps.records.rows import Kind, RecordWriter, Row
 from rps.report.merge import merge
-from rps.report.oracle import oracle_table
 from rps.restoration import Level, Prediction
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DEFINITIONS = {
-    "oracle_*": "numbers of each measurement from `samples` runs of the traversal, see rps.metrics.oracle.measures",
-    "oracle": "what they come to, see rps.metrics.oracle.figures; zero: of a sampler with the exact law; se_off: "
+    "oracle_*": "numbers of each measurement from `samples` runs of the traversal, see rps.oracle.measures.measures",
+    "oracle": "what they come to, see rps.oracle.measures.figures; zero: of a sampler with the exact law; se_off: "
     "standard error of value - zero",
     "exact": "posterior_mean, posterior_sample: E[x|y] and a draw of p(x|y); optimal: images on the optimal curve by "
     "weight, 0 the posterior mean, 1 of the prior's mean and covariance along the features; see "
-    "rps.metrics.oracle_world.optimal_images",
+    "rps.oracle.worlds.optimal_images",
 }
 
 
@@ -161,10 +160,10 @@ class _Exact:
         return {key: x.to(y).view(-1, *self.module.prior.image_shape) for key, x in flat.items()}
 
     def numbers(self) -> dict[Level, dict[str, Tensor]]:
-        """Level -> number -> [N], see rps.metrics.oracle.measures."""
+        """Level -> number -> [N], see rps.oracle.measures.measures."""
         assert self.prediction.reference is not None
         truth = self.prediction.reference.flatten(1).double()
-        made = oracle.outputs(self.module.traversal, self.prediction.measurement, self.module.prior, self.samples)
+        made = outputs(self.module.traversal, self.prediction.measurement, self.module.prior, self.samples)
         exact = (self.first, self.second)
         return {level: measures(x, truth, self.posterior, exact) for level, x in made.items()}
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import torch
 
-from rps.priors.diffusers_prior import DiffusersPrior, _dtype
-from rps.priors.guided_unet import Architecture, AttentionOrder, fill, translate
-from rps.priors.torch_files import State, Unfit, read_tensors
+from rps.priors.checkpoints.guided_unet import Architecture, AttentionOrder, fill, translate
+from rps.priors.checkpoints.torch_files import State, Unfit, read_tensors
+from rps.priors.diffusers_prior import DiffusersPrior
+from rps.priors.loading import dtype_of
 
 NoiseSchedule = Literal["linear", "cosine"]
 LATENT = "model.diffusion_model."
@@ -45,7 +46,7 @@ class GuidedDiffusionPrior(DiffusersPrior):
         num_heads: int | None = None,
     ) -> None:
         flags = (head_channels, attention_order, noise_schedule, image_size)
-        unet, scheduler = read_checkpoint(path, *flags, dtype=_dtype(dtype), num_heads=num_heads)
+        unet, scheduler = read_checkpoint(path, *flags, dtype=dtype_of(dtype), num_heads=num_heads)
         super().__init__(unet, scheduler, class_label)
 
 

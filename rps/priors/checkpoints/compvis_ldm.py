@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rps.priors.compvis_autoencoder import AutoencoderShape, translate_autoencoder
-from rps.priors.guided_unet import Architecture, fill, translate
-from rps.priors.torch_files import State, Unfit
+from rps.priors.checkpoints.compvis_autoencoder import AutoencoderShape, translate_autoencoder
+from rps.priors.checkpoints.guided_unet import Architecture, fill, translate
+from rps.priors.checkpoints.torch_files import State, Unfit
 
 UNET, AVERAGED, FIRST, CLASSES = "model.diffusion_model.", "model_ema.", "first_stage_model.", "cond_stage_model."
 TEXTS = ("cond_stage_model.transformer.", "cond_stage_model.model.", "conditioner.embedders.")
@@ -46,8 +46,8 @@ def latent_diffusion(
     """The networks of a state dict: `model.diffusion_model.*`, `first_stage_model.*`, `cond_stage_model.embedding`.
 
     Args:
-        state: see rps.priors.torch_files.read_tensors.
-        head_channels, num_heads: of attention layers of the UNet, see rps.priors.heads.
+        state: see rps.priors.checkpoints.torch_files.read_tensors.
+        head_channels, num_heads: of attention layers of the UNet, see rps.priors.checkpoints.heads.
         image_size: of square images, 256 unless given, which no tensor says.
         averaged: take the moving averages of the UNet's weights (`model_ema.*`) where there are any, as CompVis do.
         scale_factor: of the latents. None is the tensor of that name, which a checkpoint has where training measured

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rps.priors.low_rank_mixture import LowRankMixture
+from rps.priors.analytic.low_rank_mixture import LowRankMixture
 
 
 @torch.no_grad()

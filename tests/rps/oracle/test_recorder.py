@@ -9,16 +9,16 @@ from torch.utils.data import DataLoader
 
 from datamodules import Analytic
 from modules import MapRps
-from rps.callbacks import OracleRecorder
 from rps.cli import main
-from rps.metrics.oracle_world import draw, smooth_prior
 from rps.operators import Denoise
+from rps.oracle import OracleRecorder
+from rps.oracle.worlds import draw, smooth_prior
 from rps.priors import Prior
 from rps.schedule import Schedule
 
 SMALL = [
     "predict", "--config", "oracle/denoise", "--data.limit", "40", "--data.batch_size", "25", "--model.t0", "[0,1000]",
-    "--model.steps", "4", "--trainer.callbacks", "rps.callbacks.OracleRecorder", "--trainer.callbacks.samples", "9",
+    "--model.steps", "4", "--trainer.callbacks", "rps.oracle.OracleRecorder", "--trainer.callbacks.samples", "9",
 ]  # fmt: skip
 
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rps.priors.low_rank_mixture import LowRankMixture
-from rps.priors.mixture import Mixture, applied, selected
-from rps.priors.spectrum import Spectrum
+from rps.priors.analytic.low_rank_mixture import LowRankMixture
+from rps.priors.analytic.mixture import Mixture, applied, selected
+from rps.priors.analytic.spectrum import Spectrum
 
 
 class _Component(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rps.metrics.oracle import Figure
+from rps.oracle.measures import Figure
 
 
 def oracle_table(lines: Sequence[tuple[str, Mapping[str, Figure]]]) -> list[str]:

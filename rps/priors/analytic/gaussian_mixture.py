@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.priors.analytic import AnalyticPrior, dense
-from rps.priors.mixture import Mixture, selected
+from rps.priors.analytic.base import AnalyticPrior, dense
+from rps.priors.analytic.mixture import Mixture, selected
 from rps.schedule import Schedule
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.priors.analytic import AnalyticPrior, dense
-from rps.priors.fit import fit_mixture
-from rps.priors.images import read_images
-from rps.priors.low_rank_mixture import LowRankMixture
-from rps.priors.low_rank_posterior import LowRankPosterior
+from rps.priors.analytic.base import AnalyticPrior, dense
+from rps.priors.analytic.fit import fit_mixture
+from rps.priors.analytic.images import read_images
+from rps.priors.analytic.low_rank_mixture import LowRankMixture
+from rps.priors.analytic.low_rank_posterior import LowRankPosterior
 from rps.schedule import Schedule
 
 FIELDS = ("log_weights", "means", "vectors", "values", "floor")

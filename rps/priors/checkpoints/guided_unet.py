@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from rps.priors.heads import Heads, Shape, heads_of, widths
-from rps.priors.torch_files import State, Unfit
+from rps.priors.checkpoints.heads import Heads, Shape, heads_of, widths
+from rps.priors.checkpoints.torch_files import State, Unfit
 
 AttentionOrder = Literal["legacy", "new"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rps.priors.mixture import Mixture, selected
+from rps.priors.analytic.mixture import Mixture, selected
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rps.priors.mixture import applied, selected
+from rps.priors.analytic.mixture import applied, selected
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import torch
 
 from rps.estimators import PosteriorMean
 from rps.measurement import degrade
-from rps.metrics.gaussian import Gaussian, gelbrich
-from rps.metrics.oracle import (
+from rps.operators import Inpaint, SuperResolution
+from rps.oracle.gaussian import Gaussian, gelbrich
+from rps.oracle.measures import (
     covariance_noise,
     exact_samples,
     figures,
@@ -18,7 +19,7 @@ from rps.metrics.oracle import (
     repeated,
     sliced_w2,
 )
-from rps.metrics.oracle_world import (
+from rps.oracle.worlds import (
     draw,
     empirical_prior,
     estimate_moments,
@@ -28,7 +29,6 @@ from rps.metrics.oracle_world import (
     smooth_prior,
     uncertain,
 )
-from rps.operators import Inpaint, SuperResolution
 from rps.randomness import Streams
 from rps.samplers import ExactPosterior
 from rps.traversals import MapRps, PosteriorSampling

@@ -10,13 +10,13 @@ from torch import Tensor
 from rps.measurement import degrade
 from rps.metrics.features import FeatureNetwork
 from rps.metrics.frechet import Statistics
-from rps.metrics.gaussian import Gaussian, optimal_coupling, root
 from rps.noise import Noise
 from rps.operators.base import Operator
-from rps.priors.analytic import AnalyticPrior
-from rps.priors.empirical import EmpiricalPrior
-from rps.priors.gaussian_mixture import GaussianMixturePrior
-from rps.priors.mixture import Mixture
+from rps.oracle.gaussian import Gaussian, optimal_coupling, root
+from rps.priors.analytic.base import AnalyticPrior
+from rps.priors.analytic.empirical import EmpiricalPrior
+from rps.priors.analytic.gaussian_mixture import GaussianMixturePrior
+from rps.priors.analytic.mixture import Mixture
 from rps.randomness import Streams
 
 
@@ -150,7 +150,7 @@ def optimal_images(
 ) -> dict[float, Tensor]:
     """X_w = X* + w (X_0 - X*), X* = E[x | y], where X_0 differs from X* along the directions of a basis alone, has the
     mean and covariance of the prior there, and is as near to X* as these allow; see
-    `rps.metrics.gaussian.optimal_coupling`.
+    `rps.oracle.gaussian.optimal_coupling`.
 
     Where perception is Gelbrich's distance to the prior along these directions, the Frechet distance of `Pixels`, these
     are on the curve D(P) = D* + [(P* - P)_+]^2, below which nothing lies: that distance obeys the triangle inequality,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rps.priors.torch_files import Unfit
+from rps.priors.checkpoints.torch_files import Unfit
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from rps.measurement import Measurement
 from rps.operators.base import LinearOperator
+from rps.priors.analytic.mixture import Mixture
 from rps.priors.base import Denoised, Prior
-from rps.priors.mixture import Mixture
 
 
 class AnalyticPrior(Prior):

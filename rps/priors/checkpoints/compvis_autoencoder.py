@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from rps.priors.torch_files import State, Unfit
+from rps.priors.checkpoints.torch_files import State, Unfit
 
 
 @dataclass(frozen=True)

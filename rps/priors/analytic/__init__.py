@@ -1,0 +1,1 @@
+"""Priors whose denoiser and posterior are closed formulas."""

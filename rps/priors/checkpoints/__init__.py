@@ -1,0 +1,1 @@
+"""Checkpoints of guided-diffusion (.pt) and latent diffusion (.ckpt), read without running code."""

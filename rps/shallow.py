@@ -1,0 +1,22 @@
+"""Shallow copies of modules with some attributes set: how operators and priors are bound to a batch."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def shallow_copy(module: Module, **attributes: Any) -> Module:
+    """A copy of a module that shares its parameters and buffers, with these attributes set; the module is unchanged."""
+    clone = copy.copy(module)
+    clone._modules = dict(module._modules)
+    for name, value in attributes.items():
+        if isinstance(value, nn.Module):
+            clone._modules[name] = value
+        else:
+            object.__setattr__(clone, name, value)
+    return clone
