@@ -51,12 +51,12 @@ class SolverModule(L.LightningModule):
     """Samples that a resumed run has already done; any of them that still arrive are passed over."""
 
     def __init__(
-        self, prior: Prior, operator: Operator, noise_std: float | Noise, traversal: Traversal, seed: int = 0
+        self, prior: Prior, operator: Operator, noise: float | Noise, traversal: Traversal, seed: int = 0
     ) -> None:
         super().__init__()
         self.prior = prior.requires_grad_(False).eval()
         self.operator = operator
-        self.noise = noise_std if isinstance(noise_std, Noise) else Gaussian(noise_std)
+        self.noise = noise if isinstance(noise, Noise) else Gaussian(noise)
         self.traversal = traversal
         self.seed = seed
         self.progress = silent

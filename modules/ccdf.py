@@ -16,7 +16,7 @@ class Ccdf(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+        noise: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
             rps.noise.Poisson.
         t0: the levels, as counts of timesteps.
         sampler: of the steps.
@@ -31,7 +31,7 @@ class Ccdf(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float | Noise,
+        noise: float | Noise,
         t0: list[int] = [100, 300],  # noqa: B006 - read, never changed
         sampler: Sampler = Dps(),  # noqa: B008 - without state; its source is what --print_config shows
         steps: int | None = None,
@@ -41,4 +41,4 @@ class Ccdf(SolverModule):
         seed: int = 0,
     ) -> None:
         traversal = CcdfTraversal(t0, sampler, steps, micro_batch, samples, rcond)
-        super().__init__(prior, operator, noise_std, traversal, seed)
+        super().__init__(prior, operator, noise, traversal, seed)

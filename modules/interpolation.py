@@ -17,7 +17,7 @@ class Interpolation(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+        noise: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
             rps.noise.Poisson.
         levels: weights w of the sample: 0 is the estimate, 1 the sample.
         estimator: of the posterior mean.
@@ -32,7 +32,7 @@ class Interpolation(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float | Noise,
+        noise: float | Noise,
         levels: list[float] = [0.0, 0.25, 0.5, 0.75, 1.0],  # noqa: B006 - read, never changed
         estimator: Estimator = MapEstimator(),  # noqa: B008 - without state; its source is what --print_config shows
         sampler: Sampler = Dps(),  # noqa: B008
@@ -42,4 +42,4 @@ class Interpolation(SolverModule):
         seed: int = 0,
     ) -> None:
         traversal = InterpolationTraversal(levels, estimator, sampler, t0, steps, micro_batch)
-        super().__init__(prior, operator, noise_std, traversal, seed)
+        super().__init__(prior, operator, noise, traversal, seed)

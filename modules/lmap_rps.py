@@ -17,7 +17,7 @@ class LmapRps(MapRps):
     Args:
         prior: what images look like, e.g. rps.priors.LatentPrior.from_pretrained.
         operator: what the instrument does to the decoded image, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+        noise: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
             rps.noise.Poisson.
         t0: the levels, as counts of timesteps: 0 is the decoded MAP point (least distortion), more buys realism.
         estimator: of stage 1. Published for FFHQ with t1 = 50, prior_term = published: denoise num_steps 70, lr .5,
@@ -33,7 +33,7 @@ class LmapRps(MapRps):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float | Noise,
+        noise: float | Noise,
         t0: list[int] = [0, 200, 400, 600, 800],  # noqa: B006 - read, never changed
         estimator: Estimator = MapEstimator(lr=0.5, t1=50),  # noqa: B008 - without state; its source is what is shown
         sampler: Sampler = LatentDps(),  # noqa: B008
@@ -42,4 +42,4 @@ class LmapRps(MapRps):
         samples: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__(prior, operator, noise_std, t0, estimator, sampler, steps, micro_batch, samples, seed)
+        super().__init__(prior, operator, noise, t0, estimator, sampler, steps, micro_batch, samples, seed)

@@ -17,7 +17,7 @@ class MapRps(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+        noise: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
             rps.noise.Poisson.
         t0: the levels, as counts of timesteps: 0 is the MAP point (least distortion), more buys realism.
         estimator: of stage 1.
@@ -32,7 +32,7 @@ class MapRps(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float | Noise,
+        noise: float | Noise,
         t0: list[int] = [0, 100, 300],  # noqa: B006 - read, never changed
         estimator: Estimator = MapEstimator(),  # noqa: B008 - without state; its source is what --print_config shows
         sampler: Sampler = Dps(),  # noqa: B008
@@ -42,4 +42,4 @@ class MapRps(SolverModule):
         seed: int = 0,
     ) -> None:
         traversal = MapRpsTraversal(t0, estimator, sampler, steps, micro_batch, samples)
-        super().__init__(prior, operator, noise_std, traversal, seed)
+        super().__init__(prior, operator, noise, traversal, seed)

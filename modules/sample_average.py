@@ -17,7 +17,7 @@ class SampleAverage(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+        noise: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
             rps.noise.Poisson.
         levels: values of M; the largest of them is the number of chains that are run.
         sampler: of the steps.
@@ -32,7 +32,7 @@ class SampleAverage(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float | Noise,
+        noise: float | Noise,
         levels: list[int] = [1, 2, 4, 8, 16, 32],  # noqa: B006 - read, never changed
         sampler: Sampler = Dps(),  # noqa: B008 - without state; its source is what --print_config shows
         t0: int | None = None,
@@ -42,4 +42,4 @@ class SampleAverage(SolverModule):
         seed: int = 0,
     ) -> None:
         traversal = SampleAverageTraversal(levels, sampler, t0, estimator, steps, micro_batch)
-        super().__init__(prior, operator, noise_std, traversal, seed)
+        super().__init__(prior, operator, noise, traversal, seed)

@@ -18,7 +18,7 @@ class StepNumber(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+        noise: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
             rps.noise.Poisson.
         levels: numbers of steps on the whole grid of the prior's timesteps.
         step_size: xi of the sampler for each level; null leaves it as the sampler has it. Published for DPS at 900,
@@ -35,7 +35,7 @@ class StepNumber(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float | Noise,
+        noise: float | Noise,
         levels: list[int] = [900, 700, 500, 300, 100],  # noqa: B006 - read, never changed
         step_size: list[float] | None = None,
         sampler: Sampler = Dps(),  # noqa: B008 - without state; its source is what --print_config shows
@@ -45,7 +45,7 @@ class StepNumber(SolverModule):
         seed: int = 0,
     ) -> None:
         traversal = StepNumberTraversal(levels, step_size, sampler, t0, estimator, micro_batch)
-        super().__init__(prior, operator, noise_std, traversal, seed)
+        super().__init__(prior, operator, noise, traversal, seed)
 
 
 class PosteriorSampling(SolverModule):
@@ -54,7 +54,7 @@ class PosteriorSampling(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+        noise: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
             rps.noise.Poisson.
         sampler: of the steps.
         steps: of the prior's timesteps; null is the sampler's published number.
@@ -66,11 +66,11 @@ class PosteriorSampling(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float | Noise,
+        noise: float | Noise,
         *,
         sampler: Sampler = Dps(),  # noqa: B008 - without state; its source is what --print_config shows
         steps: int | None = None,
         micro_batch: int | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(prior, operator, noise_std, PosteriorSamplingTraversal(sampler, steps, micro_batch), seed)
+        super().__init__(prior, operator, noise, PosteriorSamplingTraversal(sampler, steps, micro_batch), seed)

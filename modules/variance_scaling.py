@@ -15,7 +15,7 @@ class VarianceScaling(SolverModule):
     Args:
         prior: what images look like, e.g. rps.priors.EmbeddedPrior.
         operator: what the instrument does, e.g. rps.operators.SuperResolution.
-        noise_std: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
+        noise: standard deviation of the measurement noise, in [-1, 1] image units; or another noise, such as
             rps.noise.Poisson.
         levels: values of lambda in [0, 1]: 1 is DPS, 0 tends to the posterior mean.
         step_size: xi for each level; published for levels 1, .8, .5, .3, 0: denoise
@@ -32,7 +32,7 @@ class VarianceScaling(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise_std: float | Noise,
+        noise: float | Noise,
         levels: list[float] = [1.0, 0.8, 0.5, 0.3, 0.0],  # noqa: B006 - read, never changed
         step_size: list[float] = [1.0, 3.0, 8.0, 10.0, 9.0],  # noqa: B006
         clip: bool | None = None,
@@ -43,4 +43,4 @@ class VarianceScaling(SolverModule):
         seed: int = 0,
     ) -> None:
         traversal = VarianceScalingTraversal(levels, step_size, clip, blend, steps, micro_batch, legacy)
-        super().__init__(prior, operator, noise_std, traversal, seed)
+        super().__init__(prior, operator, noise, traversal, seed)

@@ -76,15 +76,16 @@ class Measurement:
 
 
 def degrade(
-    images: Tensor, operator: Operator, noise_std: float | Noise, ids: Sequence[str] | None = None, seed: int = 0
+    images: Tensor, operator: Operator, noise: float | Noise, ids: Sequence[str] | None = None, seed: int = 0
 ) -> Measurement:
-    """y = A(x) + noise_std n, where mask, kernel and n are functions of (seed, id) alone.
+    """y = A(x) + noise, where mask, kernel and noise are functions of (seed, id) alone.
 
-    images: [N, C, H, W] in [-1, 1]. noise_std: in the same units, or another noise, such as Poisson(peak=255).
+    images: [N, C, H, W] in [-1, 1]. noise: its standard deviation in the same units, or a Noise such as
+    Poisson(peak=255).
     ids: N names; "0", "1", ... when None. The measurement of a sample is the same bit for bit in whatever batch it
     stands.
     """
-    noise = noise_std if isinstance(noise_std, Noise) else Gaussian(noise_std)
+    noise = noise if isinstance(noise, Noise) else Gaussian(noise)
     ids, image_shape = _check(images, ids)
     if not ids:
         # The shape of y from one image: not every operator takes an empty batch (an FFT does not).
@@ -98,19 +99,19 @@ def degrade(
 def measured(
     pictures: Tensor,
     operator: Operator,
-    noise_std: float | Noise,
+    noise: float | Noise,
     image_shape: tuple[int, int, int],
     ids: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Measurement:
-    """The measurement that somebody else took, given as pictures; noise_std, or a Noise, says how noisy they are.
+    """The measurement that somebody else took, given as pictures; noise: how noisy they are.
 
     pictures: [N, C, h, w] in [-1, 1]. Either y itself (small for super-resolution, blurred for deblurring), or, where y
     is not a picture (the kept pixels of a mask), a picture of the image's size that agrees with it: then y =
     A(pictures). A picture is never degraded where y is a picture itself.
     Errors: PictureMismatch for pictures of another shape.
     """
-    noise = noise_std if isinstance(noise_std, Noise) else Gaussian(noise_std)
+    noise = noise if isinstance(noise, Noise) else Gaussian(noise)
     ids, _ = _check(pictures, ids)
     image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)

@@ -20,7 +20,7 @@ from rps.cli import main
 CONFIG = """
 model:
   class_path: tests.cli_fakes.FakeModel
-  init_args: {noise_std: 0.1, operator: {class_path: tests.cli_fakes.Blur, init_args: {width: 5}}}
+  init_args: {noise: 0.1, operator: {class_path: tests.cli_fakes.Blur, init_args: {width: 5}}}
 data:
   class_path: tests.cli_fakes.Dots
   init_args: {limit: 4, batch_size: 2}
@@ -68,19 +68,19 @@ class FakeModel(L.LightningModule):
 
     def __init__(
         self,
-        noise_std: float,
+        noise: float,
         operator: Op,
         t0: list[int] = [0, 100],  # noqa: B006 - read, never changed
         trouble: str = "",
         seed: int = 0,
     ):
         super().__init__()
-        if noise_std < 0:
-            raise ValueError(f"noise_std must be >= 0, got {noise_std}")
+        if noise < 0:
+            raise ValueError(f"noise must be >= 0, got {noise}")
         if trouble == "bug in constructor":
             {}["nothing"]
         self.prior = SimpleNamespace(image_shape=(1, 4, 4))
-        self.noise_std, self.operator, self.t0, self.trouble, self.seed = noise_std, operator, t0, trouble, seed
+        self.noise, self.operator, self.t0, self.trouble, self.seed = noise, operator, t0, trouble, seed
 
     def predict_step(self, batch, batch_idx):
         if self.trouble == "raise" or self.trouble == f"fail on {self.global_rank}":
@@ -154,7 +154,7 @@ class Recorder(L.Callback):
 
     def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
         for name in outputs.ids:
-            own = {"seed": outputs.seed, "rank": trainer.global_rank, "noise_std": pl_module.noise_std}
+            own = {"seed": outputs.seed, "rank": trainer.global_rank, "noise": pl_module.noise}
             self.write(name, own)
         for name, reason in outputs.failures.items():
             self.write(name, {"reason": reason})

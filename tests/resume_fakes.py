@@ -27,7 +27,7 @@ model:
   init_args:
     prior: {class_path: tests.resume_fakes.White}
     operator: {class_path: tests.resume_fakes.EveryOther}
-    noise_std: 0.1
+    noise: 0.1
     t0: [0, 50]
     steps: 40
     estimator: {class_path: rps.estimators.MapEstimator, init_args: {num_steps: 2}}

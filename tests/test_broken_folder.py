@@ -21,7 +21,7 @@ model:
   init_args:
     prior: {class_path: tests.test_broken_folder.NanFor, init_args: {name: "030"}}
     operator: {class_path: rps.operators.SuperResolution, init_args: {factor: 2}}
-    noise_std: 0.1
+    noise: 0.1
     t0: [0, 50]
     steps: 40
     estimator: {class_path: rps.estimators.MapEstimator, init_args: {num_steps: 2}}

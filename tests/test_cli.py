@@ -85,17 +85,17 @@ def test_a_run_tells_what_it_wrote(capsys):
 
 
 def test_values_are_overridden_by_flags_wherever_they_stand_and_the_last_file_wins():
-    Path("more.yaml").write_text("model: {init_args: {noise_std: 0.2, operator: {init_args: {width: 7}}}}")
-    Path("last.yaml").write_text("model: {init_args: {noise_std: 0.3}}")
+    Path("more.yaml").write_text("model: {init_args: {noise: 0.2, operator: {init_args: {width: 7}}}}")
+    Path("last.yaml").write_text("model: {init_args: {noise: 0.3}}")
     files = ["--config", "more.yaml", "--config=last.yaml"]
     assert rps("--model.t0", "[0,7]", "--data.limit", "3", "--model.operator.factor", "2.5", "--seed", "5", *files) == 0
     model, data = resolved()["model"]["init_args"], resolved()["data"]["init_args"]
-    assert model["t0"] == [0, 7] and model["noise_std"] == 0.3 and model["seed"] == 5
+    assert model["t0"] == [0, 7] and model["noise"] == 0.3 and model["seed"] == 5
     assert model["operator"] == {"class_path": "tests.cli_fakes.Blur", "init_args": {"width": 7, "factor": 2.5}}
     assert data["limit"] == 3
     assert sorted(records()) == ["0", "1", "2"] and records()["0"]["seed"] == 5
-    assert rps("--config", "more.yaml", "--model.noise_std=0.4", output="run2") == 0
-    assert records("run2")["0"] == {"seed": 0, "rank": 0, "noise_std": 0.4}
+    assert rps("--config", "more.yaml", "--model.noise=0.4", output="run2") == 0
+    assert records("run2")["0"] == {"seed": 0, "rank": 0, "noise": 0.4}
 
 
 def test_the_config_of_a_run_repeats_it():

@@ -19,7 +19,7 @@ BAD = {
         "modules.Psld; did you mean steps?",
     ),
     "misspelled deep option": (["--model.operator.widht", "3"], "model.operator.widht is not .*; did you mean width?"),
-    "misspelled in a file": (["--config", "nois.yaml"], "model.nois_std is not .*; did you mean noise_std?"),
+    "misspelled in a file": (["--config", "nois.yaml"], "model.nois is not .*; did you mean noise?"),
     "misspelled section": (["--config", "modle.yaml"], "'modle' is not a section; did you mean model?"),
     "misspelled init_args": (["--config", "init.yaml"], "data.init_arg.limit is not an option of"),
     "misspelled flag": (["--trainer.devise", "1"], "--trainer.devise is not .*; did you mean --trainer.devices?"),
@@ -27,7 +27,7 @@ BAD = {
     "misspelled output": (["--ouput", "x"], "--ouput is not an option; did you mean --output?"),
     "stray word": (["stray"], "'stray' is not understood"),
     "no value": (["--seed"], "--seed needs a value"),
-    "wrong type": (["--model.noise_std", "much"], "model.noise_std must be float, got 'much'"),
+    "wrong type": (["--model.noise", "much"], "model.noise must be float, got 'much'"),
     "wrong list": (["--model.t0", "5"], "model.t0 must be list, got '5'"),
     "wrong item": (["--model.t0", "[a]"], "model.t0 must be int, got 'a'"),
     "wrong optional": (["--data.limit", "3.5"], "data.limit must be int or null, got '3.5'"),
@@ -44,7 +44,7 @@ BAD = {
     "a list": (["--config", "list.yaml"], "config list.yaml must hold sections model, data, trainer, got list"),
     "an empty file": (["--config", "empty.yaml"], "config empty.yaml must hold sections"),
     "a seed in a file": (["--config", "seed.yaml"], "the seed is model.init_args.seed"),
-    "constructor refuses": (["--model.noise_std", "-1"], "noise_std must be >= 0, got -1.0"),
+    "constructor refuses": (["--model.noise", "-1"], "noise must be >= 0, got -1.0"),
     "data refuse": (["--data.batch_size", "0"], "batch_size must be at least 1, got 0"),
     "trainer refuses": (["--trainer.accelerator", "abacus"], "trainer: You selected an invalid accelerator name"),
     "no such device": (["--trainer.accelerator", "cuda", "--trainer.devices", "99"], "trainer: "),
@@ -77,7 +77,7 @@ BAD = {
 }
 
 FILES = {
-    "nois.yaml": "model: {init_args: {nois_std: 1}}",
+    "nois.yaml": "model: {init_args: {nois: 1}}",
     "modle.yaml": "modle: {init_args: {noise_std: 1}}",
     "init.yaml": "data: {init_arg: {limit: 1}}",
     "devise.yaml": "trainer: {devise: 1}",

@@ -29,7 +29,7 @@ def test_by_a_flag(capsys, name, between):
 
 def test_by_a_flag_without_configs(capsys):
     base = ["--model", "modules.MapRps", "--model.prior", "EmbeddedPrior", "--model.operator", "Denoise"]
-    given = model(capsys, *base, "--model.noise_std", "0.1", "--model.sampler", "Daps", "--data", "Embedded")
+    given = model(capsys, *base, "--model.noise", "0.1", "--model.sampler", "Daps", "--data", "Embedded")
     assert given["sampler"]["init_args"] == DAPS
 
 

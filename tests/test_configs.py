@@ -32,7 +32,7 @@ def test_published_settings_merge_with_their_task(name, capsys):
         assert contains(model["init_args"][key], value)
     wanted = yaml.safe_load(packaged_configs()[f"task/{task}"].read_text())["model"]["init_args"]
     assert contains(model["init_args"]["operator"], wanted["operator"])
-    assert model["init_args"]["noise_std"] == wanted["noise_std"]
+    assert model["init_args"]["noise"] == wanted["noise"]
 
 
 @pytest.mark.parametrize("name", SOLVERS)

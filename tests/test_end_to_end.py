@@ -181,9 +181,9 @@ def test_a_users_own_operator_outside_the_package(tmp_path, monkeypatch):
 
 BAD = {
     "misspelled key": (["--model.t00", "[0]"], "t00"),
-    "wrong type": (["--model.noise_std", "much"], "noise_std"),
+    "wrong type": (["--model.noise", "much"], "noise"),
     "missing folder": (["--data.folder", "/nonexistent/pictures"], "/nonexistent/pictures"),
-    "negative noise": (["--model.noise_std", "-0.1"], "noise_std must be >= 0"),
+    "negative noise": (["--model.noise", "-0.1"], "noise must have a std >= 0"),
     "t0 above T": (["--model.t0", "[0,2000]"], "t0 must be between 0 and the number of timesteps 1000"),
     "channel mismatch": (["--data.folder", "PHOTOS", "--data.channels", "3"], "channels"),
     "unknown config": (["--config", "nowhere"], "nowhere"),

@@ -68,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     prior = EmbeddedPrior()
-    measurement = degrade(embedded_images(arguments.images), SuperResolution(4), noise_std=0.1)
+    measurement = degrade(embedded_images(arguments.images), SuperResolution(4), noise=0.1)
     traversal = MapRps([0, 50, 100, 200], MapEstimator(num_steps=40, t1=200), Dps(), steps=100)
     calls = record_calls(traversal, measurement, prior)
     print(f"{len(calls)} network calls, {sum(n for n, _ in calls)} images through the network")

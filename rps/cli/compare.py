@@ -32,7 +32,7 @@ options:
 exit codes: 0 compared; 2 bad input, or runs that cannot be compared.
 """
 
-TASK = ("operator", "noise_std")
+TASK = ("operator", "noise")
 """Arguments of the model that say what is measured."""
 WHICH = {"limit", "skip", "subset", "subset_seed", "attempts", "backoff"}
 """Arguments of the data that say which samples are taken, or how: pairing by ids sees to these."""

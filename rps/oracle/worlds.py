@@ -94,14 +94,14 @@ class Pixels(FeatureNetwork):
 
 
 def expected_covariance(
-    prior: AnalyticPrior, operator: Operator, noise_std: float | Noise, parts: int = 8, seed: int = 0
+    prior: AnalyticPrior, operator: Operator, noise: float | Noise, parts: int = 8, seed: int = 0
 ) -> Tensor:
     """E[Cov(x | y)] as each of several sets of 8 draws of (x, y) has it. Exact where Cov(x | y) is the same for every
     y: of a Gaussian, with one operator for all images.  -> [parts, D, D]."""
     found = []
     for part in range(parts):
         ids = [f"moments {8 * part + i}" for i in range(8)]
-        measurement = degrade(draw(prior, ids, seed), operator, noise_std, ids, seed)
+        measurement = degrade(draw(prior, ids, seed), operator, noise, ids, seed)
         found.append(prior.posterior(measurement).covariance().mean(0))
     return torch.stack(found)
 

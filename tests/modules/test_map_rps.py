@@ -21,7 +21,7 @@ def module(prior, operator=None, **options):
     return MapRps(
         prior,
         operator or Denoise(),
-        noise_std=0.3,
+        noise=0.3,
         t0=[0, 100],
         steps=20,
         estimator=MapEstimator(num_steps=2),
@@ -103,7 +103,7 @@ def test_data_that_do_not_fit_the_prior(prior, batch, sentence):
 
 
 def test_bad_arguments_are_told_before_any_data_are_read(prior):
-    with pytest.raises(ValueError, match=r"noise_std must be >= 0 in \[-1, 1\] image units, got -0.1"):
-        MapRps(prior, Denoise(), noise_std=-0.1)
+    with pytest.raises(ValueError, match=r"noise must have a std >= 0 in \[-1, 1\] image units, got -0.1"):
+        MapRps(prior, Denoise(), noise=-0.1)
     with pytest.raises(ValueError, match="t0 must be between 0 and the number of timesteps 1000, got 2000"):
-        MapRps(prior, Denoise(), noise_std=0.1, t0=[2000])
+        MapRps(prior, Denoise(), noise=0.1, t0=[2000])

@@ -53,7 +53,7 @@ def test_from_a_config_to_a_prediction(name):
         "init_args": {
             "prior": f"{__name__}.Prior",
             "operator": {"class_path": "rps.operators.SuperResolution", "init_args": {"factor": 2}},
-            "noise_std": 0.2,
+            "noise": 0.2,
             **SMALL.get(name, {}),
         },
     }

@@ -34,7 +34,7 @@ def test_posterior_under_the_identity_is_the_denoiser():
     t = torch.full((8,), 200)
     x = draw(prior, 8)
     s = prior.schedule.sigma(200) / prior.schedule.alpha(200)
-    measurement = degrade(x, Denoise(), noise_std=s)
+    measurement = degrade(x, Denoise(), noise=s)
     expected = prior.denoise(measurement.y * prior.schedule.alpha(200), t).x0.flatten(1)
     torch.testing.assert_close(prior.posterior(measurement).mean(), expected)
 
@@ -43,7 +43,7 @@ def test_posterior_mean_is_the_best_estimate():
     """The MSE of E[x|y] equals the mean trace of the posterior covariance, within 4 standard errors."""
     prior = correlated_prior(components=2)
     x = draw(prior, 4000)
-    posterior = prior.posterior(degrade(x, SuperResolution(2), noise_std=0.3))
+    posterior = prior.posterior(degrade(x, SuperResolution(2), noise=0.3))
     error = (posterior.mean() - x.flatten(1)).square().sum(1)
     trace = posterior.covariance().diagonal(dim1=1, dim2=2).sum(1)
     difference = error - trace
@@ -52,7 +52,7 @@ def test_posterior_mean_is_the_best_estimate():
 
 def test_gaussian_posterior_matches_the_normal_equations():
     prior = correlated_prior()
-    measurement = degrade(draw(prior, 5), SuperResolution(2), noise_std=0.3)
+    measurement = degrade(draw(prior, 5), SuperResolution(2), noise=0.3)
     a = measurement.operator.matrix(torch.float64)
     precision = a.T @ a / 0.3**2 + torch.linalg.inv(prior.mixture.covariances()[0, 0])
     expected = torch.linalg.solve(precision, a.T @ measurement.y.flatten(1).T / 0.3**2).T

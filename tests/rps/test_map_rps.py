@@ -20,7 +20,7 @@ def test_output_law_of_the_exact_sampler():
     """N(mu_y, C (I - G^2)), G = abar C (abar C + (1-abar) I)^-1 (method.md section 3): mean and every covariance entry
     within 4 standard errors (5 for the largest of 16 x 16 entries)."""
     prior, n = correlated_prior(), 4000
-    one = degrade(draw(prior, n), SuperResolution(2), noise_std=0.3)
+    one = degrade(draw(prior, n), SuperResolution(2), noise=0.3)
     measurement = replace(one, y=one.y[:1].expand_as(one.y))
     posterior = prior.posterior(measurement.rows(torch.arange(1)))
     mu, c = posterior.mean()[0], posterior.covariance()[0]
@@ -49,7 +49,7 @@ def test_wrong_noise_would_be_noticed():
             return super().step(x, t, t_next, measurement, prior, noise) + extra
 
     prior, n = correlated_prior(), 4000
-    one = degrade(draw(prior, n), SuperResolution(2), noise_std=0.3)
+    one = degrade(draw(prior, n), SuperResolution(2), noise=0.3)
     measurement = replace(one, y=one.y[:1].expand_as(one.y))
     c = prior.posterior(measurement.rows(torch.arange(1))).covariance()[0]
     x = MapRps([300], PosteriorMean(), TooNoisy(), steps=50).run(measurement, prior).images[300].flatten(1)

@@ -175,8 +175,11 @@ def test_measured_refuses_other_shapes():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((images(1), Denoise(), -0.1), r"noise_std must be >= 0 in \[-1, 1\] image units, got -0.1"),
-        ((images(1), Denoise(), float("nan")), "noise_std must be >= 0"),
+        (
+            (images(1), Denoise(), -0.1),
+            r"noise must have a std >= 0 in \[-1, 1\] image units, got -0.1",
+        ),
+        ((images(1), Denoise(), float("nan")), "noise must have a std >= 0"),
         ((images(1)[0], Denoise(), 0.1), r"images must be \[N, C, H, W\]"),
         ((images(1).to(torch.uint8), Denoise(), 0.1), "images must be floating point"),
         ((images(2), Denoise(), 0.1, ["a"]), "2 images need as many ids, got 1"),

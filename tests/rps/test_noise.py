@@ -91,7 +91,10 @@ def test_empty_batch():
     ("make", "sentence"),
     [
         (lambda: Poisson(0.0), "peak must be > 0 photons, got 0.0"),
-        (lambda: Gaussian(-0.1), r"noise_std must be >= 0 in \[-1, 1\] image units, got -0.1"),
+        (
+            lambda: Gaussian(-0.1),
+            r"noise must have a std >= 0 in \[-1, 1\] image units, got -0.1",
+        ),
     ],
 )
 def test_bad_settings_are_one_sentence(make, sentence):

@@ -103,7 +103,7 @@ def test_different_shapes_are_refused():
 def test_the_true_image_has_consistency_1(operator):
     """||n||^2 / m has mean 1 and standard deviation sqrt(2 / m), so the ratio is 1 within 4 sqrt(1 / (2 m N))."""
     x = torch.rand(64, 1, 16, 16) * 2 - 1
-    measurement = degrade(x, operator, noise_std=0.3)
+    measurement = degrade(x, operator, noise=0.3)
     m = measurement.y[0].numel()
     ratio = consistency(measurement, x)
     assert ratio.shape == (64,)
@@ -113,7 +113,7 @@ def test_the_true_image_has_consistency_1(operator):
 
 def test_without_noise_there_is_no_consistency_but_a_residual():
     x = torch.zeros(2, 1, 8, 8)
-    measurement = degrade(x, Denoise(), noise_std=0.0)
+    measurement = degrade(x, Denoise(), noise=0.0)
     assert consistency(measurement, x) is None
     assert residual_rms(measurement, x + 0.5).tolist() == pytest.approx([0.5, 0.5])
 
