@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -152,31 +151,6 @@ def test_restoration_of_degraded_pictures_without_references(tmp_path):
     reported = metrics(tmp_path / "run")["levels"][0]["metrics"]
     assert "consistency" in reported and "rmse" not in reported and "psnr" not in reported
     assert (tmp_path / "run" / "images" / "0" / "1.png").is_file()
-
-
-def test_a_users_own_operator_outside_the_package(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "an_operator_of_mine.py").write_text(
-        textwrap.dedent('''
-        from rps.operators import LinearOperator
-
-
-        class EveryOther(LinearOperator):
-            """y = every other column of x, times a gain."""
-
-            def __init__(self, gain: float = 1.0):
-                super().__init__()
-                self.gain = gain
-
-            def forward(self, x):
-                return self.gain * x[..., ::2]
-        ''')
-    )
-    (tmp_path / "mine.yaml").write_text(
-        "model: {init_args: {operator: {class_path: an_operator_of_mine.EveryOther, init_args: {gain: 0.5}}}}"
-    )
-    predict("--config", "mine.yaml", "--output", "run")
-    assert metrics(tmp_path / "run")["levels"][0]["n"] == 5
 
 
 BAD = {

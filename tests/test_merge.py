@@ -18,8 +18,7 @@ trainer:
     - class_path: rps.callbacks.MetricRecorder
       init_args:
         features: {class_path: tests.rps.predictions.Blocks}
-        lpips: alex
-        lpips_weights: alexnet.pth
+        metrics: [{class_path: rps.metrics.Lpips, init_args: {net: alex, weights: alexnet.pth}}]
         reference: others.safetensors
 """
 TINY = [

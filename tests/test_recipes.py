@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rps.priors import EmbeddedPrior
 from rps.priors.analytic.images import read_images
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(page: str) -> dict[str, str]:
@@ -41,6 +43,7 @@ RUNS = {
         *ALL[:4], "--model", "modules.SolverModule", "--model.traversal", "recipes.Renoised",
         "--model.traversal.steps", "4",
     ],
+    "metric": [*SMALL, "--metric", "recipes.Sharpness"],
     "datamodule": [*SMALL[:2], *SMALL[4:], "--data", "recipes.Checkerboards"],
 }  # fmt: skip
 
@@ -74,7 +77,23 @@ def test_a_recipe_passes_its_check(recipes, kind):
 def test_a_recipe_runs(recipes, kind, tmp_path, capsys):
     assert main(["predict", *RUNS[kind], "--output", str(tmp_path / "run")]) == 0, capsys.readouterr().err
     levels = json.loads((tmp_path / "run" / "metrics.json").read_text())["levels"]
+    assert kind != "metric" or levels[0]["metrics"]["sharpness"]["se"] > 0
     assert all(level["failed"] == 0 and level["n"] == (3 if kind == "datamodule" else 2) for level in levels)
+
+
+OWN = ["operator", "metric", "callback"]
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_the_readme_s_own_classes_run(kind, tmp_path, monkeypatch, capsys):
+    """README's file, and its command with fewer images and steps."""
+    (text,) = re.findall(rf"^## Your own {kind}$(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / f"my_{kind}s.py").write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    command = re.search(r"^    rps (predict .*)$", text, re.MULTILINE)[1]
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(command), *SMALL[2:]]) == 0, capsys.readouterr().err
+    told = {"operator": "", "metric": "sharpness", "callback": "{0: 0."}[kind]
+    assert told in capsys.readouterr().out
 
 
 def test_the_notebook_beats_the_pseudo_inverse_with_the_prior_that_ships():

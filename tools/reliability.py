@@ -207,9 +207,8 @@ def overwrite(here: Path, whole: Any) -> Iterator[Tries]:
         [
             "--trainer.callbacks",
             "MetricRecorder",
-            "--trainer.callbacks.lpips",
-            "vgg",
-            "--trainer.callbacks.lpips_weights",
+            "--trainer.callbacks.metrics+=rps.metrics.Lpips",
+            "--trainer.callbacks.metrics.weights",
             "no.pth",
         ],
         ["--model.prior", "rps.priors.DiffusersPrior.from_pretrained", "--model.prior.path", "nobody/nothing"],

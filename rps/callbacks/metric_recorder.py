@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 import torch
+from torch import Tensor
 
 from rps.callbacks.base import RunCallback, as_prediction
+from rps.measurement import degrade
+from rps.metrics.base import Candidate, Metric
 from rps.metrics.features import FeatureNetwork, load_reference
 from rps.metrics.frechet import Statistics
 from rps.metrics.hashes import file_hash, network_hash
-from rps.metrics.lpips import Lpips
-from rps.metrics.quality import Quality
+from rps.metrics.standard import standard
+from rps.operators.identity import Denoise
 from rps.printable import printable
 from rps.records.done import Outcomes, done_ids, lacking_features, outcomes, recorded_ids
 from rps.records.evaluate import evaluate
@@ -38,36 +41,29 @@ class MetricRecorder(RunCallback):
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
-        lpips: the backbone of LPIPS, "vgg" or "alex"; None leaves LPIPS out.
-        lpips_weights: a file with the backbone's weights; None lets torchvision fetch them at first use.
+        metrics: further ones, such as rps.metrics.Lpips or your own (rps.metrics.Metric), beside those of
+            rps.metrics.standard; one of the same name takes a standard one's place.
         features: the feature network of the Frechet distance, e.g. rps.metrics.EmbeddedFeatures; None has no distance.
         reference: what the Frechet distance is taken to: a file written by rps.metrics.Statistics.save, or "embedded"
             for the one that belongs to EmbeddedFeatures; None is the run's own clean images.
-        quality: whose opinions quality without a reference (ARNIQA) is learned from, "koniq10k" or "kadid10k"; None
-            leaves it out.
         retry_failed: samples of which an earlier run recorded a failure are tried again.
     """
 
     def __init__(
         self,
         output: str | None = None,
-        lpips: Literal["vgg", "alex"] | None = None,
-        lpips_weights: str | None = None,
+        metrics: list[Metric] | None = None,
         features: FeatureNetwork | None = None,
         reference: str | None = None,
         retry_failed: bool = False,
-        quality: Literal["koniq10k", "kadid10k"] | None = None,
     ) -> None:
         super().__init__(output)
         if reference is not None and features is None:
             raise ValueError(f"reference {reference} is of a Frechet distance, which needs features: a feature network")
-        self.lpips, self.lpips_weights = lpips, lpips_weights
+        self.metrics = standard(metrics or ())
         self.features = features
         self.reference = reference
         self.retry_failed = retry_failed
-        self.perceptual: Lpips | None = None
-        self.quality = quality
-        self.judge: Quality | None = None
         self.statistics: Statistics | None = None
         self.origin = Origin()
         self.unmerged = False  # are there records that no merge has seen?
@@ -77,8 +73,6 @@ class MetricRecorder(RunCallback):
         if stage != "predict":
             return
         self.unmerged = False
-        self.perceptual = Lpips(self.lpips, self.lpips_weights) if self.lpips else None
-        self.judge = Quality(self.quality) if self.quality else None
         self.statistics = None if self.reference is None else load_reference(self.reference)
         if self.statistics and self.features and len(self.statistics.mean) != self.features.dim:
             raise ValueError(
@@ -114,17 +108,16 @@ class MetricRecorder(RunCallback):
         return lacking_features(run, found) if self.features is not None else set()
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        networks: dict[str, torch.nn.Module | None] = {
-            "lpips": self.perceptual, "features": self.features, "quality": self.judge, "model": pl_module,
-        }  # fmt: skip
-        hashes = {name: network_hash(network) for name, network in networks.items() if network is not None}
+        networks = {metric.name: metric for metric in self.metrics if metric.state_dict()}
+        hashes = {name: network_hash(network) for name, network in {**networks, "model": pl_module}.items()}
+        if self.features is not None:
+            hashes["features"] = network_hash(self.features)
         place = self.reference
         if place is not None and place != "embedded":
             place = str(Path(place).absolute())
             hashes[REFERENCE] = file_hash(place)
-        definitions = {"lpips": f"arXiv 1801.03924, version 0.1, {self.lpips}"} if self.lpips else {}
         where: str | None = getattr(trainer.datamodule, "place", None)  # type: ignore[attr-defined]
-        self.origin = Origin(hashes, place, definitions, where)
+        self.origin = Origin(hashes, place, {metric.name: metric.info for metric in self.metrics}, where)
         run = self.run_directory(trainer)
         # All processes raise, or the others would write records meanwhile.
         changed = trainer.strategy.broadcast(read_origin(run).changes(self.origin) if trainer.is_global_zero else [])
@@ -133,14 +126,25 @@ class MetricRecorder(RunCallback):
                 f"the records in {run} were made with something else: {'; '.join(changed)}; put back what it was, or "
                 "give another --output"
             )
-        for network in (self.perceptual, self.features, self.judge):
+        for network in (*self.metrics, self.features):
             if network is not None:
                 network.to(pl_module.device)
         shape = getattr(getattr(pl_module, "prior", None), "image_shape", None)
-        if self.features is not None and shape is not None:
-            with torch.no_grad():  # a network that does not take such images must say so before hours have passed
-                self.features(torch.zeros(1, *shape, device=pl_module.device))
+        if shape is not None:
+            self._try(torch.zeros(1, *shape, device=pl_module.device))
         self.unmerged = True
+
+    @torch.no_grad()
+    def _try(self, image: Tensor) -> None:
+        """A network that does not take such images says so before hours have passed."""
+        if self.features is not None:
+            self.features(image)
+        for metric in self.metrics:
+            try:
+                metric.values(Candidate(image, image, degrade(image, Denoise(), 1.0), image))
+            except Exception as error:
+                shape = " x ".join(map(str, image.shape[1:]))
+                raise ValueError(f"the metric {metric.name} fails on an image of {shape}: {error}") from error
 
     def on_predict_batch_end(
         self,
@@ -152,7 +156,7 @@ class MetricRecorder(RunCallback):
         dataloader_idx: int = 0,
     ) -> None:
         prediction = as_prediction(outputs)
-        found = evaluate(prediction, self.perceptual, self.features, quality=self.judge)
+        found = evaluate(prediction, self.metrics, self.features)
         network = None if self.features is None else self.features.name
         writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
         writer.write(found.rows, prediction.restoration.knob, found.vectors, network, self.origin)

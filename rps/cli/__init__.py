@@ -32,6 +32,7 @@ options of rps predict:
                     and only files that a run has written are removed
   --retry_failed    of a run that is resumed: try failed samples again
   --seed N          of every random number (model.seed); default 0
+  --metric CLASS    a further metric, of rps.metrics or your own, beside the standard ones; may be repeated
   --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements
   --print_config    print every value that can be set, and stop
   --model.KEY, --data.KEY, --trainer.KEY VALUE

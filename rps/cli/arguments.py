@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from rps.cli.errors import InputError, did_you_mean, one_line
 from rps.cli.replaced import settled
 
 SECTIONS = ("model", "data", "trainer")
+CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ReportPage", "ProgressBar")
+"""Of a run whose configs name none."""
 WITHOUT_EFFECT = {
     "logger": "a run logs to records/, metrics.json and report.html; write a callback that logs elsewhere",
     "profiler": "the table has seconds per image; python -m cProfile -m rps.cli predict ... says where they go",
@@ -30,7 +33,7 @@ class Arguments:
 
     configs: files that exist. contents: of these files. classes: section -> its class, where a file with values for it
     comes before the one that names it. own_pictures: --data.folder was given and has replaced the configured data.
-    rest: everything that LightningCLI understands.
+    callbacks: those of the configs with what --metric adds, if anything. rest: what LightningCLI understands.
     """
 
     configs: list[Path] = field(default_factory=list)
@@ -41,6 +44,7 @@ class Arguments:
     overwrite: bool = False
     retry_failed: bool = False
     own_pictures: bool = False
+    callbacks: list[Any] | None = None
     rest: list[str] = field(default_factory=list)
 
     def for_lightning(self) -> list[str]:
@@ -49,6 +53,8 @@ class Arguments:
         kept, flags = settled(self.contents, self.rest)
         for path, old, new in zip(self.configs, self.contents, kept, strict=True):
             argv += ["--config", str(path) if new == old else json.dumps(new)]
+        if self.callbacks is not None:
+            argv += ["--trainer.callbacks", json.dumps(self.callbacks)]
         if self.own_pictures:
             argv += ["--data", "datamodules.ImageFolder"]
         argv += flags
@@ -63,27 +69,49 @@ def read(argv: Sequence[str]) -> Arguments:
     """Sorts the arguments and checks the files.  Errors: InputError."""
     arguments = Arguments()
     names: list[str] = []
+    metrics: list[str] = []
     waiting = list(argv)
     while waiting:
         option, equals, value = waiting.pop(0).partition("=")
         if option in ("--overwrite", "--retry_failed") and not equals:
             setattr(arguments, option[2:], True)
-        elif option in ("-c", "--config", "--output", "--seed"):
+        elif option in ("-c", "--config", "--output", "--seed", "--metric"):
             if not equals:
                 if not waiting or waiting[0].startswith("--"):
                     raise InputError(f"{option} needs a value after it (see rps --help)")
                 value = waiting.pop(0)
             if option in ("-c", "--config"):
                 names.append(value)
+            elif option == "--metric":
+                metrics.append(value)
             else:
                 setattr(arguments, option[2:], value)
         else:
             arguments.rest.append(option + equals + value)
     arguments.configs = [find_config(name) for name in names]
     arguments.contents = [load_config(path) for path in arguments.configs]
+    arguments.callbacks = _with_metrics(arguments.contents, metrics) if metrics else None
     arguments.classes = _late_classes(arguments.contents)
     arguments.own_pictures = _wants_own_pictures(arguments.rest, arguments.contents)
     return arguments
+
+
+def _with_metrics(contents: Sequence[Mapping[str, Any]], given: Sequence[str]) -> list[Any]:
+    """The callbacks of the last file that names some, or the default ones, with further metrics for MetricRecorder.
+
+    given: names of classes, or YAML with class_path and init_args. Errors: InputError.
+    """
+    named = [content["trainer"]["callbacks"] for content in contents if (content.get("trainer") or {}).get("callbacks")]
+    callbacks: Any = copy.deepcopy(named[-1] if named else [f"rps.callbacks.{name}" for name in CALLBACKS])
+    callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
+    for i, callback in enumerate(callbacks):
+        if (_class_path(callback) or "").endswith("MetricRecorder"):
+            node: dict[str, Any] = {"class_path": callback} if isinstance(callback, str) else callback
+            options = node.get("init_args") or {}
+            added = [value if isinstance(value, dict) else {"class_path": value} for value in map(load_yaml, given)]
+            callbacks[i] = {**node, "init_args": {**options, "metrics": [*(options.get("metrics") or []), *added]}}
+            return callbacks
+    raise InputError("--metric needs a rps.callbacks.MetricRecorder among the callbacks of the configs; add one")
 
 
 def packaged_configs() -> dict[str, Path]:

@@ -19,6 +19,7 @@ ROOMS = (
     "rps.estimators",
     "rps.samplers",
     "rps.callbacks",
+    "rps.metrics",
     "rps.oracle",
     "modules",
     "datamodules",

@@ -48,9 +48,9 @@ def compare(argv: Sequence[str]) -> int:
         places = _places(given.output)
         found = _compare(Path(given.run), Path(given.other), _pairs(given.levels))
         from rps.records.files import write_json, write_text
-        from rps.report.comparison import comparison_table
+        from rps.report.paired_table import paired_table
 
-        text = comparison_table(found)
+        text = paired_table(found)
         for place in places:
             write_json(place, found) if place.suffix == ".json" else write_text(place, text)
     except (ValueError, OSError) as error:
@@ -118,7 +118,7 @@ def _compare(run: Path, other: Path, pairs: list[tuple[float, float]] | None) ->
     from rps.records.changes import differences
     from rps.records.directory import RunDirectory
     from rps.records.reader import read_records
-    from rps.report.compare import compare, same_images
+    from rps.report.paired import compare_runs, same_images
 
     configs = [RunDirectory(folder).config() for folder in (run, other)]
     if all(configs):
@@ -127,7 +127,7 @@ def _compare(run: Path, other: Path, pairs: list[tuple[float, float]] | None) ->
         # Where the pictures lie may have changed; whether they are the same ones, their features know better.
         if differences(*data) and not same_images(read_records(run), read_records(other)):
             _refuse("are of different data", run, other, *data)
-    return compare(run, other, pairs=pairs)
+    return compare_runs(run, other, pairs=pairs)
 
 
 def _check_run(folder: Path) -> None:

@@ -23,7 +23,6 @@ from rps.printable import printable_lines
 if TYPE_CHECKING:
     from rps.records.directory import RunDirectory
 
-CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ReportPage", "ProgressBar")
 MOST_MATCHES = 10_000
 """Of a pattern of paths, that are looked at."""
 TRAINER_DEFAULTS = {
@@ -257,7 +256,7 @@ def _make_cli(run: Run, given: arguments.Arguments) -> Any:
             """No --seed_everything: random numbers are functions of the module's seed."""
 
         def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-            callbacks = [{"class_path": f"rps.callbacks.{name}"} for name in CALLBACKS]
+            callbacks = [{"class_path": f"rps.callbacks.{name}"} for name in arguments.CALLBACKS]
             parser.set_defaults({"trainer.callbacks": callbacks})
 
         def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

@@ -3,6 +3,9 @@
 Per-image metrics see images in [0, 1] as they are saved (`as_saved`).
 """
 
+from rps.metrics.adapters import Pyiqa, TorchMetrics
+from rps.metrics.arniqa import Arniqa
+from rps.metrics.base import Candidate, Metric, MetricInfo
 from rps.metrics.dp import Difference, Images, Point, difference, dp_curve
 from rps.metrics.features import EmbeddedFeatures, FeatureNetwork, TimmFeatures
 from rps.metrics.frechet import Statistics, frechet_distance
@@ -13,9 +16,12 @@ from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, 
 from rps.metrics.kernel import kernel_distance, kernel_draws
 from rps.metrics.lpips import Lpips
 from rps.metrics.manifold import PrecisionRecall, precision_recall
-from rps.metrics.quality import Quality
+from rps.metrics.standard import Consistency, MsSsim, Psnr, Residual, Rmse, Spread, Ssim, standard
 
 __all__ = [
+    "Arniqa",
+    "Candidate",
+    "Consistency",
     "Difference",
     "Draws",
     "EmbeddedFeatures",
@@ -25,11 +31,20 @@ __all__ = [
     "Images",
     "InceptionFeatures",
     "Lpips",
+    "Metric",
+    "MetricInfo",
+    "MsSsim",
     "Point",
     "PrecisionRecall",
-    "Quality",
+    "Psnr",
+    "Pyiqa",
+    "Residual",
+    "Rmse",
+    "Spread",
+    "Ssim",
     "Statistics",
     "TimmFeatures",
+    "TorchMetrics",
     "as_saved",
     "consistency",
     "difference",
@@ -46,4 +61,5 @@ __all__ = [
     "residual_rms",
     "rmse",
     "ssim",
+    "standard",
 ]

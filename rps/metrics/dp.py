@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from rps.metrics.base import MetricInfo
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, means
 from rps.metrics.kernel import kernel_draws
@@ -20,6 +21,38 @@ from rps.metrics.manifold import NEIGHBOURS, PrecisionRecall, precision_recall
 
 LARGEST = 5000
 """Images of a set whose pairs are looked at: kernel distance, precision and recall need all of them at once."""
+
+
+DISTANCES = (
+    MetricInfo(
+        "sqrt_frechet",
+        "√FD",
+        "square root of the Frechet distance, see frechet",
+        digits=2,
+        better="lower",
+    ),
+    MetricInfo(
+        "kernel",
+        "KD",
+        "unbiased squared MMD of the features over all pairs, k(a, b) = (a b / D + 1)^3 (arXiv 1801.01401; KID when "
+        "they are Inception's); ci95 as of the Frechet distance",
+        digits=4,
+        better="lower",
+    ),
+    MetricInfo(
+        "precision",
+        "precision",
+        "share of images within the manifold of the reference's features, 3 neighbours (arXiv 1904.06991)",
+        better="higher",
+    ),
+    MetricInfo(
+        "recall",
+        "recall",
+        "share of reference images within the manifold of the images' features, likewise; se given the manifold",
+        better="higher",
+    ),
+)
+"""Metrics of sets of images, by their features."""
 
 
 @dataclass(frozen=True)

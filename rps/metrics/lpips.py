@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rps.chunks import chunks
+from rps.metrics.base import Metric, in_colour
 from rps.metrics.hashes import check_file
 
 Net = Literal["vgg", "alex"]
 
 
-class Lpips(nn.Module):
+class Lpips(Metric):
     """sum over layers of the mean over pixels of w^T (f - f')^2, f the unit-length features of a layer.
 
     By the `lpips` package, which ships w. The backbone is torchvision's, fetched by torchvision at first use (then kept
@@ -27,6 +28,8 @@ class Lpips(nn.Module):
         batch_size: pairs of images in one pass.
         sha256: of that file; None checks the digits in its name, if there are any.
     """
+
+    name, title, better = "lpips", "LPIPS", "lower"
 
     def __init__(
         self, net: Net = "vgg", weights: str | Path | None = None, batch_size: int = 16, sha256: str | None = None
@@ -51,23 +54,17 @@ class Lpips(nn.Module):
             )
         self.distance.net.load_state_dict({name: state[theirs] for name, theirs in names.items()})
         self.requires_grad_(False).eval()
-        self.net = net
-        self.batch_size = batch_size
+        self.net, self.batch_size = net, batch_size
+        self.definition = f"arXiv 1801.03924, version 0.1, {net}"
 
     @torch.no_grad()
-    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
-        """x, reference: [N, 1 or 3, H, W] in [0, 1] -> [N]. Grey images are repeated to three channels."""
+    def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
+        """restored, reference: [N, 1 or 3, H, W] in [0, 1] -> [N]. Grey images are repeated to three channels."""
+        x, clean = in_colour(restored, self), in_colour(reference, self)
         parts = [
-            self.distance(_colour(x[rows]), _colour(reference[rows]), normalize=True).flatten()
-            for rows in chunks(len(x), self.batch_size)
+            self.distance(x[rows], clean[rows], normalize=True).flatten() for rows in chunks(len(x), self.batch_size)
         ]
         return torch.cat(parts) if parts else x.new_zeros(0)
-
-
-def _colour(x: Tensor) -> Tensor:
-    if x.shape[1] not in (1, 3):
-        raise ValueError(f"LPIPS is defined for grey and RGB images, got {x.shape[1]} channels; set lpips to null")
-    return x.float().expand(-1, 3, -1, -1)
 
 
 def _backbone(net: Net) -> str:
@@ -83,7 +80,7 @@ def _fetched(net: Net) -> dict[str, Tensor]:
     except OSError as error:  # includes every failure of urllib
         raise OSError(
             f"LPIPS needs torchvision's weights of {_backbone(net)}, and {weights.url} cannot be fetched ({error}); "
-            "give a local copy of that file (lpips_weights), or leave LPIPS out (lpips: null)"
+            "give a local copy of that file (weights), or leave LPIPS out of the metrics"
         ) from error
 
 

@@ -97,7 +97,7 @@ class OracleRecorder(MetricRecorder):
             raise ValueError("OracleRecorder needs clean images, drawn from the prior; use datamodules.Analytic")
         assert self.features is not None  # since setup
         exact = _Exact(pl_module, prediction, self.samples)
-        found = evaluate(prediction, None, self.features, exact.images(self.curve))
+        found = evaluate(prediction, self.metrics, self.features, exact.images(self.curve))
         numbers, place = exact.numbers(), {id_: i for i, id_ in enumerate(prediction.ids)}
 
         def judged(row: Row) -> Row:

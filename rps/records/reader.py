@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rps.metrics.base import MetricInfo
+from rps.metrics.standard import standard
 from rps.records.rows import META, NAME, TEXTS, Cost, Kind, Origin, Row
 from rps.restoration import Level
 
@@ -47,6 +49,15 @@ class Records:
     def levels(self) -> list[Level]:
         """In rising order."""
         return sorted(level for kind, level in self.rows if kind == "restored" and level is not None)
+
+    @property
+    def metrics(self) -> list[MetricInfo]:
+        """Of the metrics that some row has, in the order of tables; of figures of an exact posterior, none."""
+        names = dict.fromkeys(name for of_key in self.rows.values() for row in of_key.values() for name in row.metrics)
+        infos = {**self.origin.metrics}
+        infos |= {metric.name: metric.info for metric in standard() if metric.name not in infos}
+        ordered = [*(name for name in infos if name in names), *sorted(names.keys() - infos.keys())]
+        return [infos.get(name, MetricInfo(name, name)) for name in ordered if not name.startswith(ORACLE)]
 
     @property
     def judged(self) -> bool:
@@ -121,7 +132,7 @@ def _merged(origin: Origin, meta: Mapping[str, Any]) -> Origin:
     return Origin(
         {**own.get("hashes", {}), **origin.hashes},
         origin.reference or own.get("reference"),
-        {**own.get("definitions", {}), **origin.definitions},
+        {**{name: MetricInfo(**info) for name, info in own.get("metrics", {}).items()}, **origin.metrics},
         origin.data or own.get("data"),
     )
 
@@ -167,7 +178,9 @@ def _alike(row: Row, other: Row) -> bool:
     """Whether they are of one image that was restored twice: metrics agree but for what devices differ by."""
     both = row.metrics.keys() & other.metrics.keys()
     return bool(both) and all(
-        math.isclose(row.metrics[name], other.metrics[name], rel_tol=1e-3, abs_tol=1e-6) for name in both
+        math.isclose(a := row.metrics[name], b := other.metrics[name], rel_tol=1e-3, abs_tol=1e-6)
+        or (math.isnan(a) and math.isnan(b))
+        for name in both
     )
 
 

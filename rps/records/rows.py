@@ -14,15 +14,13 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
+from rps.metrics.base import MetricInfo
 from rps.records.files import written
 from rps.restoration import Level
 
 Kind = Literal["restored", "pseudo_inverse", "reference", "posterior_mean", "posterior_sample", "optimal"]
 """An image at a level of the traversal; A^+ y, the baseline; the clean image. Where the posterior is known: E[x | y], a
 draw of p(x | y), and an image on the optimal curve. Only the first and the last have a level."""
-
-METRICS = ("rmse", "psnr", "ssim", "ms_ssim", "lpips", "consistency", "residual_rms")
-"""Columns that every file of rows has, null where they do not apply; a file may have more."""
 
 NAME = re.compile(r"\d{20}-\d{5}-\d+-[0-9a-f]{8}\.parquet")
 """How RecordWriter names its files: when, by which rank and process, and something unique."""
@@ -47,7 +45,7 @@ class Row:
     """A record.
 
     status: "failed" where there is no usable image; then reason says why, and metrics are empty.
-    metrics: name -> value, those that apply.
+    metrics: name -> value of those that apply; NaN where the value is missing.
     """
 
     id: str
@@ -78,14 +76,13 @@ class Origin:
     """What records were made with, which must not change while a run lasts.
 
     hashes: SHA-256 of the weights of the model, of the networks that metrics were computed with, and of the file of the
-    reference set. reference: what
-    Frechet distances are taken to, see rps.metrics.load_reference; None is the run's own clean images. definitions: of
-    metrics, where the recorder's settings decide them. data: where they lie, where that is known.
+    reference set. reference: what Frechet distances are taken to, see rps.metrics.load_reference; None is the run's own
+    clean images. metrics: what is known of each, by name, in the order of tables. data: where they lie, if known.
     """
 
     hashes: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
-    definitions: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     data: str | None = None
 
     def changes(self, now: Origin) -> list[str]:
@@ -145,10 +142,10 @@ class RecordWriter:
 def _row_columns(rows: Sequence[Row]) -> dict[str, Any]:
     import pyarrow
 
-    more = sorted({name for row in rows for name in row.metrics} - {*METRICS})
+    metrics = dict.fromkeys(name for row in rows for name in row.metrics)
     columns = {name: pyarrow.array([getattr(row, name) for row in rows], pyarrow.string()) for name in TEXTS}
     columns["level"] = pyarrow.array([row.level for row in rows], pyarrow.float64())
-    for name in (*METRICS, *more):
+    for name in metrics:
         columns[name] = pyarrow.array([row.metrics.get(name) for row in rows], pyarrow.float64())
     for name in Cost._fields:
         columns[name] = pyarrow.array([getattr(row.cost, name) for row in rows], pyarrow.float64())

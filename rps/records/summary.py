@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rps.metrics.dp import Images, difference
+from rps.metrics.dp import DISTANCES, Images, difference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import RESAMPLES, SEED, Estimate
 from rps.records.reader import Key, Records
-from rps.records.rows import METRICS, Kind, Row
+from rps.records.rows import Kind, Row
 from rps.restoration import Level
 
 OWN_REFERENCE = "the clean images of this run"
@@ -29,26 +30,13 @@ EXACT: tuple[Kind, ...] = ("posterior_mean", "posterior_sample", "optimal")
 
 DEFINITIONS = {
     "images": "[0, 1], clipped and rounded to 8 bits: the PNG files; means are over images that did not fail",
-    "rmse": "sqrt(mean((x - reference)^2)) per image, mean over images",
-    "psnr": "-10 log10(mean((x - reference)^2)) dB per image, data range 1, mean over images",
-    "ssim": "Wang et al. 2004: 11 x 11 Gaussian window of std 1.5, data range 1, inside the image, mean over channels",
-    "ms_ssim": "Wang, Simoncelli and Bovik 2003: five scales, windows as ssim; images of at least 176 pixels a side",
-    "lpips": "arXiv 1801.03924, version 0.1",
-    "quality": "ARNIQA (arXiv 2310.14918) without a reference, by torchmetrics: 0 the worst, 1 the best photograph",
-    "consistency": "||y - A(x)|| / (noise_std sqrt(m)) of the unclipped image, m measurements; 1 for the true image",
-    "residual_rms": "||y - A(x)|| / sqrt(m) of the unclipped image, in [-1, 1] units",
-    "spread": "sqrt(mean over pixels of the variance of the chains that were averaged), per image, in [0, 1] units",
     "frechet": "|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features, unbiased covariances; biased upwards, the "
     "more so the smaller n",
-    "kernel": "unbiased squared MMD of the features over all pairs, k(a, b) = (a b / D + 1)^3 (arXiv 1801.01401; KID "
-    "when they are Inception's); ci95 as of the Frechet distance",
-    "precision": "share of images within the manifold of the reference's features, 3 neighbours (arXiv 1904.06991)",
-    "recall": "share of reference images within the manifold of the images' features, likewise; se given the manifold",
     "network_calls_per_image": "images through the prior's network to reach this level when it is run alone",
     "total_network_calls_per_image": "images through the prior's network in the one pass over all levels",
     "seconds_per_image": "wall-clock time of the batch over its images, shared out among levels by their calls",
-    "infinite": "images of which the metric is infinite (PSNR of a perfect one), left out of its mean; missing: of "
-    "which it is not known, likewise",
+    "infinite": "number of images for which the metric is infinite (PSNR of a perfect one), left out of its mean; "
+    "missing: for which it has no value, likewise",
     "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}); ci95 likewise",
     "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
     "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
@@ -99,7 +87,9 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     result["failures"] = dict(sorted(failures.items())[:MOST_FAILURES])
     result["duplicates"] = records.duplicates
     result["repeated_ids"] = sorted(records.repeated)
-    result["definitions"] = {**DEFINITIONS, **records.origin.definitions, **(info or {})}
+    result["metrics"] = [asdict(metric) for metric in (*records.metrics, *DISTANCES)]
+    own = {metric["name"]: metric["definition"] for metric in result["metrics"]}
+    result["definitions"] = {**own, **DEFINITIONS, **(info or {})}
     result["networks"] = {name: {"sha256": digest} for name, digest in records.origin.hashes.items()}
     result["versions"] = _versions()
     return result
@@ -109,8 +99,8 @@ def _images(records: Records, key: Key, reference: Statistics | None) -> Images:
     """The good images of a level, with the features of those that have some."""
     rows = [row for row in records.rows[key].values() if row.status == "ok"]
     found = {name for row in rows for name in row.metrics}
-    names = [name for name in METRICS if name in found] + sorted(found - set(METRICS))
-    values = {name: _column(rows, name) for name in names}
+    names = [info.name for info in records.metrics if info.name in found]
+    values = {name: _column(rows, name) for name in [*names, *sorted(found - set(names))]}
     ids = [row.id for row in rows]
     features = _stacked(records.features.get(key, {}), ids)
     against = reference or _stacked(records.features.get(("reference", None), {}), ids)

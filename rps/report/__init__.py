@@ -1,20 +1,20 @@
 """What people look at: the table of levels, the distortion-perception curve, grids of pictures, the page of a run."""
 
-from rps.report.compare import compare, same_images
-from rps.report.comparison import comparison_table
 from rps.report.curve import dp_curve_plot
 from rps.report.grid import grid, prediction_grid
 from rps.report.merge import merge
 from rps.report.page import write_page
+from rps.report.paired import compare_runs, same_images
+from rps.report.paired_table import paired_table
 from rps.report.pictures import pixels, save_png
 from rps.report.table import table
 
 __all__ = [
-    "compare",
-    "comparison_table",
+    "compare_runs",
     "dp_curve_plot",
     "grid",
     "merge",
+    "paired_table",
     "pixels",
     "prediction_grid",
     "same_images",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rps.metrics.standard import DISTORTION
 from rps.records.files import level_name, written
 
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"  # Okabe and Ito: told apart by everyone
@@ -63,7 +64,7 @@ def new_plane(width: float, height: float) -> tuple[Any, Any]:
 
 def plane_point(metrics: Mapping[str, Any]) -> dict[str, float] | None:
     """The place of a level on the plane, x and y with their standard errors; None if it lacks a figure."""
-    x, y = metrics.get("rmse", {}), metrics.get("frechet", {})
+    x, y = metrics.get(DISTORTION, {}), metrics.get("frechet", {})
     if not (_known(x.get("mean")) and _known(y.get("sqrt"))):
         return None
     bars = {"x_se": x.get("se"), "y_se": y.get("se_sqrt")}

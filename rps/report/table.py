@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rps.records.files import level_name
 
 Metrics = Mapping[str, Any]
-MEANS = {
-    "rmse": ("RMSE", 4),
-    "psnr": ("PSNR", 2),
-    "ssim": ("SSIM", 3),
-    "ms_ssim": ("MS-SSIM", 3),
-    "lpips": ("LPIPS", 3),
-    "quality": ("quality", 3),
-    "consistency": ("consistency", 3),
-    "residual_rms": ("residual", 4),
-}
-"""Title and decimals of the means over images."""
 ABSENT = "–"  # noqa: RUF001 - an en dash, as tables have it
 
 
@@ -30,13 +18,40 @@ def table(summary: Mapping[str, Any]) -> str:
 
 
 def columns(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """(title, cells) of every column that has something to say."""
+    """(title, cells) of every column: of the knob, the metrics that some line has, and the cost."""
     lines = _lines(summary)
-    found = [(title, [cell(name, line) for name, line in lines]) for title, cell in _columns(summary["knob"])]
-    found = [(title, cells) for title, cells in found if title == "failed" or any(c != ABSENT for c in cells)]
-    if "consistency" in (title for title, _ in found):  # says the same, in units of the noise
-        found = [(title, cells) for title, cells in found if title != "residual"]
-    return found
+    result = [
+        (summary["knob"], [name for name, _ in lines]),
+        ("n", [str(line["n"]) for _, line in lines]),
+        ("failed", [str(line.get("failed", ABSENT)) for _, line in lines]),
+    ]
+    for info in shown(summary["metrics"], [line["metrics"] for _, line in lines]):
+        result.append((info["title"], [_cell(line["metrics"], info) for _, line in lines]))
+    for title, key, digits in (("calls", "network_calls_per_image", 0), ("seconds", "seconds_per_image", 2)):
+        cells = [number(line.get(key), digits) for _, line in lines]
+        if any(cell != ABSENT for cell in cells):
+            result.append((title, cells))
+    return result
+
+
+def shown(infos: Sequence[Metrics], lines: Sequence[Metrics]) -> list[Metrics]:
+    """The metrics that some line has, but for those beside which another that is there says the same better."""
+    names = [info["name"] for info in infos if any(figure(line, info["name"]) is not None for line in lines)]
+    return [info for info in infos if info["name"] in names and info.get("unless") not in names]
+
+
+def figure(metrics: Metrics, name: str) -> tuple[float, float] | None:
+    """(value, standard error) of a metric of a level, NaN where there is none; None where it does not apply."""
+    found = metrics.get(name, {})
+    value, se = found.get("mean", found.get("value")), found.get("se")
+    if name == "sqrt_frechet" and not found:  # of a level it stands beside the distance itself
+        found = metrics.get("frechet", {})
+        value, se = found.get("sqrt"), found.get("se_sqrt")
+        if not known(value):
+            return None
+    if not found:
+        return None
+    return (value if known(value) else math.nan, se if known(se) else math.nan)
 
 
 def _lines(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -50,33 +65,18 @@ def _lines(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return lines
 
 
-def _incomplete(name: str, line: Mapping[str, Any]) -> list[str]:
+def _incomplete(titles: Mapping[str, str], name: str, line: Mapping[str, Any]) -> list[str]:
     """ "PSNR infinite for 1 of 4 (100)": the figures of a line that are not of all its images."""
     metrics, n = line["metrics"], line["n"]
     texts = [
-        f"{MEANS.get(metric, (metric, 0))[0]} {word} for {found[word]} of {n} ({name})"
+        f"{titles[metric]} {word} for {found[word]} of {n} ({name})"
         for metric, found in metrics.items()
         for word in ("infinite", "missing")
-        if found.get(word)
+        if metric in titles and found.get(word)
     ]
-    if (known := metrics.get("frechet", {}).get("n", n)) < n:
-        texts.append(f"no features of {n - known} of {n} ({name})")
+    if (featured := metrics.get("frechet", {}).get("n", n)) < n:
+        texts.append(f"no features of {n - featured} of {n} ({name})")
     return texts
-
-
-def _columns(knob: str) -> list[tuple[str, Callable[[str, Mapping[str, Any]], str]]]:
-    return [
-        (knob, lambda name, line: name),
-        ("n", lambda name, line: str(line["n"])),
-        ("failed", lambda name, line: str(line["failed"]) if "failed" in line else ABSENT),
-        *((title, partial(_cell, metric, digits)) for metric, (title, digits) in MEANS.items()),
-        ("√FD", lambda name, line: _root(line["metrics"])),
-        ("KD", lambda name, line: _kernel(line["metrics"])),
-        ("precision", lambda name, line: _mean(line["metrics"], "precision", 3)),
-        ("recall", lambda name, line: _mean(line["metrics"], "recall", 3)),
-        ("calls", lambda name, line: number(line.get("network_calls_per_image"), 0)),
-        ("seconds", lambda name, line: number(line.get("seconds_per_image"), 2)),
-    ]
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
@@ -84,7 +84,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     levels = summary["levels"]
     found = ["Mean over n images ± its standard error; calls and seconds are per image, to reach this level alone."]
     total = summary.get("total_network_calls_per_image")
-    if _known(total) and len(levels) > 1:
+    if known(total) and len(levels) > 1:
         found[0] += f" The one pass over all levels took {total:.0f} calls per image."
     distances = [line["metrics"]["frechet"] for line in levels if "frechet" in line["metrics"]]
     if distances:
@@ -97,10 +97,11 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     if differences:
         found.append(
             f"Minus {summary['knob']} = {level_name(levels[0]['level'])}, paired: "
-            + "; ".join(f"{level_name(level['level'])}: {_change(d)}" for level, d in differences)
+            + "; ".join(f"{level_name(level['level'])}: {_change(d, summary['metrics'])}" for level, d in differences)
             + "."
         )
-    if incomplete := [text for name, line in _lines(summary) for text in _incomplete(name, line)]:
+    titles = {info["name"]: info["title"] for info in summary["metrics"]}
+    if incomplete := [text for name, line in _lines(summary) for text in _incomplete(titles, name, line)]:
         found.append(f"{'; '.join(incomplete)}. Means are over the others.")
     failed = max((level["failed"] for level in levels), default=0)
     if failed:
@@ -116,48 +117,37 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _change(difference: Mapping[str, Any]) -> str:
-    texts = []
-    if "rmse" in difference:
-        texts.append(f"RMSE {difference['rmse']['mean']:+.4f}" + plus_minus(difference["rmse"]["se"], 4))
-    if (root := difference.get("sqrt_frechet")) and _known(root["value"]):
-        texts.append(f"√FD {root['value']:+.2f}" + plus_minus(root["se"], 2))
-    if not texts and "consistency" in difference:
-        change = difference["consistency"]
-        texts.append(f"consistency {change['mean']:+.3f}" + plus_minus(change["se"], 3))
-    return ", ".join(texts) or ABSENT
+def _change(difference: Metrics, infos: Sequence[Metrics]) -> str:
+    """Of the first metric of which less or more is better, and of the Frechet distance; or of whatever there is."""
+    there = [info for info in infos if (value := figure(difference, info["name"])) and known(value[0])]
+    directed = [info for info in there if info["better"]]
+    chosen = [*directed[:1], *(info for info in directed[1:] if info["name"] == "sqrt_frechet")] or there[:1]
+    return ", ".join(f"{info['title']} {_signed(difference, info)}" for info in chosen) or ABSENT
 
 
-def _cell(metric: str, digits: int, name: str, line: Mapping[str, Any]) -> str:
-    return _mean(line["metrics"], metric, digits)
+def _signed(difference: Metrics, info: Metrics) -> str:
+    value, se = figure(difference, info["name"]) or (math.nan, math.nan)
+    return f"{value:+.{info['digits']}f}" + plus_minus(se, info["digits"])
 
 
-def _mean(metrics: Metrics, name: str, digits: int) -> str:
-    if name not in metrics or not _known(metrics[name]["mean"]):
-        return "∞" if metrics.get(name, {}).get("infinite") else ABSENT
-    return number(metrics[name]["mean"], digits) + plus_minus(metrics[name]["se"], digits)
-
-
-def _root(metrics: Metrics) -> str:
-    if "frechet" not in metrics or not _known(metrics["frechet"]["sqrt"]):
+def _cell(metrics: Metrics, info: Metrics) -> str:
+    found = figure(metrics, info["name"])
+    if found is None:
         return ABSENT
-    return number(metrics["frechet"]["sqrt"], 2) + plus_minus(metrics["frechet"]["se_sqrt"], 2)
-
-
-def _kernel(metrics: Metrics) -> str:
-    kernel = metrics.get("kernel")
-    return number(kernel["value"], 4) + plus_minus(kernel["se"], 4) if kernel else ABSENT
+    if not known(found[0]) and metrics.get(info["name"], {}).get("infinite"):
+        return "∞"
+    return number(found[0], info["digits"]) + plus_minus(found[1], info["digits"])
 
 
 def number(value: float | None, digits: int) -> str:
-    return f"{value:.{digits}f}" if value is not None and _known(value) else ABSENT
+    return f"{value:.{digits}f}" if value is not None and known(value) else ABSENT
 
 
 def plus_minus(value: float | None, digits: int) -> str:
-    return f" ± {value:.{digits}f}" if value is not None and _known(value) else ""
+    return f" ± {value:.{digits}f}" if value is not None and known(value) else ""
 
 
-def _known(value: float | None) -> bool:
+def known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 

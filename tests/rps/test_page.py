@@ -30,7 +30,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def run(tmp_path):
-    found = evaluate(prediction(IDS, broken=((50, IDS[0]),)), None, Blocks())
+    found = evaluate(prediction(IDS, broken=((50, IDS[0]),)), features=Blocks())
     RecordWriter(tmp_path).write(found.rows, "t0", found.vectors, Blocks.name)
     for level in ("0", "50", "100", "measurement"):
         (tmp_path / "images" / level).mkdir(parents=True)

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from rps.metrics import Lpips, Statistics, as_saved, frechet_distance, rmse
+from rps.metrics import Metric, MetricInfo, Statistics, as_saved, frechet_distance, rmse, standard
 from rps.operators import Inpaint, Operator
 from rps.records import (
     RecordWriter,
@@ -26,6 +26,7 @@ from rps.records import (
     write_json,
     written,
 )
+from rps.records.rows import Origin
 from rps.report.page import write_page
 from rps.report.table import table
 from tests.rps.predictions import LEVELS, Blocks, clean_images, prediction
@@ -37,7 +38,7 @@ def record(run, *predictions, features=True):
     """Writes these predictions as a run would, and reads them back."""
     network = Blocks() if features else None
     for one in predictions:
-        found = evaluate(one, None, network)
+        found = evaluate(one, features=network)
         RecordWriter(run).write(found.rows, one.restoration.knob, found.vectors, network.name if network else None)
     return read_records(run)
 
@@ -73,7 +74,7 @@ def test_the_residual_is_of_the_image_as_it_is():
 
 
 def test_an_image_that_is_not_finite_is_a_failed_row_and_no_other():
-    found = evaluate(prediction(IDS, broken=((50, IDS[2]),)), None, Blocks())
+    found = evaluate(prediction(IDS, broken=((50, IDS[2]),)), features=Blocks())
     failed = [row for row in found.rows if row.status == "failed"]
     assert [(row.id, row.level, row.kind) for row in failed] == [(IDS[2], 50, "restored")]
     assert failed[0].reason == "the image at level 50 has values that are not finite"
@@ -86,13 +87,13 @@ def test_an_image_that_is_not_finite_is_a_failed_row_and_no_other():
 
 
 def test_restoration_without_a_reference():
-    found = evaluate(prediction(IDS, with_reference=False), None, Blocks())
+    found = evaluate(prediction(IDS, with_reference=False), features=Blocks())
     assert all(set(row.metrics) == {"consistency", "residual_rms"} for row in found.rows)
     assert {v.kind for v in found.vectors} == {"restored", "pseudo_inverse"}
 
 
 def test_a_batch_in_which_nothing_could_be_read():
-    found = evaluate(prediction([], failures={"a": "broken", "b": "too small"}), None, Blocks())
+    found = evaluate(prediction([], failures={"a": "broken", "b": "too small"}), features=Blocks())
     assert len(found.rows) == 2 * len(LEVELS) and found.vectors == []
 
 
@@ -114,16 +115,65 @@ def test_baseline_of_a_mask_is_mid_grey_in_the_holes():
     assert row.metrics["rmse"] == pytest.approx(rmse(expected.view(1, 1, 16, 16), as_saved(one.reference)).item())
 
 
-def test_lpips_is_recorded_when_there_is_one():
-    class HalfDistance(Lpips):
-        def __init__(self):
-            torch.nn.Module.__init__(self)
+class Gaps(Metric):
+    """No value for the third image, and infinite for the first."""
 
-        def forward(self, x, reference):
-            return torch.full((len(x),), 0.5)
+    name, title, definition, digits, better, needs_reference = "gaps", "Gaps", "a test's", 1, "higher", False
 
-    rows = evaluate(prediction(IDS), HalfDistance()).rows
-    assert all(row.metrics["lpips"] == 0.5 for row in rows)
+    def forward(self, restored, reference=None):
+        return torch.tensor([math.inf, 1.0, math.nan, 2.0, 3.0, 4.0, 5.0])[: len(restored)]
+
+
+def test_any_metric_is_recorded_and_explained(tmp_path):
+    """Its column, mean, interval, definition, and how many of its values are infinite or missing; in order."""
+    metrics = standard([Gaps()])
+    found = evaluate(prediction(IDS), metrics)
+    origin = Origin(metrics={metric.name: metric.info for metric in metrics})
+    RecordWriter(tmp_path).write(found.rows, "t0", origin=origin)
+    result = summary(read_records(tmp_path))
+    level = result["levels"][0]["metrics"]["gaps"]
+    assert level["mean"] == 3.0 and level["infinite"] == 1 and level["missing"] == 1
+    assert level["se"] == pytest.approx((2 / 5) ** 0.5, rel=0.1)
+    assert result["definitions"]["gaps"] == "a test's"
+    titles = [title.strip() for title in table(result).split("\n")[0].split("|")[1:-1]]
+    assert titles[3:8] == ["RMSE", "PSNR", "SSIM", "Gaps", "consistency"]  # MS-SSIM has no use for such small images
+    assert "Gaps infinite for 1 of 7 (0); Gaps missing for 1 of 7 (0)" in table(result)
+
+
+def test_a_metric_without_any_value_keeps_its_column(tmp_path):
+    class Nothing(Gaps):
+        def forward(self, restored, reference=None):
+            return torch.full((len(restored),), math.nan)
+
+    RecordWriter(tmp_path).write(evaluate(prediction(IDS), [Nothing()]).rows, "t0")
+    result = summary(read_records(tmp_path))
+    assert "| gaps |" in table(result).replace("  ", "") and "gaps missing for 7 of 7 (0)" in table(result)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"name": "Bad Name"}, "needs a name of lower-case letters, .* got 'Bad Name'"),
+        ({"name": "level"}, "not already in use, got 'level'"),
+        ({"better": "more"}, "better must be 'lower', 'higher' or None, got 'more' of gaps"),
+        ({"forward": lambda self, x, y=None: x.mean()}, r"gaps must return one value per image, \[7\], got \(\)"),
+    ],
+)
+def test_a_metric_that_cannot_be_recorded_is_one_sentence(wrong, sentence):
+    metric = type("Wrong", (Gaps,), wrong)()
+    with pytest.raises(ValueError, match=sentence):
+        evaluate(prediction(IDS), standard([metric]))
+
+
+def test_a_metric_takes_the_place_of_the_standard_one_of_its_name():
+    class Ssim(Gaps):
+        name = "ssim"
+
+    own = Ssim()
+    assert [metric for metric in standard([own]) if metric.name == "ssim"] == [own]
+    assert [metric.name for metric in standard([own])] == [metric.name for metric in standard()]
+    with pytest.raises(ValueError, match="two metrics are called gaps"):
+        standard([Gaps(), Gaps()])
 
 
 # -------------------------------------------------------------------------------------------------------- files
@@ -380,7 +430,7 @@ def test_one_perfect_image_does_not_remove_the_psnr_of_the_others(tmp_path):
 
 def test_a_metric_that_is_missing_of_some_images_is_said(tmp_path):
     rows = [Row("a", 0, metrics={"rmse": 0.1, "lpips": 0.3}), Row("b", 0, metrics={"rmse": 0.1})]
-    RecordWriter(tmp_path).write(rows, "t0")
+    RecordWriter(tmp_path).write(rows, "t0", origin=Origin(metrics={"lpips": MetricInfo("lpips", "LPIPS")}))
     result = summary(read_records(tmp_path))
     assert result["levels"][0]["metrics"]["lpips"]["missing"] == 1
     assert "LPIPS missing for 1 of 2 (0)." in table(result)
@@ -404,7 +454,7 @@ def test_a_sample_with_nan_features_costs_nobody_the_distance(tmp_path, referenc
     """The distance is that of the others, and the table says so."""
     found = prediction(IDS)
     network = NanFor(as_saved(found.restoration.images[50])[2])
-    evaluation = evaluate(found, None, network)
+    evaluation = evaluate(found, features=network)
     RecordWriter(tmp_path).write(evaluation.rows, "t0", evaluation.vectors, network.name)
     fixed = Statistics.from_features(torch.rand(50, 4, generator=torch.Generator().manual_seed(0)), "fifty", keep=True)
     result = summary(read_records(tmp_path), fixed if reference else None)

@@ -22,7 +22,7 @@ IDS = [f"image {i}" for i in range(12)]
 @pytest.fixture
 def result(tmp_path):
     """The summary of a run of 12 images, one of which failed at level 50, compared with another set."""
-    found = evaluate(prediction(IDS, broken=((50, IDS[0]),)), None, Blocks())
+    found = evaluate(prediction(IDS, broken=((50, IDS[0]),)), features=Blocks())
     RecordWriter(tmp_path).write(found.rows, "t0", found.vectors, Blocks.name)
     others = Blocks()(as_saved(clean_images([f"other {i}" for i in range(50)])))
     return summary(read_records(tmp_path), Statistics.from_features(others, "fifty others"))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rps.chunks import chunks
+from rps.metrics.base import Metric, in_colour
 
 Opinions = Literal["koniq10k", "kadid10k"]
 
 
-class Quality(nn.Module):
+class Arniqa(Metric):
     """A linear regression of people's opinions on features of a ResNet-50 that was trained to tell distortions apart.
 
     By torchmetrics, whose weights torch.hub fetches at first use into TORCH_HOME/hub/checkpoints (ARNIQA.pth and
@@ -26,10 +27,12 @@ class Quality(nn.Module):
     Errors: OSError where the weights are not there and cannot be fetched.
     """
 
+    name, title, better, needs_reference = "arniqa", "ARNIQA", "higher", False
+
     def __init__(self, opinions: Opinions = "koniq10k", batch_size: int = 16) -> None:
         super().__init__()
         if opinions not in ("koniq10k", "kadid10k"):
-            raise ValueError(f"quality is learned from the opinions on koniq10k or kadid10k, got {opinions!r}")
+            raise ValueError(f"opinions must be koniq10k or kadid10k, got {opinions!r}")
         from torchmetrics.image.arniqa import ARNIQA
 
         try:
@@ -38,18 +41,20 @@ class Quality(nn.Module):
                 self.network = ARNIQA(regressor_dataset=opinions).model
         except OSError as error:  # includes every failure of urllib
             raise OSError(
-                f"quality needs ARNIQA.pth and regressor_{opinions}.pth in {torch.hub.get_dir()}/checkpoints, and they "
-                f"cannot be fetched ({error}); fetch them on a machine with a network, or leave quality out (quality: "
-                "null)"
+                f"ARNIQA needs ARNIQA.pth and regressor_{opinions}.pth in {torch.hub.get_dir()}/checkpoints, and they "
+                f"cannot be fetched ({error}); fetch them on a machine with a network, or leave ARNIQA out of "
+                "the metrics"
             ) from error
         self.requires_grad_(False).eval()
         self.opinions, self.batch_size = opinions, batch_size
+        self.definition = (
+            f"ARNIQA (arXiv 2310.14918) without a reference, by torchmetrics, of the opinions on {opinions}: 0 is the "
+            "worst, 1 the best photograph"
+        )
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [N, 1 or 3, H, W] in [0, 1] -> [N]. Grey images are repeated to three channels."""
-        if x.shape[1] not in (1, 3):
-            raise ValueError(f"quality is defined for grey and RGB images, got {x.shape[1]} channels; set it to null")
-        colour = x.float().expand(-1, 3, -1, -1)
-        parts = [self.network(colour[rows], normalize=True).flatten() for rows in chunks(len(x), self.batch_size)]
-        return torch.cat(parts) if parts else x.new_zeros(0)
+    def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
+        """restored: [N, 1 or 3, H, W] in [0, 1] -> [N]. Grey images are repeated to three channels."""
+        colour = in_colour(restored, self)
+        parts = [self.network(colour[rows], normalize=True).flatten() for rows in chunks(len(colour), self.batch_size)]
+        return torch.cat(parts) if parts else colour.new_zeros(0)

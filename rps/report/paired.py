@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rps.metrics.dp import Images, difference
+from rps.metrics.dp import DISTANCES, Images, difference
 from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import Estimate
+from rps.metrics.standard import DISTORTION
 from rps.records.files import level_name
 from rps.records.reader import Key, Records, read_records
 from rps.records.rows import REFERENCE, Row
@@ -23,7 +25,7 @@ ALIKE = 0.02
 """Relative. Devices and precisions change features and errors by less, another picture by more."""
 
 
-def compare(
+def compare_runs(
     run: str | Path,
     other: str | Path,
     reference: Statistics | None = None,
@@ -31,14 +33,15 @@ def compare(
 ) -> dict[str, Any]:
     """`run` minus `other`, level against level, paired on the ids that are good in both.
 
-    -> {"run", "other", "knob", "other_knob", "samples", "left_out", "same_measurements", "reference", "levels": [{
-    "level", "other_level", "n", "metrics": {name: {"run", "other", "difference", "se", "ci95"}}, "calls"}]}.
+    -> a dict: "run", "other" and their "knob", "other_knob"; "samples" in common, "left_out"; "same_measurements";
+    "reference" and "features" of the distances; "infos" of the metrics; and "levels", each with "level", "other_level",
+    "n", "calls" and "metrics": name -> "run", "other", "difference", "se", "ci95", "n".
 
     pairs: which level of `run` against which of `other`. None takes the values that both have where the knob is the
     same, and otherwise every level of one against every level of the other.
     reference: of the Frechet and kernel distances; None takes the one that both runs were recorded with, else the runs'
-    own clean images. There are no distances where the two runs' features are of different networks, and no LPIPS or
-    quality where theirs differ.
+    own clean images. There are no distances where the two runs' features are of different networks, and no metric
+    whose network or definition differs.
     same_measurements: whether A^+ y has the same error in both runs for every common sample; None where it is unknown.
     Errors: ValueError for a level that is not there, for runs without a common sample, and for samples of one id whose
     clean images differ.
@@ -57,7 +60,8 @@ def compare(
         raise ValueError(
             f"{run} and {other} have the same ids, but other clean images under them; give runs of the same data"
         )
-    sides = [_Side(records, reference, *_comparable(a, b)) for records in (a, b)]
+    same_features, other_metrics = _comparable(a, b)
+    sides = [_Side(records, reference, same_features, other_metrics) for records in (a, b)]
     levels = [_level(sides[0], sides[1], *pair) for pair in pairs]
     if not any(level["n"] for level in levels):
         raise ValueError(f"{run} and {other} have no sample that both restored; the reasons are in their tables")
@@ -77,6 +81,7 @@ def compare(
         "same_measurements": _same_measurements(a, b),
         "reference": {"images": reference.images, "n": reference.n} if reference else {"images": OWN_REFERENCE},
         "features": a.network,
+        "infos": [asdict(metric) for metric in (*a.metrics, *DISTANCES) if metric.name not in other_metrics],
         "levels": levels,
     }
 
@@ -146,18 +151,24 @@ def _figure(run: float, other: float, paired: Estimate) -> dict[str, Any]:
 
 
 def _comparable(a: Records, b: Records) -> tuple[bool, set[str]]:
-    """Are the features of the same network in both?  And the metrics whose networks differ."""
-    same = {name: a.origin.hashes.get(name) == b.origin.hashes.get(name) for name in ("features", "lpips", "quality")}
-    return a.network == b.network and same.pop("features"), {name for name, alike in same.items() if not alike}
+    """Are the features of the same network in both?  And the metrics whose networks or definitions differ."""
+    here, there = ({metric.name: metric.definition for metric in records.metrics} for records in (a, b))
+    hashes = a.origin.hashes, b.origin.hashes
+    other = {
+        name
+        for name in here.keys() & there.keys()
+        if here[name] != there[name] or hashes[0].get(name) != hashes[1].get(name)
+    }
+    return a.network == b.network and hashes[0].get("features") == hashes[1].get("features"), other
 
 
 def _same_measurements(a: Records, b: Records) -> bool | None:
     """By the errors of A^+ y, which nothing but the image and its measurement has part in."""
     baselines = [records.rows.get(("pseudo_inverse", None), {}) for records in (a, b)]
     found = [
-        (here.metrics["rmse"], baselines[1][id_].metrics["rmse"])
+        (here.metrics[DISTORTION], baselines[1][id_].metrics[DISTORTION])
         for id_, here in baselines[0].items()
-        if id_ in baselines[1] and "rmse" in here.metrics and "rmse" in baselines[1][id_].metrics
+        if id_ in baselines[1] and DISTORTION in here.metrics and DISTORTION in baselines[1][id_].metrics
     ]
     return all(abs(x - y) <= 1e-3 * max(x, y) for x, y in found) if found else None
 

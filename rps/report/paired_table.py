@@ -1,4 +1,4 @@
-"""What `compare` found, for people."""
+"""The comparison of two runs as a table."""
 
 from __future__ import annotations
 
@@ -7,31 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rps.records.files import level_name
-from rps.report.table import ABSENT, aligned, number
+from rps.report.table import ABSENT, aligned, number, shown
 
-FIGURES = (
-    ("rmse", "RMSE", 4, -1),
-    ("psnr", "PSNR", 2, 1),
-    ("ssim", "SSIM", 4, 1),
-    ("ms_ssim", "MS-SSIM", 4, 1),
-    ("lpips", "LPIPS", 4, -1),
-    ("quality", "quality", 4, 1),
-    ("sqrt_frechet", "√FD", 3, -1),
-    ("kernel", "KD", 4, -1),
-    ("consistency", "consistency", 3, 0),
-    ("residual_rms", "residual", 4, 0),
-)
-"""Name, title, decimals, and which sign of A - B speaks for A; neither where a figure is no matter of more or less."""
 NAMED = 8
 """Samples that are named before the rest are counted."""
 
 
-def comparison_table(comparison: Mapping[str, Any]) -> str:
+def paired_table(comparison: Mapping[str, Any]) -> str:
     """A text in markdown: which runs, what was left out, and one line per pair of levels and figure.
 
-    comparison: what rps.report.compare returns.
+    comparison: what rps.report.compare_runs returns.
     """
-    lines = [line for level in comparison["levels"] for line in _lines(level)]
+    lines = [line for level in comparison["levels"] for line in _lines(level, comparison["infos"])]
     same_knob = comparison["knob"] == comparison["other_knob"]
     same_levels = same_knob and all(level["level"] == level["other_level"] for level in comparison["levels"])
     titles = [comparison["knob"]] if same_levels else [f"A: {comparison['knob']}", f"B: {comparison['other_knob']}"]
@@ -43,11 +30,9 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
     return "\n".join(text) + "\n"
 
 
-def _lines(level: Mapping[str, Any]) -> list[list[str]]:
-    found = [entry for entry in FIGURES if entry[0] in level["metrics"]]
-    if any(name == "consistency" for name, *_ in found):  # says the same, in units of the noise
-        found = [entry for entry in found if entry[0] != "residual_rms"]
-    lines = [_line(title, level["metrics"][name], digits, sign) for name, title, digits, sign in found]
+def _lines(level: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    metrics = level["metrics"]
+    lines = [_line(info, metrics[info["name"]]) for info in shown(infos, [metrics])]
     calls = level["calls"]
     if calls["run"] is not None and calls["other"] is not None:
         change = f"{calls['run'] - calls['other']:+.0f}"
@@ -58,8 +43,8 @@ def _lines(level: Mapping[str, Any]) -> list[list[str]]:
     return [(place if i == 0 else ["", "", ""]) + line for i, line in enumerate(lines)]
 
 
-def _line(title: str, figure: Mapping[str, Any], digits: int, sign: int) -> list[str]:
-    low, high = figure["ci95"]
+def _line(info: Mapping[str, Any], figure: Mapping[str, Any]) -> list[str]:
+    (low, high), digits = figure["ci95"], info["digits"]
     known = math.isfinite(low) and math.isfinite(high)
     if known and figure["se"] >= 10 ** -(digits + 1):  # two digits of the error, unless it is one of rounding
         digits = max(digits, 1 - math.floor(math.log10(figure["se"])))
@@ -67,14 +52,14 @@ def _line(title: str, figure: Mapping[str, Any], digits: int, sign: int) -> list
     values = [number(figure[name], digits) for name in ("run", "other")]
     change = f"{figure['difference']:+.{digits}f}" if math.isfinite(figure["difference"]) else ABSENT
     seen = round(abs(figure["difference"]), digits) > 0  # and not one of rounding alone
-    return [title, *values, change, interval, _better(figure, sign) if seen else ""]
+    return [info["title"], *values, change, interval, _better(figure, info["better"]) if seen else ""]
 
 
-def _better(figure: Mapping[str, Any], sign: int) -> str:
+def _better(figure: Mapping[str, Any], better: str | None) -> str:
     low, high = figure["ci95"]
-    if not sign or not (low > 0 or high < 0):
+    if better is None or not (low > 0 or high < 0):
         return ""
-    return "A" if (figure["difference"] > 0) == (sign > 0) else "B"
+    return "A" if (figure["difference"] > 0) == (better == "higher") else "B"
 
 
 def _left_out(comparison: Mapping[str, Any]) -> list[str]:
@@ -104,10 +89,11 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         "many intervals one in twenty does not hold the truth. A run is called better where its interval leaves out 0."
     ]
     fewer = [
-        f"{title} of {count} of {level['n']} (A {level_name(level['level'])}, B {level_name(level['other_level'])})"
+        f"{info['title']} of {count} of {level['n']} "
+        f"(A {level_name(level['level'])}, B {level_name(level['other_level'])})"
         for level in comparison["levels"]
-        for name, title, _, _ in FIGURES
-        if (count := level["metrics"].get(name, {}).get("n", level["n"])) < level["n"]
+        for info in comparison["infos"]
+        if (count := level["metrics"].get(info["name"], {}).get("n", level["n"])) < level["n"]
     ]
     if fewer:
         notes.append(f"Infinite or missing figures are left out, in pairs; what is left: {'; '.join(fewer)}.")

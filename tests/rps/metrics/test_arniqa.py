@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models import resnet50
 
 from rps.callbacks import MetricRecorder
-from rps.metrics import Quality
+from rps.metrics import Arniqa
 from tests.rps.test_callbacks import run
 
 
@@ -44,7 +44,7 @@ def parts(tmp_path, monkeypatch):
 
 
 @torch.no_grad()
-def test_quality_is_its_definition(parts):
+def test_arniqa_is_its_definition(parts):
     """Unit-length features of the normalised image and of its half, a regression, and (score - 1) / 99."""
     encoder, weights = parts
     x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -52,30 +52,30 @@ def test_quality_is_its_definition(parts):
     half = nn.functional.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True)
     features = [nn.functional.normalize(encoder((image - mean) / std).flatten(1)) for image in (x, half)]
     expected = (torch.cat(features, 1) @ weights.mT + 50 - 1).flatten() / 99
-    quality = Quality(batch_size=2)
-    torch.testing.assert_close(quality(x), expected, rtol=1e-4, atol=1e-5)
-    assert expected.std() > 0 and quality(x[:0]).shape == (0,)
-    torch.testing.assert_close(quality(x[:, :1]), quality(x[:, :1].expand(-1, 3, -1, -1)))
+    arniqa = Arniqa(batch_size=2)
+    torch.testing.assert_close(arniqa(x), expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 0 and arniqa(x[:0]).shape == (0,)
+    torch.testing.assert_close(arniqa(x[:, :1]), arniqa(x[:, :1].expand(-1, 3, -1, -1)))
     with pytest.raises(ValueError, match="got 2 channels"):
-        quality(x[:, :2])
+        arniqa(x[:, :2])
 
 
-def test_pictures_without_a_reference_have_quality_and_consistency(parts, tmp_path):
-    run([MetricRecorder(quality="koniq10k")], [["a", "b"]], tmp_path / "run", with_reference=False, size=32)
+def test_pictures_without_a_reference_have_arniqa_and_consistency(parts, tmp_path):
+    run([MetricRecorder(metrics=[Arniqa()])], [["a", "b"]], tmp_path / "run", with_reference=False, size=32)
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())
     for level in found["levels"]:
-        assert set(level["metrics"]) == {"quality", "consistency", "residual_rms"}
-    assert len(found["networks"]["quality"]["sha256"]) == 64
-    assert "| quality |" in (tmp_path / "run" / "table.md").read_text().replace("  ", "")
+        assert set(level["metrics"]) == {"arniqa", "consistency", "residual_rms"}
+    assert len(found["networks"]["arniqa"]["sha256"]) == 64
+    assert "ARNIQA |" in (tmp_path / "run" / "table.md").read_text()
 
 
-def test_quality_without_weights_is_one_sentence(tmp_path, monkeypatch):
+def test_arniqa_without_weights_is_one_sentence(tmp_path, monkeypatch):
     def unreachable(*args, **kwargs):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(OSError, match=r"needs ARNIQA.pth and regressor_kadid10k.pth in .*leave quality out"):
-        Quality("kadid10k")
-    with pytest.raises(ValueError, match="opinions on koniq10k or kadid10k, got 'mine'"):
-        Quality("mine")
+    with pytest.raises(OSError, match=r"needs ARNIQA.pth and regressor_kadid10k.pth in .*leave ARNIQA out"):
+        Arniqa("kadid10k")
+    with pytest.raises(ValueError, match="opinions must be koniq10k or kadid10k, got 'mine'"):
+        Arniqa("mine")

@@ -1,0 +1,136 @@
+"""What a metric is: one number per image, with what tables and comparisons need to know about it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from rps.measurement import Measurement
+
+Better = Literal["lower", "higher"]
+
+RESERVED = {
+    "id", "kind", "status", "reason", "level", "vector", "network_calls", "total_network_calls", "seconds",
+    "frechet", "sqrt_frechet", "kernel", "precision", "recall", "features", "model",
+}  # fmt: skip
+"""Names that records and metrics.json use for other things."""
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """What is written about a metric: in records, metrics.json, tables and comparisons.
+
+    name: its column in the records. title: its heading in tables. definition: one sentence. digits: decimals in tables.
+    better: which of two values is the better one; None where neither is. unless: the name of a metric that says the
+    same better, beside which tables leave this one out.
+    """
+
+    name: str
+    title: str
+    definition: str = ""
+    digits: int = 3
+    better: Better | None = None
+    unless: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Images to be judged, and what they can be judged by.
+
+    images: [N, C, H, W] in about [-1, 1], as the solver left them. saved, reference: these images and the clean ones in
+    [0, 1], rounded to the 8 bits that a PNG holds (`as_saved`); reference is None where there are no clean images.
+    spread: pixel-wise standard deviation of the chains that were averaged, in [-1, 1] units, or None.
+    """
+
+    images: Tensor
+    saved: Tensor
+    measurement: Measurement
+    reference: Tensor | None = None
+    spread: Tensor | None = None
+
+
+class Metric(nn.Module):
+    """One number per image. Subclasses set `name` and what else differs, and define `forward`.
+
+        class Sharpness(Metric):
+            name, digits, better, needs_reference = "sharpness", 4, "higher", False
+            definition = "mean absolute difference of neighbouring pixels in a row"
+
+            def forward(self, restored, reference=None):
+                return restored.diff(dim=-1).abs().flatten(1).mean(1)
+
+    The mean over images, its standard error and its interval are computed for every metric alike. NaN says that the
+    value of an image is missing; infinite and missing values are counted, and left out of the mean.
+
+    name: lower-case letters, digits and underscores. title: heading in tables; the name unless it is given.
+    definition, digits, better, unless: see MetricInfo. needs_reference: whether there is no value without clean images.
+    """
+
+    name: str
+    title: str = ""
+    definition: str = ""
+    digits: int = 3
+    better: Better | None = None
+    unless: str | None = None
+    needs_reference: bool = True
+
+    def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
+        """restored, reference: [N, C, H, W] in [0, 1], as saved -> [N]."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(restored, reference)")
+
+    def judge(self, candidate: Candidate) -> Tensor | None:
+        """The value of each image, [N]; None where the metric does not apply to such images at all.
+
+        Override it for a metric that looks at the measurement or at the images before rounding.
+        """
+        if self.needs_reference and candidate.reference is None:
+            return None
+        value: Tensor = self(candidate.saved, candidate.reference)
+        return value
+
+    @property
+    def info(self) -> MetricInfo:
+        return MetricInfo(self.name, self.title or self.name, self.definition, self.digits, self.better, self.unless)
+
+    @torch.no_grad()
+    def values(self, candidate: Candidate) -> list[float] | None:
+        """`judge`, as numbers.  Errors: ValueError for a result of another shape than [N]."""
+        found = self.judge(candidate)
+        if found is None:
+            return None
+        n = len(candidate.images)
+        if not isinstance(found, Tensor) or found.shape != (n,):
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"the metric {self.name} must return one value per image, [{n}], got {shape}")
+        numbers: list[float] = found.double().tolist()
+        return numbers
+
+
+def check_metrics(metrics: list[Metric]) -> None:
+    """Errors: ValueError for a name that is missing, not allowed, or shared by two metrics."""
+    for metric in metrics:
+        name = getattr(metric, "name", None)
+        if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED:
+            raise ValueError(
+                f"{type(metric).__name__} needs a name of lower-case letters, digits and underscores that is not "
+                f"already in use, got {name!r}"
+            )
+        if metric.better not in ("lower", "higher", None):
+            raise ValueError(f"better must be 'lower', 'higher' or None, got {metric.better!r} of {name}")
+    names = [metric.name for metric in metrics]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two metrics are called {min(twice)}; give one of them another name")
+
+
+def in_colour(images: Tensor, metric: Metric) -> Tensor:
+    """Grey images repeated to the three channels that a metric's network takes.  [N, 1 or 3, H, W] -> [N, 3, H, W]."""
+    if images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{metric.title or metric.name} is defined for grey and RGB images, got {images.shape[1]} channels; leave "
+            "it out of the metrics"
+        )
+    return images.float().expand(-1, 3, -1, -1)

@@ -1,0 +1,96 @@
+"""The metrics that every run records: distortion, consistency with the measurement, spread of averaged chains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from rps.metrics.base import Candidate, Metric, check_metrics
+from rps.metrics.images import MS_SSIM_SIZE, SSIM_WINDOW, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
+
+DISTORTION = "rmse"
+"""The metric that is the distortion of the D-P plane."""
+
+
+class Rmse(Metric):
+    name, title, digits, better = DISTORTION, "RMSE", 4, "lower"
+    definition = "sqrt(mean((x - reference)^2)) per image, mean over images"
+
+    def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
+        return rmse(restored, reference)
+
+
+class Psnr(Metric):
+    name, title, digits, better = "psnr", "PSNR", 2, "higher"
+    definition = "-10 log10(mean((x - reference)^2)) dB per image, data range 1, mean over images"
+
+    def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
+        return psnr(restored, reference)
+
+
+class Ssim(Metric):
+    name, title, digits, better = "ssim", "SSIM", 3, "higher"
+    definition = (
+        "Wang et al. 2004: 11 x 11 Gaussian window of std 1.5, data range 1, inside the image, mean over channels"
+    )
+
+    def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
+        return ssim(restored, reference)
+
+    def judge(self, candidate: Candidate) -> Tensor | None:
+        return super().judge(candidate) if min(candidate.images.shape[2:]) >= SSIM_WINDOW else None
+
+
+class MsSsim(Metric):
+    name, title, digits, better = "ms_ssim", "MS-SSIM", 3, "higher"
+    definition = "Wang, Simoncelli and Bovik 2003: five scales, windows as ssim; images of at least 176 pixels a side"
+
+    def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
+        return ms_ssim(restored, reference)
+
+    def judge(self, candidate: Candidate) -> Tensor | None:
+        return super().judge(candidate) if min(candidate.images.shape[2:]) >= MS_SSIM_SIZE else None
+
+
+class Consistency(Metric):
+    """Near 1 for a plausible image: neither more nor less is better. It does not apply without noise."""
+
+    name, title, needs_reference = "consistency", "consistency", False
+    definition = "||y - A(x)|| / (noise_std sqrt(m)) of the unclipped image, m measurements; 1 for the true image"
+
+    def judge(self, candidate: Candidate) -> Tensor | None:
+        return consistency(candidate.measurement, candidate.images)
+
+
+class Residual(Metric):
+    name, title, digits, unless, needs_reference = "residual_rms", "residual", 4, "consistency", False
+    definition = "||y - A(x)|| / sqrt(m) of the unclipped image, in [-1, 1] units"
+
+    def judge(self, candidate: Candidate) -> Tensor | None:
+        return residual_rms(candidate.measurement, candidate.images)
+
+
+class Spread(Metric):
+    name, title, digits, needs_reference = "spread", "spread", 4, False
+    definition = "sqrt(mean over pixels of the variance of the chains that were averaged), per image, in [0, 1] units"
+
+    def judge(self, candidate: Candidate) -> Tensor | None:
+        spread = candidate.spread
+        return None if spread is None else spread.square().flatten(1).mean(1).sqrt() / 2
+
+
+def standard(also: Sequence[Metric] = ()) -> list[Metric]:
+    """One of each in the order of tables, with further ones behind those that need clean images.
+
+    also: one that is called like a standard metric takes its place. Errors: ValueError, see check_metrics.
+    """
+    distortion: list[Metric] = [Rmse(), Psnr(), Ssim(), MsSsim()]
+    others: list[Metric] = [Consistency(), Residual(), Spread()]
+    names = {metric.name: metric for metric in also if isinstance(getattr(metric, "name", None), str)}
+    kept = [[names.get(metric.name, metric) for metric in part] for part in (distortion, others)]
+    new = [metric for metric in also if not any(metric is known for part in kept for known in part)]
+    metrics = [*kept[0], *new, *kept[1]]
+    check_metrics(metrics)
+    return metrics
