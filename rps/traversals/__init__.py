@@ -1,4 +1,4 @@
-"""Ways along the distortion-perception curve."""
+"""Traversals: methods that move along the distortion-perception curve."""
 
 from rps.traversals.base import Traversal
 from rps.traversals.ccdf import Ccdf

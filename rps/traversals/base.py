@@ -1,4 +1,4 @@
-"""What a traversal is: y -> images along a knob that trades distortion for perception."""
+"""Traversal, the base class: y -> images along a knob, the setting that trades distortion for perception."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rps.restoration import Level, Restoration
 
 
 class Traversal:
-    """Images along one knob. Subclasses name the knob, hold its levels and define `run`."""
+    """Restores a batch at every level (value) of one knob. Subclasses set `knob` and `levels` and define `run`."""
 
     knob: str
     levels: Sequence[Level]
@@ -21,5 +21,5 @@ class Traversal:
         raise NotImplementedError(f"{type(self).__name__} must define run(measurement, prior, progress)")
 
     def network_calls_per_image(self, prior: Prior) -> int:
-        """What `run` is expected to take, for progress bars."""
+        """Network calls that `run` is expected to make for one image, for progress bars."""
         raise NotImplementedError(f"{type(self).__name__} must define network_calls_per_image(prior)")

@@ -13,9 +13,12 @@ class Ccdf(MapRps):
     """x_t = alpha A^+ y + sigma z at t = t0 - 1, then posterior-sampling steps down to 0: MAP-RPS without its stage 1.
 
     Args:
-        t0: noise levels as counts of timesteps; 0 is A^+ y itself.
-        sampler: DPS when None. steps, micro_batch, samples: as in MapRps.
-        rcond: of the pseudo-inverse.
+        t0: the levels, noise levels counted in timesteps; 0 returns A^+ y itself.
+        sampler: posterior-sampling step; None is DPS.
+        steps: number of timesteps in the sampler's grid; None uses all T.
+        micro_batch: largest number of images in one network call; None puts no limit.
+        samples: independent chains per level t0 > 0; the image is their mean.
+        rcond: smallest singular value, relative to the largest, that the pseudo-inverse keeps.
     """
 
     def __init__(

@@ -23,10 +23,13 @@ class Interpolation(Staged):
     MSE = (1 + w^2) Tr C at W2 = (1 - w) sqrt(Tr C).
 
     Args:
-        levels: weights w of the sample, in [0, 1]: 0 is the estimate, 1 the sample.
-        estimator: of X*; MAP when None. sampler: of X_0; DPS when None.
-        t0: the sample's chain starts from the estimate re-noised to t0; None starts it from noise at T.
-        steps: a sub-grid of so many of the T timesteps. micro_batch: at most so many images in one network call.
+        levels: weights w of the sample, in [0, 1]; 0 is the estimate, 1 the sample.
+        estimator: estimator that gives X*; None is MAP.
+        sampler: posterior-sampling step whose chain gives X_0; None is DPS.
+        t0: noise level, counted in timesteps, to which the estimate is re-noised to start the sample's chain; None
+            starts it from noise at T.
+        steps: number of timesteps in the sampler's grid; None uses all T.
+        micro_batch: largest number of images in one network call; None puts no limit.
     """
 
     knob = "weight"
@@ -43,7 +46,7 @@ class Interpolation(Staged):
         estimator = estimator or MapEstimator()
         super().__init__([float(level) for level in levels], estimator, sampler or Dps(), micro_batch)
         if not all(0 <= level <= 1 for level in self.levels):
-            raise ValueError(f"a weight must be between 0 and 1, got {self.levels}")
+            raise ValueError(f"levels must be weights between 0 and 1, got {self.levels}")
         check_start(t0, estimator)
         self.t0, self.steps = t0, steps
 
@@ -59,7 +62,7 @@ class Interpolation(Staged):
 
     def image(self, level: Level, estimate: Tensor | None, samples: Tensor) -> Tensor:
         assert estimate is not None  # there is always an estimator
-        # Only what counts: an estimate that diverged is not in a sample of weight one.
+        # Skip a term of weight zero: 0 * nan is nan, so an estimate that diverged would spoil the sample.
         if level == 0:
             return estimate
         return samples[0] if level == 1 else (1 - level) * estimate + level * samples[0]

@@ -20,16 +20,17 @@ class MapRps(Staged):
     """Stage 1: x_1 = estimate of x from y. Stage 2, for each t0 > 0: x_t = alpha x_1 + sigma z at t = t0 - 1, then
     posterior-sampling steps down to 0. t0 = 0 is x_1 itself, t0 = T is posterior sampling.
 
-    All levels share stage 1 and one running batch, so the network calls per image are those of the estimator plus the
-    sum of the levels' own steps. Levels share the noise z of an image, so that turning t0 changes it gradually.
+    All levels share stage 1 and run in one batch, so the network calls per image are those of the estimator plus the
+    sum of the levels' own steps. Levels share the noise z of an image, so the image changes gradually with t0.
 
     Args:
-        t0: noise levels as counts of timesteps, in any order, without repeats.
-        estimator: of stage 1. sampler: of stage 2.
-        steps: a sub-grid of so many of the T timesteps for stage 2; None is all of them.
-        micro_batch: at most so many images in one network call; None is all at once.
-        samples: independent chains of each level t0 > 0. The image is their mean and `Restoration.spread` their
-            pixel-wise standard deviation where there are several.
+        t0: the levels, noise levels counted in timesteps, in any order, without repeats; 0 returns x_1 itself.
+        estimator: stage 1, which gives x_1; None is MAP.
+        sampler: posterior-sampling step of stage 2; None is DPS.
+        steps: number of timesteps in the grid of stage 2; None uses all T.
+        micro_batch: largest number of images in one network call; None puts no limit.
+        samples: independent chains per level t0 > 0; the image is their mean. With several chains,
+            `Restoration.spread` is their pixel-wise standard deviation.
     """
 
     knob = "t0"

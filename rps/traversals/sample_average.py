@@ -1,4 +1,4 @@
-"""Averaging posterior samples: DPS-A and, behind an estimate, MAP-RPS-A (arXiv 2605.28711)."""
+"""Averages of posterior samples: DPS-A and, starting from an estimate, MAP-RPS-A (arXiv 2605.28711)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from rps.traversals.staged import ChainPlan, Staged
 
 
 class SampleAverage(Staged):
-    """x_M = mean of M independent posterior samples: one of them is a sample, infinitely many are the posterior mean.
+    """x_M = mean of M independent posterior samples: M = 1 is a sample, M -> infinity the posterior mean.
 
-    The largest M chains run in one batch, each with noise of its own, and a level averages the first M of them. Chain 0
-    is the chain that the sampler runs alone. `Restoration.spread` is the standard deviation over the M chains.
+    max(M) chains run in one batch, each with independent noise, and level M averages the first M of them. Chain 0 is
+    the chain that the sampler alone would run. `Restoration.spread` is the standard deviation over the M chains.
 
     Args:
-        levels: values of M >= 1.
-        sampler: DPS when None.
-        t0: where the chains start, as a count of timesteps; None is T.
-        estimator: from whose estimate they start, re-noised to t0; None starts from noise and needs t0 = None.
-        steps: a sub-grid of so many of the T timesteps. micro_batch: at most so many images in one network call.
+        levels: numbers M >= 1 of samples to average.
+        sampler: posterior-sampling step; None is DPS.
+        t0: noise level, counted in timesteps, at which the chains start; None is T.
+        estimator: estimator whose result is re-noised to t0 to start the chains; None starts them from noise and
+            requires t0 = None.
+        steps: number of timesteps in the sampler's grid; None uses all T.
+        micro_batch: largest number of images in one network call; None puts no limit.
     """
 
     knob = "samples"
@@ -39,7 +41,7 @@ class SampleAverage(Staged):
     ) -> None:
         super().__init__([int(level) for level in levels], estimator, sampler or Dps(), micro_batch)
         if min(self.levels) < 1:
-            raise ValueError(f"the number of averaged samples must be at least 1, got {self.levels}")
+            raise ValueError(f"levels must be numbers of samples >= 1, got {self.levels}")
         check_start(t0, estimator)
         self.t0, self.steps = t0, steps
 
@@ -53,8 +55,8 @@ class SampleAverage(Staged):
 
 
 def check_start(t0: int | None, estimator: Estimator | None) -> None:
-    """A chain from noise starts at T, one from an estimate above the estimate."""
+    """Errors: ValueError for a t0 without an estimator to re-noise, and for a t0 that leaves no step to take."""
     if estimator is None and t0 is not None:
         raise ValueError(f"t0 = {t0} needs an estimator to start from; without one, chains start from noise at T")
     if t0 is not None and t0 < 1:
-        raise ValueError(f"t0 must be at least 1, so that there is something to sample, got {t0}")
+        raise ValueError(f"t0 must be at least 1, so that the chain has a step to take, got {t0}")

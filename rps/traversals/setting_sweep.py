@@ -1,4 +1,4 @@
-"""Any number that a sampler takes as the knob."""
+"""A sweep that uses any numeric setting of a sampler as the knob."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from rps.traversals.staged import ChainPlan, Staged
 class SettingSweep(Staged):
     """One chain for each value of a setting of the sampler, such as DiffPIR's zeta, DDNM's eta or a step size.
 
-    All levels start from the same noise. Whether the knob trades distortion for perception is for the curve to show.
+    All levels start from the same noise. Not every setting trades distortion for perception; the curve shows it.
 
     Args:
-        setting: the name of the setting, an argument of the sampler's constructor.
-        levels: its values.
-        sampler: with all other settings; DPS when None.
-        t0, estimator: where the chains start, see SampleAverage. steps: a sub-grid of so many of the T timesteps.
-        micro_batch: at most so many images in one network call.
+        setting: name of the setting, an argument of the sampler's constructor.
+        levels: values of the setting.
+        sampler: sampler that provides all other settings; None is DPS.
+        t0: noise level, counted in timesteps, at which the chains start; None is T.
+        estimator: estimator whose result is re-noised to t0 to start the chains; None starts them from noise and
+            requires t0 = None.
+        steps: number of timesteps in the sampler's grid; None uses all T.
+        micro_batch: largest number of images in one network call; None puts no limit.
     """
 
     def __init__(

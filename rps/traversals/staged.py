@@ -1,4 +1,4 @@
-"""What the traversals share: an estimate, reverse chains that start from it or from noise, and levels made of both."""
+"""Staged, the base of all traversals: an estimate, reverse chains from it or from noise, and levels made of both."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from rps.traversals.base import Traversal
 
 @dataclass(frozen=True)
 class ChainPlan:
-    """A reverse chain of each image. timesteps: descending; none means the estimate itself.
+    """One reverse chain per image.
 
-    index: which of the independent chains of the image it is; chains of one index share their noise.
-    sampler: of its steps; None is the traversal's. from_noise: starts from x_T = sigma_T z, not from the estimate.
+    timesteps: descending; an empty list returns the estimate itself. index: number of the chain among the independent
+    chains of an image; chains with equal indices share their noise. sampler: takes the steps; None is the traversal's
+    sampler. from_noise: whether the chain starts from x_T = sigma_T z and not from the estimate.
     """
 
     timesteps: Sequence[int]
@@ -38,18 +39,18 @@ class ChainPlan:
 
 
 class Staged(Traversal):
-    """Stage 1 once, then all chains of all levels in one running batch. Subclasses say which chains there are (`plan`),
-    of which ones a level is made (`chains_of`) and, unless it is their mean, how (`image`).
+    """Runs stage 1 once, then all chains of all levels in one batch. Subclasses define the chains (`plan`), the chains
+    that each level uses (`chains_of`) and, unless it is their mean, the image made of them (`image`).
 
-    estimator: of stage 1; None where all chains start from noise. micro_batch: at most so many images in one network
-    call; None is all at once.
+    estimator: stage 1; None where all chains start from noise. micro_batch: largest number of images in one network
+    call; None puts no limit.
     """
 
     def __init__(
         self, levels: Sequence[Level], estimator: Estimator | None, sampler: Sampler, micro_batch: int | None = None
     ) -> None:
         if not levels or len(set(levels)) != len(levels):
-            raise ValueError(f"{self.knob} must be a list of different levels, got {list(levels)}")
+            raise ValueError(f"{self.knob} must be a non-empty list of different levels, got {list(levels)}")
         if micro_batch is not None and micro_batch < 1:
             raise ValueError(f"micro_batch must be at least 1, got {micro_batch}")
         self.levels = list(levels)
@@ -60,7 +61,7 @@ class Staged(Traversal):
         raise NotImplementedError(f"{type(self).__name__} must define plan(schedule)")
 
     def chains_of(self, level: Level) -> Sequence[int]:
-        """Which chains of the plan a level needs."""
+        """Indices of the chains of the plan that a level uses."""
         raise NotImplementedError(f"{type(self).__name__} must define chains_of(level)")
 
     def needs_estimate(self, level: Level) -> bool:
@@ -101,7 +102,7 @@ class Staged(Traversal):
         decoded = [self._decode(x, prior) for x in finished]
         stage2_seconds = _now(device) - start - stage1_seconds
 
-        # Stage 2 is shared by the chains; its time is split by their steps, which network calls are a multiple of.
+        # The chains share stage 2; its time is split by their steps, to which network calls are proportional.
         total_steps = max(sum(len(chain.timesteps) for chain in plan), 1)
         restoration = Restoration(
             self.knob, self.levels, {}, {}, torch.full((len(measurement),), counted.calls // n), {}
@@ -139,7 +140,7 @@ class Staged(Traversal):
 
 
 def per_level(value: float | Sequence[float], levels: Sequence[Level], name: str) -> list[float]:
-    """One number for all levels, or one for each."""
+    """The value of a setting at each level, from one number for all levels or one number per level."""
     values = list(value) if isinstance(value, Sequence) else [value] * len(levels)
     if len(values) != len(levels):
         raise ValueError(f"{name} must be one number or one per level, got {len(values)} for {len(levels)} levels")
@@ -149,7 +150,7 @@ def per_level(value: float | Sequence[float], levels: Sequence[Level], name: str
 
 
 def _now(device: torch.device) -> float:
-    """Seconds on the clock, once the device has finished what it was given."""
+    """Seconds on the clock, once the device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""Fewer or more steps: DPS-S and, behind an estimate, MAP-RPS-S (arXiv 2605.28711); any sampler as a single point."""
+"""The number of steps as the knob: DPS-S and, from an estimate, MAP-RPS-S (arXiv 2605.28711); any sampler alone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ class StepNumber(Staged):
     """Posterior sampling on sub-grids of S of the T timesteps. All levels run in one batch and share x_T.
 
     Args:
-        levels: values of S, as counts on the whole grid: from t0 < T only the steps below it are taken.
-        step_size: of the sampler, one for all levels or one for each; None is the sampler's own. Published for DPS at
-            900, 800, ..., 100 steps: denoise 2 2 3 3 5 6 9 13 19, inpainting 2 3 4 4 6 7 11 19 20,
-            sr4 2 3 3 5 6 9 12 16 20, deblur 6 7 7 8 10 9 11 15 18.
-        sampler: DPS when None.
-        t0, estimator: where the chains start, see SampleAverage. micro_batch: at most so many images in one network
-            call.
+        levels: numbers S of timesteps in the grid over all T; a chain that starts at t0 < T visits those below t0.
+        step_size: step size of the sampler, one for all levels or one per level; None keeps the sampler's value.
+            Published for DPS at 900, 800, ..., 100 steps: denoise 2 2 3 3 5 6 9 13 19, inpainting 2 3 4 4 6 7 11 19
+            20, sr4 2 3 3 5 6 9 12 16 20, deblur 6 7 7 8 10 9 11 15 18.
+        sampler: posterior-sampling step; None is DPS.
+        t0: noise level, counted in timesteps, at which the chains start; None is T.
+        estimator: estimator whose result is re-noised to t0 to start the chains; None starts them from noise and
+            requires t0 = None.
+        micro_batch: largest number of images in one network call; None puts no limit.
     """
 
     knob = "steps"
@@ -57,12 +59,12 @@ class StepNumber(Staged):
 
 
 class PosteriorSampling(StepNumber):
-    """A sampler alone, from x_T = sigma_T z down to 0: a single point of the plane.
+    """A sampler alone, from x_T = sigma_T z down to 0: a single point of the distortion-perception plane.
 
     Args:
-        sampler: DPS when None.
-        steps: of the T timesteps; None is the sampler's published number.
-        micro_batch: at most so many images in one network call.
+        sampler: posterior-sampling step; None is DPS.
+        steps: number of timesteps in the sampler's grid; None is the sampler's published number.
+        micro_batch: largest number of images in one network call; None puts no limit.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""VSDPS: turning down the noise of DPS (arXiv 2503.20297)."""
+"""VSDPS: DPS with its noise scaled down (arXiv 2503.20297)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from rps.traversals.staged import ChainPlan, Staged, per_level
 
 
 class VarianceScaling(Staged):
-    """From x_T = sigma_T z down to 0 by DPS whose noise is scaled by lambda: 1 is DPS, 0 tends to the posterior mean.
+    """DPS from x_T = sigma_T z down to 0 with its noise scaled by lambda: 1 is DPS, 0 tends to the posterior mean.
 
     All levels run in one batch and share their noise.
 
     Args:
-        levels: values of lambda in [0, 1].
-        step_size: xi, one for all levels or one for each. Published for levels 1, .8, .5, .3, 0: denoise 1 8 4 8 6,
-            inpainting 1 1.15 6 8 9, sr4 1 3 8 10 9, deblur 2 6 12 14 17.
-        clip, blend, legacy: see samplers.VsDps; the published runs had blend = True.
-        steps: a sub-grid of so many of the T timesteps. micro_batch: at most so many images in one network call.
+        levels: values of lambda, in [0, 1].
+        step_size: step size xi of DPS, one for all levels or one per level. Published for levels 1, .8, .5, .3, 0:
+            denoise 1 8 4 8 6, inpainting 1 1.15 6 8 9, sr4 1 3 8 10 9, deblur 2 6 12 14 17.
+        clip: whether the denoised image is clipped to [-1, 1]; None clips images and not latents.
+        blend: whether x_t is blended with its re-noised estimate, see rps.samplers.VsDps; True in the published runs.
+        steps: number of timesteps in the grid; None uses all T.
+        micro_batch: largest number of images in one network call; None puts no limit.
+        legacy: whether to reproduce the errors of the published code, see rps.samplers.Dps.
     """
 
     knob = "lambda"

@@ -170,17 +170,17 @@ def test_daps_alone_runs_on_its_own_grid():
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
-        (lambda: VarianceScaling([1.0, 1.0]), "lambda must be a list of different levels"),
+        (lambda: VarianceScaling([1.0, 1.0]), "lambda must be a non-empty list of different levels"),
         (lambda: VarianceScaling([2.0], 1.0), r"lambda must be between 0 and 1, got \[2.0\]"),
         (
             lambda: VarianceScaling([1.0, 0.5], [1.0]),
             "step_size must be one number or one per level, got 1 for 2 levels",
         ),
-        (lambda: SampleAverage([0]), "must be at least 1"),
+        (lambda: SampleAverage([0]), "levels must be numbers of samples >= 1"),
         (lambda: SampleAverage([1], t0=300), "t0 = 300 needs an estimator to start from"),
         (lambda: StepNumber([10], 1.0, Ddnm()), "Ddnm has no setting 'step_size'"),
         (lambda: StepNumber([10], estimator=MapEstimator(), t0=0), "t0 must be at least 1"),
-        (lambda: Interpolation([1.5]), "a weight must be between 0 and 1"),
+        (lambda: Interpolation([1.5]), "levels must be weights between 0 and 1"),
         (lambda: MapRps([100], samples=0), "samples must be at least 1"),
         (lambda: Ccdf([1], micro_batch=0), "micro_batch must be at least 1"),
         (lambda: StepNumber([2000]).network_calls_per_image(PRIOR), "steps must be between 1"),
