@@ -1,4 +1,4 @@
-"""LightningDataModules: where images come from."""
+"""LightningDataModules, the sources of images."""
 
 from datamodules.analytic import Analytic
 from datamodules.base import Batch, SampleDataModule

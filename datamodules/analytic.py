@@ -1,4 +1,4 @@
-"""Images that are drawn from the prior itself, so that the posterior is the truth."""
+"""Images drawn from the prior itself, so that the prior is exact."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rps.priors.analytic.base import AnalyticPrior
 
 
 class Analytic(SampleDataModule):
-    """Draws from the AnalyticPrior of the module that is run, one for each id "000000", "000001", ...
+    """Draws from the AnalyticPrior of the module that runs, with the ids "000000", "000001", ...
 
     Args:
-        limit: how many.
-        batch_size: images of one batch.
-        num_workers: processes that read ahead; 0 reads in the main one.
-        skip: leave out so many images first.
-        seed: an image is a function of (seed, id).
+        limit: number of images.
+        batch_size: number of images in one batch.
+        num_workers: number of worker processes that load data; 0 loads it in the main process.
+        skip: number of images to skip at the start.
+        seed: seed of the draws; an image is a function of (seed, id).
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class Analytic(SampleDataModule):
         prior = getattr(getattr(self.trainer, "lightning_module", None), "prior", None)
         if not isinstance(prior, AnalyticPrior):
             raise ValueError(
-                f"Analytic draws its images from the module's AnalyticPrior, got {type(prior).__name__}; "
-                "choose such a prior (--model.prior rps.oracle.smooth_prior, say) or other data"
+                f"the prior is {type(prior).__name__}, but Analytic draws its images from an AnalyticPrior; choose "
+                "such a prior (e.g. --model.prior rps.oracle.smooth_prior) or other data"
             )
         return PriorDraws(prior, self.total(), self.seed)
 
@@ -43,7 +43,7 @@ class Analytic(SampleDataModule):
 
 
 class PriorDraws:
-    """count samples of a prior."""
+    """Samples of a prior, `count` of them."""
 
     def __init__(self, prior: AnalyticPrior, count: int, seed: int) -> None:
         self.prior, self.count, self.seed = prior, count, seed

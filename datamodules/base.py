@@ -1,4 +1,4 @@
-"""What every datamodule shares: the batch contract, and samples split over processes and workers without repeats."""
+"""The base of all datamodules: the batch contract, and samples split over processes and workers without repeats."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from rps.printable import printable
 from rps.records.ids import SeenIds, repeat_reason
 
 Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], Mapping[str, Any]]
-"""A name, and what reads the picture: -> [C, H, W] in [-1, 1]. Whatever that raises is a failure of this sample.
+"""(id, function that reads the picture -> [C, H, W] in [-1, 1]); an exception from the function fails this sample only.
 
-What else is known may follow, {"caption": "a cat", "label": 281}: the same keys for all samples of a stream.
+A third entry may hold conditions such as {"caption": "a cat", "label": 281}, with the same keys throughout a stream.
 """
 
 
 @runtime_checkable
 class Sharded(Protocol):
-    """A stream that also comes in parts, any of which can be read without the others: files, as a rule."""
+    """A stream made of shards (usually files), each of which can be read without the others."""
 
     num_shards: int
 
@@ -41,11 +41,11 @@ class Sharded(Protocol):
 
 
 class Batch(TypedDict, total=False):
-    """What a predict dataloader yields, and `predict_step` takes.
+    """A batch, as a predict dataloader yields it and `predict_step` takes it.
 
     id: N names. image: clean pictures [N, C, H, W] in [-1, 1]; or measurement: pictures that are already degraded, in
-    the same units. caption: N texts, label: N classes, where the data have them. failed: (id, reason) of samples that
-    could not be read. N may be 0, when nothing could.
+    the same units. caption: N texts, label: N classes, if the data have them. failed: (id, reason) of samples that
+    could not be read. N is 0 if no sample of the batch could be read.
     """
 
     id: list[str]
@@ -57,25 +57,24 @@ class Batch(TypedDict, total=False):
 
 
 class SampleBatches(IterableDataset[Batch]):
-    """Batches of those samples of a stream that are this process's and this worker's.
+    """Batches of the samples of a stream that belong to this process and this worker.
 
     The sample at position p belongs to process p mod (number of processes); the workers of a process take its batches
-    in turn. So every sample is read exactly once for any number of processes and workers, also when there are fewer
-    samples than processes, and the batches are the same with any number of workers. Pictures of different shapes never
-    share a batch.
+    in turn. So every sample is read exactly once for any number of processes and workers, even with fewer samples than
+    processes, and the batches do not depend on the number of workers. Pictures of different shapes never share a batch.
 
-    A stream of at least as many shards as there are readers (the workers of all processes) is split by shards instead,
-    shard s to reader s mod (number of readers): nobody reads what is another's.
+    A stream with at least as many shards as readers (the workers of all processes) is split by shards instead: shard s
+    goes to reader s mod (number of readers), and no reader opens another reader's shards.
 
     Args:
         samples: the same samples in the same order in every process; iterated once per epoch and worker.
-        batch_size: samples of one batch, those included that cannot be read.
+        batch_size: number of samples in one batch, including those that cannot be read.
         key: "image" or "measurement".
         process: (rank, number of processes); None asks torch.distributed.
-        skip_ids: of samples that an earlier run has done, the same in every process; they are neither read nor counted
-            among the positions.
+        skip_ids: ids of samples that an earlier run finished, the same in every process; these samples are not read
+            and do not count as positions.
 
-    A sample whose id the reader has met before is a failure, under an id of its own.
+    A sample that repeats an earlier id of the same reader fails, under a new unique id.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class SampleBatches(IterableDataset[Batch]):
         self.skip_ids = skip_ids
 
     def __getstate__(self) -> dict[str, object]:
-        # A worker that is spawned has no process group to ask.
+        # A spawned worker has no process group to ask.
         return {**self.__dict__, "process": self.process or _distributed()}
 
     def __iter__(self) -> Iterator[Batch]:
@@ -104,7 +103,7 @@ class SampleBatches(IterableDataset[Batch]):
         if isinstance(samples, Sharded) and samples.num_shards >= readers:
             shards = range(reader, samples.num_shards, readers)
             mine = self._wanted(_with_unique_ids(itertools.chain.from_iterable(map(samples.shard, shards))))
-            index, workers = 0, 1  # every batch of these is this worker's
+            index, workers = 0, 1  # all batches of these shards belong to this worker
         else:
             mine = islice(self._wanted(_with_unique_ids(samples)), rank, None, world)
         for number in itertools.count():
@@ -115,17 +114,17 @@ class SampleBatches(IterableDataset[Batch]):
                 yield from self._read(block)
 
     def _wanted(self, samples: Iterator[Sample]) -> Iterator[Sample]:
-        # Before they are dealt out, so that the processes of a resumed run have equally much to do.
+        # Filtered before the samples are split, so that the processes of a resumed run have equal work.
         return (sample for sample in samples if sample[0] not in self.skip_ids)
 
     def _read(self, block: list[Sample]) -> Iterator[Batch]:
-        """One batch, or more where shapes differ; the first of them holds the failures."""
+        """One batch per shape of picture; the first batch holds the failures."""
         alike: dict[tuple[int, ...], list[tuple[str, Tensor, list[Mapping[str, Any]]]]] = {}
         failed: list[tuple[str, str]] = []
         for name, read, *known in block:
             try:
                 picture = read()
-            except Exception as error:  # decoders raise nearly every kind; one picture must not end the run
+            except Exception as error:  # decoders raise almost any exception; one picture must not end the run
                 failed.append((name, _reason(error)))
             else:
                 alike.setdefault(tuple(picture.shape), []).append((name, picture, known))
@@ -140,18 +139,18 @@ class SampleBatches(IterableDataset[Batch]):
 
 
 class SampleDataModule(L.LightningDataModule):
-    """A datamodule made of `samples()`; batches as in `Batch`.
+    """Base class of datamodules that define `samples()`; yields batches as in `Batch`.
 
     Args:
-        batch_size: samples of one batch.
-        num_workers: processes that read ahead; 0 reads in the main one.
-        limit: at most so many samples over all processes; None is all.
-        skip: leave out so many samples first.
+        batch_size: number of samples in one batch.
+        num_workers: number of worker processes that load data; 0 loads it in the main process.
+        limit: largest number of samples over all processes; None is all.
+        skip: number of samples to skip at the start.
 
     Attributes:
-        place: where the data lie, and which files they are where ids depend on that; known after setup, and a run that
-            resumes must find it unchanged. None where that is not known.
-        skip_ids: of samples that need not be read, because a resumed run has done them; set before the predict
+        place: location of the data and, if ids depend on the files, a digest of these; known after setup. A run that
+            resumes must find it unchanged. None if unknown.
+        skip_ids: ids of samples that a resumed run need not read, because it has finished them; set before the predict
             loop, the same in every process.
     """
 
@@ -175,32 +174,32 @@ class SampleDataModule(L.LightningDataModule):
         self.skip = skip
 
     def samples(self) -> Iterable[Sample]:
-        """All samples, in an order that is the same in every process; limit and skip are not your concern.
+        """All samples, in the same order in every process; the base class applies limit and skip.
 
-        The iterable is pickled into workers that are spawned, and iterated in each.
+        The iterable is pickled into spawned workers, and iterated in each.
         """
         raise NotImplementedError(f"{type(self).__name__} must define samples()")
 
     def total(self) -> int | None:
-        """How many samples there are before skip and limit; None when only reading them all would tell."""
+        """Number of samples before skip and limit; None if only reading them all would reveal it."""
         return None
 
     @property
     def wanted_ids(self) -> AbstractSet[str]:
-        """Samples that were asked for by name, so that one which the data lack can be told; empty where none were."""
+        """Ids that the user asked for, so that any the data lack can be reported; empty if there are none."""
         return frozenset()
 
     @property
     def num_samples(self) -> int | None:
-        """Samples of the whole run, over all processes; None when only reading them all would tell."""
+        """Number of samples of the run, over all processes; None if only reading them all would reveal it."""
         total = self.total()
         return None if total is None else len(range(total)[self._window()])
 
     def setup(self, stage: str) -> None:
-        """Errors: ValueError when skip leaves nothing."""
+        """Errors: ValueError if skip leaves no sample."""
         total = self.total()
         if total is not None and self.skip >= total:
-            raise ValueError(f"skip must be less than the {total} samples that there are, got {self.skip}")
+            raise ValueError(f"skip must be less than the number of samples, {total}, got {self.skip}")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
@@ -217,12 +216,12 @@ class SampleDataModule(L.LightningDataModule):
     def check_recorded(self, recorded: AbstractSet[str]) -> None:
         """Called before the predict loop of a run that resumes.
 
-        recorded: the ids of all samples of which the run has a record. Errors: ValueError when one of them is that of
-        a sample which has another id now.
+        recorded: ids of all samples that the run has records of. Errors: ValueError if the id of such a sample has
+        changed.
         """
 
     def report_left_out(self, paths: Sequence[PurePath], where: str) -> None:
-        """Counts, on process zero, the files that are not read because they are no pictures by their extension."""
+        """Prints, on process zero, how many files are not read because their extension is not that of a picture."""
         if not paths or (self.trainer and self.trainer.global_rank):
             return
         endings = Counter(path.suffix or path.name for path in paths)
@@ -230,18 +229,18 @@ class SampleDataModule(L.LightningDataModule):
         more = ", ..." if len(endings) > 5 else ""
         files = f"{len(paths)} file{'s' * (len(paths) != 1)} of {printable(where)}"
         kinds = f"pictures are regular files that end in {', '.join(SUFFIXES)}"
-        print(f"rps: {files} left out ({named}{more}); {kinds}", file=sys.stderr)
+        print(f"rps: ignored {files} ({named}{more}); {kinds}", file=sys.stderr)
 
     def prior_shape(self, wanted: str) -> tuple[int, int, int]:
-        """[C, H, W] of the images that the prior of the trainer's module makes.
+        """[C, H, W] of the images that the prior of the trainer's module generates.
 
-        wanted: which arguments were left for the prior to say, for the error when there is none.
+        wanted: the arguments that default to the prior's, named in the error if there is no prior.
         """
         module: Any = self.trainer.lightning_module if self.trainer else None
         shape: tuple[int, int, int] | None = getattr(getattr(module, "prior", None), "image_shape", None)
         if shape is None:
             raise ValueError(
-                f"{type(self).__name__} needs {wanted} when there is no trainer whose module has a prior to ask"
+                f"{type(self).__name__} has no prior that determines the shape of its pictures; give {wanted}"
             )
         return shape
 
@@ -261,7 +260,7 @@ class _Window:
 
 
 def _with_unique_ids(samples: Iterable[Sample]) -> Iterator[Sample]:
-    """All samples; one whose id has come before fails, under an id of its own."""
+    """All samples; a sample that repeats an earlier id fails, under a new unique id."""
     seen = SeenIds()
     for name, *rest in samples:
         unique = seen.unique(name)
@@ -279,18 +278,19 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _distributed() -> tuple[int, int]:
-    """(rank, number of processes) of the process group, or of a process by itself."""
+    """(rank, number of processes) of the process group, or (0, 1) without one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
 def _reason(error: Exception) -> str:
-    """One line that says what is wrong with a sample."""
+    """The reason for a sample's failure, on one line."""
     text = " ".join(str(error).split())
     return text if isinstance(error, ValueError) and text else f"cannot be read: {text or type(error).__name__}"
 
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; workers would print a traceback each, and are shut down anyway."""
+    """Ignores SIGINT, which Ctrl-C sends to every process: workers would each print a traceback before they are shut
+    down."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The images that ship with the package."""
+"""Embedded: the images that ship with the package."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Embedded(SampleDataModule):
     """Fashion-MNIST test images 0..999, padded to 1 x 32 x 32 (MIT licence, Zalando SE), read by Hugging Face datasets.
 
     Args:
-        limit: the first so many images; null is all 1,000.
-        batch_size: images of one batch.
-        num_workers: processes that read ahead; 0 reads in the main one.
-        skip: leave out so many images first.
+        limit: largest number of images; null is all 1,000.
+        batch_size: number of images in one batch.
+        num_workers: number of worker processes that load data; 0 loads it in the main process.
+        skip: number of images to skip at the start.
     """
 
     def __init__(self, limit: int | None = 64, batch_size: int = 64, num_workers: int = 0, skip: int = 0) -> None:

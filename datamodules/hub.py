@@ -1,4 +1,4 @@
-"""Opening a data set with Hugging Face datasets, as a stream, without running anybody's code."""
+"""Opens data sets with Hugging Face datasets, as streams, without running any of their code."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from datamodules.repeats import tar_members
 from rps.records.directory import is_run
 
 BUILDERS = ("parquet", "arrow", "webdataset", "imagefolder")
-"""The readers of datasets that may be used: some of the others unpickle what they read."""
+"""Builders of `datasets` that are allowed; some of the others unpickle what they read."""
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-"""Files of an image folder from which datasets takes captions and more."""
+"""Files of an image folder from which `datasets` reads captions and other columns."""
 
 DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
@@ -28,9 +28,9 @@ DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 class Opened:
     """A split of a data set.
 
-    dataset: a datasets.IterableDataset. builder: one of BUILDERS. files: the addresses of its files, as datasets lists
-    them. root: the folder below which an image folder's names begin. revision: the commit on the hub; None elsewhere.
-    num_examples: as the data set says itself.
+    dataset: a datasets.IterableDataset. builder: one of BUILDERS. files: addresses of its files, as datasets lists
+    them. root: folder to which the names in an image folder are relative. revision: commit on the hub, else None.
+    num_examples: as stated by the data set itself.
     """
 
     dataset: Any
@@ -45,16 +45,16 @@ class Opened:
         return any("://" in file for file in self.files)
 
     def place(self, path: str) -> str | None:
-        """Where the data lie: a folder of this machine, or the commit of a data set of the hub; None for addresses."""
+        """Location of the data: a local folder, or the commit of a data set on the hub; None for web addresses."""
         if self.revision is not None:
             return f"{path} at commit {self.revision}"
         return None if self.is_remote else self.root or None
 
     def pictures(self) -> dict[str, PurePosixPath]:
-        """Address -> path below the root, of the pictures of an image folder, also of those in ZIP archives; empty for
-        the other builders.
+        """Address -> path relative to the root, for the pictures of an image folder and of its ZIP archives; empty for
+        other builders.
 
-        Errors: OSError when an archive cannot be reached.
+        Errors: OSError if an archive cannot be reached.
         """
         found: dict[str, PurePosixPath] = {}
         for file in self.files if self.builder == "imagefolder" else ():
@@ -67,13 +67,13 @@ class Opened:
         return found
 
     def runs(self) -> Iterator[Path]:
-        """Folders of an image folder on this machine that are runs of rps."""
+        """Folders inside a local image folder that are runs of rps."""
         local = [file for file in self.files if self.builder == "imagefolder" and "://" not in file]
         folders = dict.fromkeys(folder for file in local for folder in Path(file).parents)
         return (folder for folder in folders if folder.is_relative_to(self.root) and is_run(folder))
 
     def other_files(self) -> list[PurePosixPath]:
-        """Files of an image folder that hold neither pictures nor what is known of them."""
+        """Files of an image folder that are neither pictures nor metadata."""
         if self.builder != "imagefolder":
             return []
         paths = map(PurePosixPath, self.files)
@@ -96,10 +96,10 @@ def open_split(
     data_files: DataFiles | None = None,
     data_dir: str | None = None,
 ) -> Opened:
-    """A data set of the hub, of a local folder, or of files that one of BUILDERS reads; nothing is downloaded ahead.
+    """Opens a data set on the hub, in a local folder, or in files that one of BUILDERS reads, without downloading it.
 
-    Errors: ValueError for a data set that needs code to be read, another builder, a broken ZIP archive, a
-    tar archive on this machine that ends too early, or the name of a file that is not UTF-8.
+    Errors: ValueError for a data set that needs its own code, another builder, a broken ZIP archive, a truncated local
+    tar archive, or a file name that is not UTF-8.
     """
     import datasets
 
@@ -112,13 +112,13 @@ def open_split(
         if "scripts" not in str(error):
             raise
         raise ValueError(
-            f"data set {path!r} is read by a script of its own, and code of others is never run; take a copy of it in "
-            f"one of these forms: {', '.join(BUILDERS)}"
+            f"data set {path!r} needs its own script to be read, and such code is never run; use a copy in one of "
+            f"these formats: {', '.join(BUILDERS)}"
         ) from error
     if builder.name not in BUILDERS:
         raise ValueError(
-            f"data set {path!r} is read by the builder {builder.name!r}; those with pictures inside are "
-            f"{', '.join(BUILDERS)}"
+            f"data set {path!r} is read by the builder {builder.name!r}, which is not supported; use a copy in one of "
+            f"these formats: {', '.join(BUILDERS)}"
         )
     listed = builder.config.data_files or {}
     if split not in listed:
@@ -136,7 +136,7 @@ def open_split(
         raise
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"data set {path!r} holds the name {error.object!r}, which is not UTF-8; rename that file in its archive"
+            f"data set {path!r} contains the name {error.object!r}, which is not UTF-8; rename that file in its archive"
         ) from error
     found = re.match("hf://datasets/[^@]+@([0-9a-f]{40})/", files[0]) if files else None
     return Opened(
@@ -150,7 +150,7 @@ def open_split(
 
 
 def parquet_rows(file: str) -> int:
-    """How many rows a parquet file has, from its footer."""
+    """The number of rows of a parquet file, from its footer."""
     import fsspec
     import pyarrow.parquet
 
@@ -159,7 +159,7 @@ def parquet_rows(file: str) -> int:
 
 
 def _tell_missing_from_failing(data_files: DataFiles | None, error: FileNotFoundError) -> None:
-    """Raises the real error when a server did not answer properly: datasets reports all such as missing files."""
+    """Raises the real error of a server that did not answer properly, which datasets reports as a missing file."""
     import fsspec
 
     remote = [file for file in _addresses(data_files) if file.startswith(("http://", "https://"))]

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, and local or remote files of the same forms."""
+"""Data sets of the Hugging Face hub, and local or remote files in the same formats."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ from datamodules.rows import Columns, Rows, picture_decoder, undecoded
 
 
 class HuggingFace(SampleDataModule):
-    """Pictures that `datasets` streams: nothing is stored, and no code of a data set is ever run.
+    """Pictures that `datasets` streams: nothing is stored on disk, and no code from a data set is ever run.
 
-    Clean pictures are cropped to the centre and resized, antialiased, as datamodules.pictures.read_picture does. A
-    picture that cannot be decoded is a failed sample, and so is a row without a picture or without an id ("row:2-7" for
-    row 7 of shard 2). Image folders may hold ZIP archives of pictures.
+    datamodules.pictures.read_picture centre-crops and resizes clean pictures with antialiasing. A picture that cannot
+    be decoded is a failed sample, and so is a row without a picture or without an id (it is named "row:2-7" for row 7
+    of shard 2). Image folders may contain ZIP archives of pictures.
 
-    Processes and workers split the data by shards (files), or by position when there are fewer shards than readers, and
-    with `skip` and `limit`, which count positions. An id that two samples have is refused before the first sample is
-    computed where a column of parquet or arrow files, or the headers of local .tar archives, show it; elsewhere the
-    second sample fails.
+    Processes and workers split the data by shards (files), or by position if there are fewer shards than readers or if
+    `skip` or `limit`, which count positions, are given. An id shared by two samples stops the run before the first
+    sample is computed if a column of parquet or arrow files, or the headers of local .tar archives, reveal it;
+    otherwise the second sample fails.
 
-    Access to gated data sets is by `hf auth login` or HF_TOKEN.
+    For gated data sets, log in with `hf auth login` or set HF_TOKEN.
 
     Args:
-        path: a data set of the hub ("ILSVRC/imagenet-1k"), a local folder of one; or how to read the files that
-            data_files or data_dir name: "parquet", "arrow", "webdataset" (tar archives) or "imagefolder".
-        name: of a configuration of the data set.
-        split: of the data set; "train" is all files that were named without a split.
-        revision: of a data set of the hub: a commit.
-        data_files: paths, patterns or https addresses; one, a list, or one of these for each split.
-        data_dir: a folder.
-        image_column: null takes the only column of pictures.
-        caption_column: the batch gets its texts as "caption", the first where a row has several; null has none.
-        label_column: the batch gets its integers as "label", the classes of the pictures; null has none.
-        id_column: names the samples; null as id_from says.
-        id_from: "file", the name of the picture's file; or "index", its place, for which the revision must be pinned;
-            a run that resumes with another list of files is refused then.
-        size: height and width of the pictures; null as the prior says.
-        channels: 1 (grey) or 3 (RGB); null as the prior says.
-        enlarge: whether pictures that are smaller than size are enlarged, or are failed samples.
-        subset: the ids of the wanted samples, of which those that the data lack are failed ones; or so many of all,
-            chosen at random: a larger choice with the same seed has all samples of a smaller one.
-        subset_seed: of that choice.
-        batch_size: pictures of one batch.
-        num_workers: processes that read ahead; 0 reads in the main one.
-        limit: the first so many pictures; null is all.
-        skip: leave out so many pictures first.
-        attempts, backoff: how often reading is tried before a fault of the network or the hub ends the run, and the
-            seconds before the second attempt, doubled for each further one (datamodules.retry.Retry).
+        path: a data set on the hub ("ILSVRC/imagenet-1k"), a local folder with one, or the format of the files named by
+            data_files or data_dir: "parquet", "arrow", "webdataset" (tar archives) or "imagefolder".
+        name: configuration of the data set.
+        split: split of the data set; "train" also means all files that are given without a split.
+        revision: commit of a data set on the hub.
+        data_files: paths, patterns or https addresses: one, a list, or a mapping from split to either.
+        data_dir: folder of the files.
+        image_column: column of pictures; null takes the only one.
+        caption_column: column of texts for the batch's "caption", the first text if a row has several; null for none.
+        label_column: column of integers for the batch's "label", the class of each picture; null for none.
+        id_column: column of sample ids; null uses id_from.
+        id_from: "file" (the name of the picture's file) or "index" (its position). "index" requires a pinned revision,
+            and a run does not resume with another list of files.
+        size: height and width of the pictures, in pixels; null is the prior's size.
+        channels: 1 (grey) or 3 (RGB); null is the prior's number.
+        enlarge: whether pictures smaller than size are enlarged; if not, they are failed samples.
+        subset: list of ids to restore, where an id that the data lack is a failed sample; or the number of samples to
+            choose at random, where a larger number with the same seed includes the samples of a smaller one.
+        subset_seed: seed of the random choice.
+        batch_size: number of pictures in one batch.
+        num_workers: number of worker processes that load data; 0 loads it in the main process.
+        limit: largest number of pictures; null is all.
+        skip: number of pictures to skip at the start.
+        attempts: number of attempts at a read before a network or hub failure ends the run.
+        backoff: seconds before the second attempt, doubled for each further one (datamodules.retry.Retry).
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class HuggingFace(SampleDataModule):
         if channels not in (None, 1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
         if isinstance(subset, int) and subset < 1:
-            raise ValueError(f"subset must be a list of ids, or a number of samples that is at least 1; got {subset}")
+            raise ValueError(f"subset must be a list of ids or a number of samples >= 1, got {subset}")
         self.path, self.name, self.split, self.revision = path, name, split, revision
         self.data_files, self.data_dir = data_files, data_dir
         self.image_column, self.caption_column, self.label_column = image_column, caption_column, label_column
@@ -108,15 +108,15 @@ class HuggingFace(SampleDataModule):
         self._pictures: dict[str, PurePosixPath] = {}
         self._rows: Rows | None = None
         self._total: int | None = None
-        self._ids: frozenset[str] | None = None  # of all samples, where setup has read them
+        self._ids: frozenset[str] | None = None  # of all samples, if setup has read them
 
     def setup(self, stage: str) -> None:
-        """Opens the data set.  Errors: ValueError for what it does not have; OSError when it cannot be reached."""
+        """Opens the data set.  Errors: ValueError for what it does not have; OSError if it cannot be reached."""
         size = (self.size, self.size) if self.size else self.prior_shape("size and channels")[1:]
         channels = self.channels or self.prior_shape("size and channels")[0]
         if channels not in (1, 3):
             raise ValueError(
-                f"pictures have 1 or 3 channels, but the prior makes images of {channels}; choose another prior"
+                f"the prior generates images of {channels} channels, but pictures have 1 or 3; choose another prior"
             )
         arguments = (self.path, self.name, self.split, self.revision, self.data_files, self.data_dir)
         opened = self.retry.call(f"data set {self.path!r}", partial(open_split, *arguments))
@@ -126,7 +126,7 @@ class HuggingFace(SampleDataModule):
         self._refuse_output_inside(opened)
         if run := next(opened.runs(), None):
             raise ValueError(
-                f"data set {self.path!r} holds the run {run}, whose pictures it would list; move the run away"
+                f"data set {self.path!r} contains the run {run}, whose pictures would become data; move the run away"
             )
         shards = opened.dataset.num_shards
         rows = Rows(
@@ -144,12 +144,12 @@ class HuggingFace(SampleDataModule):
             self.place = f"{self.place or self.path}, files {_digest(opened.files)}"
         super().setup(stage)
         self._ids = None
-        if self._window() == slice(0, None):  # else every reader sees all ids
+        if self._window() == slice(0, None):  # with skip or limit, every reader sees all ids
             readers = max(self.num_workers, 1) * (self.trainer.world_size if self.trainer else 1)
             self._ids = refuse_repeated_ids(self._rows, opened.builder, remote=1 < readers <= shards)
 
     def check_recorded(self, recorded: AbstractSet[str]) -> None:
-        recorded = recorded - self.wanted_ids  # of these, some may have been recorded as missing
+        recorded = recorded - self.wanted_ids  # some of these may have been recorded as missing
         where = f"data set {self.path!r}"
         refuse_renamed(list(self._pictures.values()), recorded, where)
         rows = self.samples()
@@ -160,12 +160,12 @@ class HuggingFace(SampleDataModule):
         if rows.columns.by_index and any(("-" in id_) != (rows.num_shards > 1) for id_ in recorded):
             raise ValueError(
                 f"the run has records of {'one file' if rows.num_shards > 1 else 'several files'} by index, but "
-                f"{where} has {rows.num_shards} now, which changes the ids; give the same files, or another --output"
+                f"{where} now has {rows.num_shards}, which changes the ids; give the same files or another --output"
             )
 
     def samples(self) -> Rows:
         if self._rows is None:
-            raise RuntimeError("samples() needs setup(), which opens the data set")
+            raise RuntimeError("samples() was called before setup(), which opens the data set; call setup() first")
         return self._rows
 
     def total(self) -> int | None:
@@ -173,12 +173,13 @@ class HuggingFace(SampleDataModule):
 
     @property
     def wanted_ids(self) -> AbstractSet[str]:
-        """Those of `subset`, unless `skip` and `limit` choose among them."""
+        """The ids in `subset`, unless `skip` or `limit` leaves some of them out."""
         named = isinstance(self.subset, list) and self.skip == 0 and self.limit is None
         return frozenset(map(str, self.subset)) if named else frozenset()  # type: ignore[arg-type]
 
     def _refuse_output_inside(self, opened: Opened) -> None:
-        """An image folder that is listed with its subfolders would list the pictures of the run when it resumes."""
+        """Errors: ValueError if the output lies in an image folder that is listed with its subfolders: on resuming, the
+        run's own pictures would become data."""
         output = str(getattr(self.trainer, "default_root_dir", None) or "")
         everything = self.data_files is None or "**" in str(self.data_files)
         if opened.builder != "imagefolder" or not everything or not output or opened.is_remote or "://" in output:
@@ -186,20 +187,20 @@ class HuggingFace(SampleDataModule):
         written, root = Path(output).expanduser().resolve(), Path(opened.root).resolve()
         if written.is_relative_to(root):
             raise ValueError(
-                f"the run is written to {written}, inside the data set {self.path!r} ({root}), which would list its "
-                "pictures when it resumes; give an --output elsewhere"
+                f"the run is written to {written}, inside the data set {self.path!r} ({root}), so its pictures would "
+                "become data when it resumes; give an --output elsewhere"
             )
 
     def _columns(self, opened: Opened) -> Columns:
-        """The columns, after a look whether they are there."""
+        """The columns to read.  Errors: ValueError for a column that is missing or of the wrong type."""
         features: Mapping[str, Any] = opened.dataset.features or {}
         image = self.image_column
         if image is None:
             pictures = [name for name, feature in features.items() if _is_image(feature)]
             if len(pictures) != 1:
                 raise ValueError(
-                    f"data set {self.path!r} has {len(pictures)} columns of pictures among {', '.join(features)}; name "
-                    "the one to take as image_column"
+                    f"data set {self.path!r} has {len(pictures)} columns of pictures among {', '.join(features)}; give "
+                    "the one to read as image_column"
                 )
             image = pictures[0]
         by_index = self.id_column is None and self.id_from == "index"
@@ -216,19 +217,19 @@ class HuggingFace(SampleDataModule):
         for option, column, fits, wanted in expected:
             if column is not None and column in features and not fits(features[column]):
                 raise ValueError(
-                    f"column {column!r} of data set {self.path!r} holds {features[column]} where {option} must have "
-                    f"{wanted} in each row; name another column"
+                    f"column {column!r} of data set {self.path!r} holds {features[column]}, but {option} needs "
+                    f"{wanted} in each row; give another column"
                 )
         pinned = self.revision is not None and re.fullmatch("[0-9a-f]{40}", self.revision) is not None
         if by_index and opened.revision is not None and not pinned:
             raise ValueError(
-                f"ids by index need a pinned revision, or they would name other pictures once {self.path!r} changes on "
-                f"the hub; add revision: {opened.revision}"
+                f"ids by index need a pinned revision, because they would name other pictures once {self.path!r} "
+                f"changes on the hub; add revision: {opened.revision}"
             )
         return columns
 
     def _chosen(self, rows: Rows, opened: Opened) -> tuple[Rows, int | None]:
-        """The rows of a random subset, and how many rows there are where that is known."""
+        """The rows of the random subset, if one is wanted, and the number of rows, if known."""
         if isinstance(self.subset, list):
             return rows, None
         local = opened.builder == "parquet" and not any("://" in file for file in opened.files)
@@ -240,21 +241,21 @@ class HuggingFace(SampleDataModule):
         return replace(rows, chosen=choice(self.subset, sizes, self.subset_seed)), self.subset
 
     def _sizes(self, rows: Rows, builder: str) -> list[int]:
-        """Rows of each shard; other forms than parquet must be read for that."""
+        """Number of rows in each shard; in any format but parquet, the shard is read to count them."""
         if builder == "parquet":
             return [self.retry.call(file, partial(parquet_rows, file)) for file in rows.sources]
         return [sum(1 for _ in rows.rows(index)) for index in range(rows.num_shards)]
 
 
 def choice(n: int, sizes: Sequence[int], seed: int) -> dict[int, list[int]]:
-    """n rows of shards of these sizes: those whose hash of (seed, position) is smallest.  -> shard -> rows, rising.
+    """The n rows with the smallest hash of (seed, position), of shards of these sizes.  -> shard -> rows, ascending.
 
-    Errors: ValueError when there are fewer.
+    Errors: ValueError if there are fewer than n rows.
     """
     ends = list(accumulate(sizes))
     total = ends[-1] if ends else 0
     if n > total:
-        raise ValueError(f"subset must be at most the {total} samples that there are, got {n}")
+        raise ValueError(f"subset must be at most the number of samples, {total}, got {n}")
 
     def key(position: int) -> bytes:
         return hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=16).digest()
@@ -267,18 +268,18 @@ def choice(n: int, sizes: Sequence[int], seed: int) -> dict[int, list[int]]:
 
 
 def _digest(files: Sequence[str]) -> str:
-    """Of a list of files in its order, with the sizes of those on this machine: what ids by index depend on."""
+    """A digest of what ids by index depend on: the list of files, in order, and the sizes of local ones."""
     listed = [[file, None if "://" in file else os.path.getsize(file)] for file in files]
     return hashlib.blake2b(json.dumps(listed).encode(), digest_size=4).hexdigest()
 
 
 def _is_picture(feature: Any) -> bool:
-    """Whether a column is of pictures, or of what they are stored as."""
+    """Whether a column holds pictures or their encoded bytes."""
     return _is_image(feature) or _kind(feature) in ("binary", "large_binary")
 
 
 def _is_image(feature: Any) -> bool:
-    """A picture with its name."""
+    """Whether a column holds pictures with their names."""
     import datasets
 
     return isinstance(feature, datasets.Image) or (isinstance(feature, dict) and set(feature) == {"bytes", "path"})
@@ -300,5 +301,5 @@ def _is_name(feature: Any) -> bool:
 
 
 def _kind(feature: Any) -> str:
-    """The type of a column of single values; "" for another."""
+    """The type of a column of single values; "" for any other column."""
     return str(getattr(feature, "dtype", "")) if type(feature).__name__ in ("Value", "ClassLabel") else ""

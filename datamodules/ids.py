@@ -1,4 +1,4 @@
-"""Names of samples from names of files: safe as file names themselves, and never two alike."""
+"""Sample ids made from file names: unique, and safe to use as file names."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Set as AbstractSet
 from pathlib import PurePath
 
 LONGEST = 180
-"""In bytes; file systems allow 255, and outputs add something to an id."""
+"""Largest length of an id in bytes; file systems allow 255, and outputs append to the id."""
 
 
 def ids_of(paths: Sequence[PurePath]) -> list[str]:
     """One id per file: its path without the extension, "sub/a.png" -> "sub__a".
 
-    Where files differ in the extension alone, their ids keep it: "a.png", "a.jpg". Characters that some file system
+    If files differ only in the extension, their ids keep it: "a.png", "a.jpg". Characters that some file system
     forbids, and underscores that could be taken for a separator, are percent-encoded.
 
-    paths: relative to a common folder, different from each other -> as many different ids.
+    paths: relative to a common folder, all different -> as many different ids.
     """
     short = [_encode(path.with_suffix("")) for path in paths]
     full = [_encode(path) for path in paths]
@@ -31,7 +31,7 @@ def ids_of(paths: Sequence[PurePath]) -> list[str]:
 
 
 def refuse_renamed(paths: Sequence[PurePath], recorded: AbstractSet[str], where: str) -> None:
-    """Errors: ValueError when a file was recorded with its extension and has an id without it now, or the reverse.
+    """Errors: ValueError if a file's id has lost or gained its extension since it was recorded.
 
     paths: as for ids_of. recorded: ids of an earlier run over the same folder. where: the folder.
     """
@@ -40,22 +40,22 @@ def refuse_renamed(paths: Sequence[PurePath], recorded: AbstractSet[str], where:
         others = ({_encode(path.with_suffix("")), _encode(path)} & recorded).difference(ids)
         for other in others:
             raise ValueError(
-                f"the run has a record of {other!r}, but {path} of {where} has the id {id_!r} now, since pictures that "
-                "differ in their extension alone were added or removed; undo that, or give another --output"
+                f"the run has a record of {other!r}, but {path} of {where} now has the id {id_!r}, because pictures "
+                "that differ only in their extension were added or removed; undo that, or give another --output"
             )
 
 
 def refuse_missing(ids: Iterable[str], recorded: AbstractSet[str], where: str) -> None:
-    """Errors: ValueError when the data have no sample any more of an id that an earlier start of the run recorded.
+    """Errors: ValueError if a recorded id is no longer in the data.
 
-    Samples that got a name of their own because they had none, or another's, are left out.
+    Ids that were generated for rows without an id, or for repeated ids, are ignored.
     """
     given = {id_ for id_ in recorded if not re.fullmatch(r"row:.*|.* \(repeat \d+\)", id_, re.DOTALL)}
     if gone := sorted(given.difference(ids)):
         more = f", and {len(gone) - 3} more" if len(gone) > 3 else ""
         raise ValueError(
-            f"the run has records of {', '.join(map(repr, gone[:3]))}{more}, which {where} does not have any more; put "
-            "back what was removed or renamed, or give another --output"
+            f"the run has records of {', '.join(map(repr, gone[:3]))}{more}, which {where} no longer has; restore what "
+            "was removed or renamed, or give another --output"
         )
 
 

@@ -1,4 +1,4 @@
-"""The user's own pictures."""
+"""ImageFolder: the user's own pictures."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from rps.records.directory import is_run
 class ImageFolder(SampleDataModule):
     """The pictures of a folder and its subfolders, in the order of their names.
 
-    Clean pictures (a benchmark) are cropped to the centre and reduced to what the prior makes, antialiased, and then
-    degraded. Degraded pictures (a restoration) are measurements: nothing is done to them but the choice of channels.
-    The kinds of pictures that are understood: see datamodules.pictures.read_picture.
+    Clean pictures (a benchmark) are centre-cropped and reduced to the prior's size, with antialiasing, and then
+    degraded. Degraded pictures (a restoration) are measurements: only their channels are converted. For the supported
+    formats, see datamodules.pictures.read_picture.
 
-    Hidden files are left out. So are files that are no pictures by their extension, and FIFOs and devices, which are
-    counted; and folders that hold a run of rps. A link to a picture is read under the link's name, wherever it points;
-    linked folders are not entered.
+    Hidden files and folders that hold a run of rps are ignored. Files without the extension of a picture, FIFOs and
+    devices are ignored and counted. A link to a picture is read under the link's name, wherever it points; linked
+    folders are not entered.
 
     Args:
-        folder: where the pictures are.
-        size: height and width of clean pictures; null as the prior says.
-        channels: 1 (grey) or 3 (RGB); null as the prior says.
-        degraded: the pictures are measurements, not clean images.
-        batch_size: pictures of one batch.
-        num_workers: processes that read ahead; 0 reads in the main one.
-        limit: the first so many pictures; null is all.
-        skip: leave out so many pictures first.
+        folder: folder of the pictures.
+        size: height and width of clean pictures, in pixels; null is the prior's size.
+        channels: 1 (grey) or 3 (RGB); null is the prior's number.
+        degraded: whether the pictures are measurements and not clean images.
+        batch_size: number of pictures in one batch.
+        num_workers: number of worker processes that load data; 0 loads it in the main process.
+        limit: largest number of pictures; null is all.
+        skip: number of pictures to skip at the start.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ImageFolder(SampleDataModule):
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
         if size is not None and degraded:
-            raise ValueError(f"degraded pictures are never resized, but size={size} was given; leave size out")
+            raise ValueError(f"size={size} was given, but degraded pictures are never resized; leave size out")
         if channels not in (None, 1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
         self.folder = folder
@@ -62,19 +62,19 @@ class ImageFolder(SampleDataModule):
         self._samples: list[Sample] = []
 
     def setup(self, stage: str) -> None:
-        """Lists the folder.  Errors: ValueError when there is no such folder, or no picture in it."""
+        """Lists the folder.  Errors: ValueError if there is no such folder, or no picture in it."""
         folder = Path(self.folder).expanduser()
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "does not exist"
             raise ValueError(f"folder {self.folder!r} {what}; give a folder of pictures as --data.folder")
         if is_run(folder):
             raise ValueError(
-                f"folder {self.folder!r} is a run of rps; for its pictures give one of its folders in images/"
+                f"folder {self.folder!r} is a run of rps; to read its pictures, give one of its folders in images/"
             )
         paths, others = _pictures(folder)
         if not paths:
             raise ValueError(
-                f"folder {self.folder!r} holds no image files ({', '.join(SUFFIXES)}); give a folder with pictures"
+                f"folder {self.folder!r} contains no image files ({', '.join(SUFFIXES)}); give a folder with pictures"
             )
         self.report_left_out(others, f"folder {self.folder!r}")
         wanted = "channels" if self.degraded else "size and channels"
@@ -82,7 +82,7 @@ class ImageFolder(SampleDataModule):
         channels = self.channels or self.prior_shape(wanted)[0]
         if channels not in (1, 3):
             raise ValueError(
-                f"pictures have 1 or 3 channels, but the prior makes images of {channels}; choose another prior"
+                f"the prior generates images of {channels} channels, but pictures have 1 or 3; choose another prior"
             )
         self._paths, self.place = paths, str(folder.resolve())
         self._samples = [
@@ -104,9 +104,9 @@ class ImageFolder(SampleDataModule):
 
 
 def _pictures(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Paths of the picture files and of the files left out, relative to the folder, sorted by their parts.
+    """Paths of the picture files and of the ignored files, relative to the folder, sorted by their parts.
 
-    A link that leads nowhere is a picture that cannot be read; a FIFO or a device, which may never end, is none.
+    A broken link counts as a picture that cannot be read; a FIFO or a device, which may never end, is ignored.
     """
     pictures: list[Path] = []
     others: list[Path] = []

@@ -1,4 +1,4 @@
-"""Damaged metadata never cost a picture whose pixels are fine."""
+"""Reads pictures with damaged metadata but intact pixels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PIXEL_TAGS = {
 
 
 def upright(picture: Any) -> Any:
-    """A loaded picture, turned as its EXIF orientation says; as it is where that cannot be read."""
+    """A loaded picture, turned by its EXIF orientation; unchanged if that cannot be read."""
     from PIL import Image
 
-    # Pillow's own exif_transpose writes all other tags anew, and fails where one of them has a wrong type.
+    # Pillow's exif_transpose rewrites all other tags, and fails if one of them has a wrong type.
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -32,13 +32,13 @@ def upright(picture: Any) -> Any:
     }
     try:
         turn = turns.get(picture.getexif().get(ORIENTATION))
-    except Exception:  # parsers of metadata raise nearly every kind
+    except Exception:  # metadata parsers raise almost any exception
         turn = None
     return picture if turn is None else picture.transpose(turn)
 
 
 def without_metadata(data: bytes) -> bytes | None:
-    """A PNG, JPEG or TIFF file without what its pixels do not need, except the orientation; None for other formats."""
+    """A PNG, JPEG or TIFF file reduced to its pixels and orientation; None for other formats."""
     if data.startswith(PNG):
         return PNG + b"".join(_png_chunks(data))
     if data.startswith(JPEG):
@@ -73,12 +73,12 @@ def _jpeg_segments(data: bytes) -> Iterator[bytes]:
 
 
 def _first_directory(data: bytes, order: str) -> bytes:
-    """A TIFF file of its first picture alone: a new directory at the end holds the tags that the pixels need."""
+    """The TIFF file with its first picture only: a new directory at the end holds the tags that the pixels need."""
     (at,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, at)
     entries = [data[at + 2 + 12 * i : at + 14 + 12 * i] for i in range(count)]
     kept = [entry for entry in entries if struct.unpack_from(order + "H", entry)[0] in PIXEL_TAGS]
-    body = data[8:] + bytes(len(data) % 2)  # a directory begins at an even place
+    body = data[8:] + bytes(len(data) % 2)  # a directory begins at an even offset
     return b"".join(
         [data[:4], struct.pack(order + "I", 8 + len(body)), body, struct.pack(order + "H", len(kept)), *kept, bytes(4)]
     )

@@ -1,4 +1,4 @@
-"""From a picture file of any kind to a tensor in [-1, 1]."""
+"""Reads picture files of any common format as tensors in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SUFFIXES = (
 )  # fmt: skip
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""What such files begin with."""
+"""First bytes of a TIFF file."""
 
 _descriptor = threading.Lock()
-"""Of who has put another file in the place of descriptor 2, which is the whole process's."""
+"""Held while file descriptor 2, which the whole process shares, is redirected."""
 
 
 def read_picture(
@@ -35,13 +35,13 @@ def read_picture(
 ) -> Tensor:
     """The picture, upright, as [C, H, W] in [-1, 1]; with a size (height, width), centre-cropped and resized to it.
 
-    Grey, RGB, palette, CMYK, LAB, 16-bit grey and transparent pictures (shown on white) are understood; of animations
-    the first frame. Damaged metadata are ignored. The crop is the largest centred one of the wanted proportions; it is
-    reduced by Pillow's Lanczos filter, which is antialiased and, for 8-bit pictures, integer arithmetic: the same bits
-    on every machine.
+    Supports grey, RGB, palette, CMYK, LAB, 16-bit grey and transparent pictures (shown on white), and the first frame
+    of animations. Damaged metadata are ignored. The crop is the largest centred one with the proportions of size; it is
+    reduced by Pillow's Lanczos filter, which is antialiased and, for 8-bit pictures, uses integer arithmetic, so the
+    bits are the same on every machine.
 
     channels: 1 (grey; colours by ITU-R 601 luma) or 3 (RGB; grey is repeated).
-    Errors: ValueError when the picture is smaller than size (unless it may be enlarged), or not a picture.
+    Errors: ValueError if the picture is smaller than size (unless enlarge is set), or not a picture.
     """
     with _silence(_is_tiff(source)):
         picture = _colours(_open(source), channels)
@@ -54,7 +54,7 @@ def read_picture(
 
 
 def _open(source: Path | IO[bytes]) -> Any:
-    """The picture, loaded and upright, whatever its metadata hold."""
+    """The picture, loaded and upright, even if its metadata are damaged."""
     from PIL import UnidentifiedImageError
 
     try:
@@ -74,7 +74,7 @@ def _loaded(source: Path | IO[bytes]) -> Any:
     with Image.open(source) as file:
         value, stored = file.info.get("transparency"), getattr(file, "tile", None) and file.tile[0].args
         file.load()
-        # Pillow scales grey values of 2 and 4 bits and cuts 16-bit colours to 8, but leaves the transparent value.
+        # Pillow scales grey values of 2 and 4 bits and cuts 16-bit colours to 8, but not the transparent value.
         if isinstance(value, int) and stored in ("L;2", "L;4"):
             file.info["transparency"] = value * (85 if stored == "L;2" else 17)
         elif isinstance(value, tuple) and stored == "RGB;16B":
@@ -101,7 +101,7 @@ def _is_tiff(source: Path | IO[bytes]) -> bool:
 
 @contextmanager
 def _silence(libtiff: bool) -> Iterator[None]:
-    """Drops the warnings and log lines of Pillow, and what libtiff prints, about metadata and large pictures."""
+    """Suppresses the warnings and log lines of Pillow and the output of libtiff on metadata and large pictures."""
     logger, level = logging.getLogger("PIL"), logging.getLogger("PIL").level
     logger.setLevel(logging.CRITICAL + 1)
     try:
@@ -114,11 +114,11 @@ def _silence(libtiff: bool) -> Iterator[None]:
 
 @contextmanager
 def _no_standard_error() -> Iterator[None]:
-    """For libraries in C, which write to descriptor 2 by themselves. One thread at a time."""
+    """Silences C libraries, which write to descriptor 2 directly. One thread at a time."""
     with _descriptor:
         try:
             kept = os.dup(2)
-        except OSError:  # it is closed
+        except OSError:  # descriptor 2 is closed
             yield
             return
         try:
@@ -134,19 +134,19 @@ def _colours(picture: Any, channels: int) -> Any:
     """The picture in mode L, RGB, or F (16 bits, in units of 8-bit grey values)."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):  # I;16 and its kin; some readers say I for the same
+    if picture.mode.startswith("I"):  # I;16 and its variants; some readers use I for 16 bits
         values = np.asarray(picture, dtype=np.float32)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError("cannot be read: it has more than 16 bits per value, and no known white")
+            raise ValueError("cannot be read: it has more than 16 bits per value, so the value of white is unknown")
         if isinstance(transparent := picture.info.get("transparency"), int):
             values = np.where(values == transparent, np.float32(65535), values)
         return Image.fromarray(values / 257)
     if picture.mode == "F":
-        raise ValueError("cannot be read: it has floating-point values, and no known white")
+        raise ValueError("cannot be read: it has floating-point values, so the value of white is unknown")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    if picture.mode == "LAB":  # which Pillow converts to RGB alone
+    if picture.mode == "LAB":  # Pillow converts LAB only to RGB
         picture = picture.convert("RGB")
     return picture.convert("L" if channels == 1 else "RGB")
 
@@ -157,8 +157,8 @@ def _crop_and_resize(picture: Any, height: int, width: int, enlarge: bool) -> An
     w, h = picture.size
     if not enlarge and (h < height or w < width):
         raise ValueError(
-            f"the picture is {w} x {h}, smaller than the {width} x {height} that it must give; "
-            "pictures are never enlarged: give a larger one"
+            f"the picture is {w} x {h}, smaller than the {width} x {height} pixels that are needed, and pictures are "
+            "not enlarged; give a larger one"
         )
     # The largest crop of proportions width : height.
     crop_w, crop_h = (w, w * height // width) if w * height <= h * width else (h * width // height, h)

@@ -1,4 +1,4 @@
-"""Ids that two samples share, found before any sample is computed: from columns and headers, without the pictures."""
+"""Detects repeated ids before any sample is computed, from columns and headers, without reading the pictures."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from datamodules.rows import Columns, Rows
 
 
 def refuse_repeated_ids(rows: Rows, builder: str, remote: bool) -> frozenset[str] | None:
-    """Reads the ids of all wanted rows where the form of the files allows this cheaply.
+    """Reads the ids of all wanted rows if the format of the files makes this cheap.
 
-    remote: whether parquet files are read over the network for it, too. -> the ids, where they are those of all rows.
-    Errors: ValueError for an id that two have, and for an archive that ends too early.
+    remote: whether to read parquet files over the network, too. -> the ids, or None if they are not those of all rows.
+    Errors: ValueError for an id that two samples share, and for a truncated archive.
     """
     if builder not in READERS or (rows.columns.by_index and builder != "webdataset"):
         return None
@@ -36,15 +36,15 @@ def refuse_repeated_ids(rows: Rows, builder: str, remote: bool) -> frozenset[str
             if name in first:
                 places = " and ".join(dict.fromkeys([rows.sources[first[name]], source]))
                 raise ValueError(
-                    f"two samples have the id {name!r}, by which outputs are named, in {places}; give a column of "
-                    "unique ids as id_column, or take id_from: index"
+                    f"two samples in {places} have the id {name!r}, but outputs are named by id, so ids must be "
+                    "unique; give a column of unique ids as id_column, or use id_from: index"
                 )
             first[name] = shard
     return frozenset(first) if every else None
 
 
 def _stored(builder: str, source: str, columns: Columns) -> list[Any] | None:
-    """What every row of a file is named by; None where only its contents would tell."""
+    """The value that names each row of a file; None if only the rows' contents would reveal it."""
     names = READERS[builder](source, columns)
     return None if names is None else list(names)
 
@@ -60,7 +60,7 @@ def _parquet(source: str, columns: Columns) -> Iterator[Any]:
 
 
 def _arrow(source: str, columns: Columns) -> Iterator[Any]:
-    """From a map of the file into memory, of which only these columns are read."""
+    """The names in an arrow file, which is memory-mapped so that only their column is read."""
     import pyarrow as pa
 
     with pa.memory_map(source) as file:
@@ -81,12 +81,12 @@ def _names(batch: Any, columns: Columns) -> list[Any]:
         names: list[Any] = batch.column(columns.id).to_pylist()
         return names
     if columns.image not in batch.schema.names or not pyarrow.types.is_struct(batch.column(columns.image).type):
-        return []  # encoded pictures without names
+        return []  # encoded pictures have no names
     return list(pyarrow.compute.struct_field(batch.column(columns.image), "path").to_pylist())
 
 
 def _tar(source: str, columns: Columns) -> list[Any] | None:
-    """As datasets groups the members of an archive: "a/b.png" is column "png" of sample "a/b"."""
+    """The names in a .tar, grouped as datasets does: "a/b.png" is column "png" of sample "a/b"."""
     names = tar_members(source) if source.endswith(".tar") else None
     if names is None or columns.id not in (None, "__key__"):
         return None
@@ -103,9 +103,9 @@ def _tar(source: str, columns: Columns) -> list[Any] | None:
 
 
 def tar_members(source: str) -> list[str] | None:
-    """Names of the files in a .tar, from their headers; None where it is compressed after all.
+    """Names of the files in a .tar, from their headers; None if it is compressed.
 
-    Errors: ValueError for an archive that ends too early, of which datasets reads the part that is there.
+    Errors: ValueError for a truncated archive, which datasets would read without an error.
     """
     with open(source, "rb") as file:
         if file.read(6).startswith(COMPRESSED):
@@ -116,18 +116,18 @@ def tar_members(source: str) -> list[str] | None:
                 names = [member.name for member in archive if member.isreg()]
                 file.seek(archive.offset)
         except tarfile.ReadError as error:
-            raise ValueError(_cut(source, str(error))) from None  # with it, Retry would take this for a fault
-        if any(file.read(tarfile.BLOCKSIZE)):  # tarfile stops there; the end is a block of zeros, or none
-            raise ValueError(_cut(source, "no header where one must be"))
+            raise ValueError(_truncated(source, str(error))) from None  # chained, Retry would take it for a fault
+        if any(file.read(tarfile.BLOCKSIZE)):  # tarfile stopped here; an intact archive ends or has a block of zeros
+            raise ValueError(_truncated(source, "a header is missing"))
     return names
 
 
-def _cut(source: str, reason: str) -> str:
-    return f"archive {source} ends too early, or is damaged ({reason}); copy it again"
+def _truncated(source: str, reason: str) -> str:
+    return f"archive {source} is truncated or damaged ({reason}); copy it again"
 
 
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
-"""What files begin with that datasets unpacks, whatever their names end in."""
+"""First bytes of the files that datasets decompresses, whatever their extension."""
 
 READERS: dict[str, Callable[[str, Columns], Iterable[Any] | None]] = {
     "parquet": _parquet,

@@ -1,4 +1,4 @@
-"""Trying again when a server or the network fails: a fault costs time, never a sample."""
+"""Retries when a server or the network fails, so that a fault costs time but no sample."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from typing import TypeVar
 T = TypeVar("T")
 
 NETWORK_PACKAGES = ("aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
-"""What datasets, fsspec and huggingface_hub speak HTTP with; their errors say that an exchange failed."""
+"""HTTP packages that datasets, fsspec and huggingface_hub use; their errors mean that an exchange failed."""
 
 TORN = ("ArrowInvalid", "ReadError")
-"""What pyarrow and tarfile raise of a file that ends too early."""
+"""Errors that pyarrow and tarfile raise for a truncated file."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Wait `first`, 2 `first`, 4 `first` ... seconds, at most `longest`, after the first, second, third ... fault.
+    """Retries after `first`, 2 `first`, 4 `first` ... seconds, at most `longest`, for consecutive faults.
 
-    A fault is what may be gone a moment later: a broken or refused connection, a timeout, an answer 408, 425, 429 or
-    5xx, a file that ends too early. All else (no such file, no permission) is raised at once. Faults are counted in a
-    row; anything that has been read since the last one makes the count start again.
+    A fault is an error that may be temporary: a broken or refused connection, a timeout, an HTTP status of 408, 425,
+    429 or 5xx, a truncated file. All other errors (no such file, no permission) are raised at once. Anything read
+    since the last fault resets the count.
 
-    This stands around what the libraries do themselves: datasets repeats single reads (every 5 s, 20 times), and
-    huggingface_hub its questions to the hub. What they leave is a file that cannot be opened (fsspec calls an answer of
-    500 a missing file), an answer that is cut short, and an error at the end that does not name its address.
+    This adds to the retries of the libraries: datasets repeats single reads (every 5 s, 20 times), and huggingface_hub
+    its requests to the hub. They do not cover a file that cannot be opened (fsspec reports a status of 500 as a missing
+    file) and a truncated response, and their final error does not name the address.
 
     Args:
-        attempts: in all, the first one included.
-        first, longest: seconds.
+        attempts: number of attempts in all, including the first.
+        first: seconds before the second attempt.
+        longest: largest number of seconds between two attempts.
     """
 
     attempts: int = 6
@@ -43,16 +44,16 @@ class Retry:
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.first < 0:
             raise ValueError(
-                f"there must be at least 1 attempt, and at least 0 seconds between them, got {self.attempts} attempts "
-                f"and {self.first} seconds"
+                f"attempts must be >= 1 and the seconds between them >= 0, got {self.attempts} attempts and "
+                f"{self.first} seconds"
             )
 
     def call(self, what: str, function: Callable[[], T]) -> T:
-        """function(), again after each fault.  what: the address, for the error.  Errors: OSError."""
+        """The result of function(), repeated after each fault.  what: the address, for the error.  Errors: OSError."""
         return next(self.stream(what, lambda done: iter([function()])))
 
     def stream(self, what: str, start: Callable[[int], Iterator[T]]) -> Iterator[T]:
-        """The items of start(0); after a fault behind n items, those of start(n), which must begin with item n."""
+        """The items of start(0); after a fault that follows n items, those of start(n), which begins with item n."""
         done = faults = 0
         while True:
             try:
@@ -67,10 +68,10 @@ class Retry:
                 self._wait(what, faults, error)
 
     def _wait(self, what: str, faults: int, error: Exception) -> None:
-        reason = described(error)
+        reason = describe(error)
         if faults >= self.attempts:
             raise OSError(
-                f"{what} could not be read in {faults} attempts, the last of which ended with: {reason}; check the "
+                f"{what} could not be read in {faults} attempts, the last of which failed with: {reason}; check the "
                 "address and the network, then start again"
             ) from error
         seconds = min(self.first * 2 ** (faults - 1), self.longest)
@@ -79,7 +80,7 @@ class Retry:
 
 
 def is_fault(error: BaseException) -> bool:
-    """Whether trying again may help: see Retry."""
+    """Whether a retry may help, see Retry."""
     chain = list(_chain(error))
     if any(type(link).__name__ == "OfflineModeIsEnabled" for link in chain):
         return False
@@ -89,8 +90,8 @@ def is_fault(error: BaseException) -> bool:
     return any(_broken(link) for link in chain)
 
 
-def described(error: BaseException) -> str:
-    """One line of the innermost error, which is the one that knows what has happened."""
+def describe(error: BaseException) -> str:
+    """The innermost error, which states the cause, on one line."""
     *_, last = _chain(error)
     text = " ".join(str(last).split())[:200]
     return f"{type(last).__name__}: {text}" if text else type(last).__name__

@@ -1,4 +1,4 @@
-"""Rows of a data set that Hugging Face datasets streams, as samples."""
+"""Turns the rows of a data set that Hugging Face datasets streams into samples."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from datamodules.pictures import SUFFIXES, read_picture
 from datamodules.retry import Retry
 
 BLOCK = 32
-"""Rows that are held in memory at once."""
+"""Number of rows that are held in memory at once."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns.  image: of encoded pictures, {"bytes", "path"}.
+    """Names of columns.  image: encoded pictures, {"bytes", "path"}.
 
-    id: None names a sample by the file name that is stored with its picture. by_index: by its place instead: "7", or
-    "2-7" for row 7 of shard 2 where there are several.
+    id: sample ids; None uses the file name stored with each picture. by_index: whether to use the row's position
+    instead: "7", or "2-7" for row 7 of shard 2 if there are several shards.
     """
 
     image: str
@@ -44,10 +44,10 @@ class Columns:
 class Rows:
     """Samples of a streamed data set, in the order of its shards; a `Sharded` stream.
 
-    dataset: a datasets.IterableDataset whose pictures are not decoded. sources: the address of each shard, for errors.
-    decode: turns encoded bytes into a picture. files: path -> id, of an image folder; only these files are opened: a
-    path that comes out of the data could point anywhere. chosen: shard -> its wanted rows, rising; None is all. only:
-    the wanted ids; None is all.
+    dataset: a datasets.IterableDataset whose pictures are not decoded. sources: address of each shard, for errors.
+    decode: turns encoded bytes into a picture. files: path -> id, of an image folder; only these files are opened,
+    because a path stored in the data could point anywhere. chosen: shard -> its wanted rows, ascending; None is all.
+    only: the wanted ids; None is all.
     """
 
     dataset: Any
@@ -67,7 +67,7 @@ class Rows:
         return chain.from_iterable(map(self.shard, range(self.num_shards)))
 
     def shard(self, index: int) -> Iterator[Sample]:
-        """The samples of one shard; one without wanted rows is not opened."""
+        """The samples of one shard; a shard without wanted rows is not opened."""
         chosen = None if self.chosen is None else self.chosen.get(index, ())
         if chosen is not None and not chosen:
             return
@@ -78,7 +78,7 @@ class Rows:
                     yield sample
 
     def is_wanted(self, shard: int, number: int) -> bool:
-        """Whether `chosen` has the row."""
+        """Whether `chosen` contains the row."""
         return self.chosen is None or number in self._wanted.get(shard, ())
 
     @cached_property
@@ -86,15 +86,15 @@ class Rows:
         return {shard: frozenset(numbers) for shard, numbers in (self.chosen or {}).items()}
 
     def _is_picture(self, image: Any) -> bool:
-        """False for those other files of an image folder that datasets lists as pictures (in a ZIP archive: all)."""
+        """False for files of an image folder that datasets lists as pictures but are not (it lists all in a ZIP)."""
         listed = self.files and image and image["bytes"] is None and image["path"] is not None
         return not listed or image["path"].partition("::")[0].lower().endswith(SUFFIXES)
 
     def rows(self, index: int) -> Iterator[dict[str, Any]]:
-        """The columns of every row of a shard. A fault costs reading the shard up to where it was."""
+        """The columns of every row of a shard. After a fault, the shard is read again up to the same row."""
 
         def start(done: int) -> Iterator[dict[str, Any]]:
-            # .iter, because plain iteration inside a DataLoader worker would give this worker its own choice of rows.
+            # .iter, because plain iteration in a DataLoader worker would split the rows over the workers once more.
             for block in self.dataset.shard(self.num_shards, index).iter(batch_size=BLOCK):
                 values = [block[name] for name in self.columns.all]
                 rows = [dict(zip(self.columns.all, row, strict=True)) for row in zip(*values, strict=True)]
@@ -112,21 +112,21 @@ class Rows:
             source = "file name" if self.columns.id is None else f"value in column {self.columns.id!r}"
             reason = (
                 f"row {number} of {self.sources[shard]} has no {source} to be named by; give a column of ids as "
-                "id_column, or take id_from: index"
+                "id_column, or use id_from: index"
             )
             if number == 0 and image["bytes"] is not None:
                 raise ValueError(reason)  # most likely no row has one
-            name = f"row:{shard}-{number}"  # no id made of a file name holds a colon
+            name = f"row:{shard}-{number}"  # ids made from file names contain no colon
             read = partial(_fail, reason) if image["bytes"] is not None else read
         known: dict[str, Any] = {}
         if self.columns.caption is not None:
             known["caption"] = _text(row[self.columns.caption])
         if self.columns.label is not None:
-            known["label"] = row[self.columns.label]  # whether it is a class is for the prior to say
+            known["label"] = row[self.columns.label]  # the prior checks that it is a class
         return (name, read, known) if known else (name, read)
 
     def name(self, shard: int, number: int, value: Any) -> str | None:
-        """The id of a row, or None where it has no value to be named by.  value: in its id column, or its file name."""
+        """The id of a row, or None if it has none.  value: the row's entry in the id column, or its file name."""
         if self.columns.id is None and self.columns.by_index:
             return f"{shard}-{number}" if self.num_shards > 1 else str(number)
         if value is None or self.columns.id is not None:
@@ -143,7 +143,7 @@ def _read(image: dict[str, Any], decode: Callable[[io.BytesIO], Tensor], listed:
     if data is None and listed:
         data = retry.call(image["path"], partial(_content, image["path"]))
     if data is None:
-        raise ValueError("cannot be read: the row holds no image")
+        raise ValueError("cannot be read: the row contains no image")
     return decode(io.BytesIO(data))
 
 
@@ -155,14 +155,14 @@ def _content(path: str) -> bytes:
 
 
 def _text(value: Any) -> str:
-    """A caption; the first one where there are several; "" where there is none."""
+    """The caption; the first one if there are several, "" if there is none."""
     if isinstance(value, list | tuple):
         value = value[0] if len(value) else None
     return "" if value is None else str(value)
 
 
 def undecoded(dataset: Any, columns: Columns) -> Any:
-    """A datasets.IterableDataset of these columns alone, its pictures as they are encoded."""
+    """A datasets.IterableDataset with these columns only and its pictures still encoded."""
     import datasets
 
     return dataset.select_columns(columns.all).cast_column(columns.image, datasets.Image(decode=False))
@@ -171,5 +171,5 @@ def undecoded(dataset: Any, columns: Columns) -> Any:
 def picture_decoder(
     channels: int, size: tuple[int, int] | None = None, enlarge: bool = False
 ) -> Callable[[io.BytesIO], Tensor]:
-    """read_picture with these settings."""
+    """`read_picture` with these settings."""
     return partial(read_picture, channels=channels, size=size, enlarge=enlarge)

@@ -70,7 +70,7 @@ BAD = {
     "a config inside itself": (["--config", "self.yaml"], "self.yaml is nested too deeply, or in itself"),
     "a deep config": (["--config", "deep.yaml"], "deep.yaml is nested too deeply"),
     "a number without end": (["--config", "number.yaml"], "number.yaml is not valid YAML: Exceeds the limit"),
-    "nothing left": (["--data.skip", "10"], "skip must be less than the 10 samples that there are, got 10"),
+    "nothing left": (["--data.skip", "10"], "skip must be less than the number of samples, 10, got 10"),
     "predict_step refuses": (["--model.trouble", "raise"], "the data have 3 channels but the prior has 1"),
     "memory": (["--model.trouble", "memory"], "too little memory.*--data.batch_size"),
     "model without seed": (["--model", "FAKES.NoSeed", "--seed", "1"], "model.seed is not an option of FAKES.NoSeed"),

@@ -245,7 +245,7 @@ def test_other_files_are_counted_and_a_fifo_is_never_opened(tmp_path, capsys):
     (tmp_path / "null.png").symlink_to("/dev/zero")
     assert load(tmp_path)["id"] == ["a"]
     told = capsys.readouterr().err
-    assert "5 files of folder" in told and "left out (2 .heic, 2 .png, 1 .txt)" in told and told.count("\n") == 1
+    assert "5 files of folder" in told and "(2 .heic, 2 .png, 1 .txt)" in told and told.count("\n") == 1
     data = ImageFolder(str(tmp_path), size=4, channels=1)
     data.trainer = SimpleNamespace(global_rank=1, world_size=2)
     data.setup("predict")
@@ -292,7 +292,7 @@ def test_order_subfolders_hidden_files_and_links(tmp_path):
     [
         (lambda p: None, {}, "folder '.*pictures' does not exist; give a folder"),
         (lambda p: p.write_text(""), {}, "folder '.*pictures' is not a folder"),
-        (lambda p: p.mkdir(), {}, "folder '.*pictures' holds no image files"),
+        (lambda p: p.mkdir(), {}, "folder '.*pictures' contains no image files"),
         (lambda p: p.mkdir(), {"channels": 2}, "channels must be 1 .* or 3 .*, got 2"),
         (lambda p: p.mkdir(), {"size": 0}, "size must be at least 1 pixel, got 0"),
         (lambda p: p.mkdir(), {"size": 4, "degraded": True}, "degraded pictures are never resized"),
@@ -307,7 +307,7 @@ def test_what_cannot_be_used_at_all(tmp_path, make, options, sentence):
 def test_the_prior_says_size_and_channels(tmp_path):
     grey().save(tmp_path / "a.png")
     data = ImageFolder(str(tmp_path))
-    with pytest.raises(ValueError, match="needs size and channels when there is no trainer"):
+    with pytest.raises(ValueError, match=r"has no prior .*; give size and channels"):
         data.setup("predict")
     module = SimpleNamespace(prior=SimpleNamespace(image_shape=(3, 4, 8)))
     data.trainer = SimpleNamespace(lightning_module=module, global_rank=0, world_size=1)
@@ -364,7 +364,7 @@ def test_runs_below_the_folder_are_no_data(tmp_path):
     data = ImageFolder(str(tmp_path), size=8, channels=1)
     data.setup("predict")
     assert [sample[0] for sample in data.samples()] == ["a", "sub__b"]
-    with pytest.raises(ValueError, match="is a run of rps; for its pictures give one of its folders in images/"):
+    with pytest.raises(ValueError, match="is a run of rps; to read its pictures, give one of its folders in images/"):
         ImageFolder(str(tmp_path / "run"), size=8, channels=1).setup("predict")
 
 
@@ -375,5 +375,5 @@ def test_a_picture_that_was_renamed_since_it_was_restored_is_missed(tmp_path):
     data.setup("predict")
     assert data.place == str(tmp_path.resolve())
     data.check_recorded({"a", "b", "b (repeat 1)"})
-    with pytest.raises(ValueError, match=r"has records of 'c', which folder .* does not have any more; put back"):
+    with pytest.raises(ValueError, match=r"has records of 'c', which folder .* no longer has; restore"):
         data.check_recorded({"a", "c"})

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from datamodules.retry import Retry, described, is_fault
+from datamodules.retry import Retry, describe, is_fault
 
 
 class Answer(Exception):
@@ -113,10 +113,10 @@ def test_what_will_not_pass_is_raised_at_once():
 
 
 def test_the_innermost_error_is_told():
-    assert described(caused(FileNotFoundError("a"), Answer(500))) == "Answer: answered 500"
-    assert described(TimeoutError()) == "TimeoutError"
+    assert describe(caused(FileNotFoundError("a"), Answer(500))) == "Answer: answered 500"
+    assert describe(TimeoutError()) == "TimeoutError"
 
 
 def test_impossible_numbers():
-    with pytest.raises(ValueError, match="at least 1 attempt"):
+    with pytest.raises(ValueError, match="attempts must be >= 1"):
         Retry(attempts=0)

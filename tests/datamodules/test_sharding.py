@@ -130,7 +130,7 @@ def test_skip_and_limit():
     assert [b["id"] for b in data.predict_dataloader()] == [["3", "4", "5"], ["6"]]
     assert data.num_samples == 4
     assert Constants(10, skip=8, limit=4).num_samples == 2
-    with pytest.raises(ValueError, match="skip must be less than the 10 samples that there are, got 10"):
+    with pytest.raises(ValueError, match="skip must be less than the number of samples, 10, got 10"):
         Constants(10, skip=10).setup("predict")
 
 

@@ -110,7 +110,7 @@ def test_what_it_needs(tmp_path):
         predict(smooth_prior(), "measurement")
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         OracleRecorder(samples=0)
-    with pytest.raises(ValueError, match="Analytic draws its images from the module's AnalyticPrior, got None"):
+    with pytest.raises(ValueError, match="the prior is NoneType, but Analytic draws its images from an AnalyticPrior"):
         Analytic(4).predict_dataloader()
 
 
