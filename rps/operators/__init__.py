@@ -1,4 +1,4 @@
-"""What instruments do: y = A(x). Images are [N, C, H, W] in [-1, 1]."""
+"""Operators, the models of instruments: y = A(x). Images are [N, C, H, W] in [-1, 1]."""
 
 from rps.operators.base import Gain, LinearOperator, NoPseudoInverse, Operator, SpectralOperator, conjugate_gradient
 from rps.operators.bicubic import BicubicSuperResolution

@@ -1,4 +1,4 @@
-"""What an operator is: A in y = A(x) + noise. Images are [N, C, H, W] in [-1, 1]; measurements are [N, ...]."""
+"""Base classes of operators: A in y = A(x) + noise. Images are [N, C, H, W] in [-1, 1], measurements [N, ...]."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from rps.shallow import shallow_copy
 Gain = Callable[[Tensor], Tensor]
 """A function of the singular values, element by element, e.g. lambda s: s for the adjoint.
 
-s has four dimensions, the first of which is the row (1 where all rows share it). The result may therefore bring in a
-constant of each row, e.g. lambda s: s / (r2 * s**2 + noise_std**2) with r2 of shape [N, 1, 1, 1].
+s has four dimensions, the first of which is the row (1 if all rows share it), so the function may use a constant per
+row, e.g. lambda s: s / (r2 * s**2 + noise_std**2) with r2 of shape [N, 1, 1, 1].
 """
 
 
 class NoPseudoInverse(ValueError):
-    """An operator leads from its measurement to no image."""
+    """The operator cannot turn its measurement into an image."""
 
 
 class Operator(nn.Module):
     """A(x), differentiable, acting on each image of the batch by itself.
 
-    A user's operator needs `forward` alone. One with random parameters (a mask, a kernel) draws them in `bind`, keeps
-    them in attributes whose first dimension is the batch, and names those attributes in `per_sample`.
+    A subclass only needs `forward`. If it has random parameters (a mask, a kernel), it draws them in `bind`, keeps them
+    in attributes whose first dimension is the batch, and lists the names of those attributes in `per_sample`.
     """
 
     per_sample: tuple[str, ...] = ()
     image_shape: tuple[int, int, int] | None = None
-    """[C, H, W] of the images, where bind keeps it."""
+    """[C, H, W] of the images, if `bind` stores it."""
 
     def _shape(self) -> tuple[int, int, int]:
         if self.image_shape is None:
-            raise RuntimeError(f"{type(self).__name__} is not bound: call operator.bind(shape, streams) first")
+            raise RuntimeError(f"{type(self).__name__} is not bound; call operator.bind(shape, streams) first")
         return self.image_shape
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,9 +45,9 @@ class Operator(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> Operator:
-        """The operator of these images: their shape [C, H, W] is known, and random parameters are drawn per sample.
+        """The operator for a batch of images: sets their shape [C, H, W] and draws random parameters per sample.
 
-        The default has neither. An override returns a copy (see `bound`) and leaves self as it was.
+        The default does neither. An override returns a copy (see `bound`) and leaves self unchanged.
         """
         return self
 
@@ -56,15 +56,15 @@ class Operator(nn.Module):
         return shallow_copy(self, **attributes)
 
     def bound_rows(self) -> int | None:
-        """To how many images the random parameters are bound; None for an operator without any."""
+        """The number of images that the random parameters are bound to; None without random parameters."""
         return len(getattr(self, self.per_sample[0])) if self.per_sample else None
 
     def check_rows(self, batch: Tensor) -> None:
-        """Raises ValueError for a batch of another number of images than this operator is bound to."""
+        """Errors: ValueError if the batch does not have as many images as this operator is bound to."""
         if len(batch) != self.bound_rows():
             raise ValueError(
                 f"this {type(self).__name__} is bound to {self.bound_rows()} images, got {len(batch)}; "
-                "take operator.rows(index) for some of them"
+                "use operator.rows(index) for some of them"
             )
 
     def rows(self, index: Tensor | slice) -> Any:
@@ -74,7 +74,7 @@ class Operator(nn.Module):
         return self.bound(**{name: getattr(self, name)[index] for name in self.per_sample})
 
     def pinv(self, y: Tensor, rcond: float = 0.0) -> Tensor:
-        """A rough image from the measurement, where stage 1 starts: y itself, if it is an image and A is nonlinear."""
+        """A rough image from which stage 1 starts: for a nonlinear A, y itself if it is an image."""
         if y.ndim == 4:
             return y
         raise NoPseudoInverse(
@@ -84,7 +84,7 @@ class Operator(nn.Module):
 
 
 def check_divisible(operator: Operator, shape: tuple[int, int, int], factor: int) -> None:
-    """Raises ValueError for images [C, H, W] whose height or width is not divisible by a factor."""
+    """Errors: ValueError for images [C, H, W] whose height or width is not divisible by the factor."""
     _, h, w = shape
     if h % factor or w % factor:
         raise ValueError(
@@ -94,9 +94,9 @@ def check_divisible(operator: Operator, shape: tuple[int, int, int], factor: int
 
 
 class LinearOperator(Operator):
-    """A linear A. With `forward` alone, the adjoint comes from autograd and A^+ y from conjugate gradients.
+    """A linear A. By default, autograd computes the adjoint and conjugate gradients compute A^+ y.
 
-    `bind` must have been called, so that the shape of the images is known.
+    Call `bind` first, which sets the shape of the images.
     """
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> LinearOperator:
@@ -113,7 +113,7 @@ class LinearOperator(Operator):
     def pinv(self, y: Tensor, rcond: float = 0.0) -> Tensor:
         """A^+ y: the least-squares image of least norm, by conjugate gradients on A^T A x = A^T y from x = 0.
 
-        rcond: stop once ||A^T (y - A x)|| is below max(rcond, 1e-6) ||A^T y||, so that a rough solve stops early.
+        rcond: the iteration stops once ||A^T (y - A x)|| <= max(rcond, 1e-6) ||A^T y||.
         """
         return conjugate_gradient(lambda x: self.adjoint(self(x)), self.adjoint(y), tolerance=max(rcond, 1e-6))
 
@@ -121,12 +121,12 @@ class LinearOperator(Operator):
     def matrix(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """The dense A of one row, for small images: column i is A applied to the i-th unit image.  -> [m, C*H*W].
 
-        Takes memory and time of C*H*W images. An operator with random parameters must be bound to one row.
+        Needs the memory and time of C*H*W images. An operator with random parameters must be bound to one row.
         """
         shape, own = self._shape(), [getattr(self, name) for name in self.per_sample]
         if self.bound_rows() not in (None, 1):
             raise ValueError(
-                f"matrix() is of one row, but this {type(self).__name__} is bound to {self.bound_rows()}; "
+                f"this {type(self).__name__} is bound to {self.bound_rows()} rows, but matrix() needs one; "
                 "call operator.rows(slice(i, i + 1)).matrix()"
             )
         device = next((tensor.device for tensor in (*own, *self.buffers(), *self.parameters())), None)
@@ -136,12 +136,12 @@ class LinearOperator(Operator):
 
 
 class SpectralOperator(LinearOperator):
-    """A linear A = U S V^T whose singular values are known, so that every function of A^T A is one call."""
+    """A linear A = U S V^T with known singular values, so that one call applies any function of A^T A."""
 
     def spectral(self, y: Tensor, gain: Gain) -> Tensor:
         """V f(S) U^T y.  y: [N, ...] -> image [N, C, H, W].
 
-        gain f: the singular values, see `Gain`. f(s) = s is the adjoint, 1/s the pseudo-inverse,
+        gain f: function of the singular values, see `Gain`. f(s) = s gives the adjoint, 1/s the pseudo-inverse,
         s / (r^2 s^2 + sigma^2) the guidance of PiGDM. Directions with singular value zero contribute nothing. f is
         called once, on all singular values.
         """
@@ -151,7 +151,7 @@ class SpectralOperator(LinearOperator):
         return self.spectral(y, lambda s: s)
 
     def pinv(self, y: Tensor, rcond: float = 0.0) -> Tensor:
-        """A^+ y, with the singular values below rcond times the largest one left out (numpy's meaning)."""
+        """A^+ y without the singular values below rcond times the largest, as in numpy.linalg.pinv."""
 
         def inverse(s: Tensor) -> Tensor:
             largest = s.amax(dim=(1, 2, 3), keepdim=True)
@@ -163,7 +163,7 @@ class SpectralOperator(LinearOperator):
 def conjugate_gradient(
     apply: Callable[[Tensor], Tensor], b: Tensor, tolerance: float = 1e-6, max_iterations: int = 200
 ) -> Tensor:
-    """x with apply(x) = b for a symmetric positive semi-definite map, one solve per row.
+    """Solves apply(x) = b for a symmetric positive semi-definite map, one system per row.
 
     b: [N, ...]. Stops when every row has ||b - apply(x)|| <= tolerance ||b||, or after max_iterations.
     """
@@ -171,7 +171,7 @@ def conjugate_gradient(
     def dot(a: Tensor, c: Tensor) -> Tensor:
         return (a * c).flatten(1).sum(1).view(-1, *(1,) * (b.ndim - 1))
 
-    x, residual = 0.0 * b, b  # not zeros: a row of b that holds NaN has no solution, and must say so
+    x, residual = 0.0 * b, b  # not zeros: a row of b that contains NaN has no solution, so x must be NaN too
     direction, error = b, dot(b, b)
     target = tolerance**2 * error
     for _ in range(max_iterations):

@@ -1,4 +1,4 @@
-"""Super-resolution as photographs are shrunk: a cubic filter widened by the factor, then every factor-th pixel."""
+"""Bicubic super-resolution: a cubic filter widened by the factor, then every factor-th pixel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rps.randomness import Streams
 
 
 def cubic(t: Tensor, a: float = -0.5) -> Tensor:
-    """The cubic convolution kernel of Keys (1981): (a + 2) |t|^3 - (a + 3) t^2 + 1 up to 1, then a tail up to 2."""
+    """The cubic convolution kernel of Keys (1981): (a + 2) |t|^3 - (a + 3) t^2 + 1 for |t| <= 1, and a tail to 2."""
     t = t.abs()
     near = (a + 2) * t**3 - (a + 3) * t**2 + 1
     far = a * (t**3 - 5 * t**2 + 8 * t - 4)
@@ -20,9 +20,9 @@ def cubic(t: Tensor, a: float = -0.5) -> Tensor:
 
 
 def bicubic_matrix(size: int, factor: int) -> Tensor:
-    """Row o: 4 factor taps cubic((j - c) / factor) about c, the centre of output pixel o, normalised to sum 1.
+    """The matrix whose row o has 4 factor taps cubic((j - c) / factor) about the centre c of output pixel o, sum 1.
 
-    -> float64 [size / factor, size]. Beyond the border the image is mirrored, its outermost pixel repeated.
+    -> float64 [size / factor, size]. The image is mirrored at the border, and its outermost pixel repeated.
     """
     centre = (torch.arange(size // factor, dtype=torch.float64).unsqueeze(1) + 0.5) * factor - 0.5
     column = centre.floor().long() + torch.arange(1 - 2 * factor, 2 * factor + 1)
@@ -39,7 +39,7 @@ class BicubicSuperResolution(Separable):
     In the interior this is imresize of MATLAB and the bicubic resize of Pillow; the border is mirrored, as in DDRM.
 
     Args:
-        factor: by how much height and width shrink; both must be divisible by it.
+        factor: factor by which height and width shrink; both must be divisible by it.
     """
 
     def __init__(self, factor: int = 4) -> None:

@@ -28,7 +28,7 @@ def gaussian_taps(taps: int, std: float) -> list[float]:
 def convolution_matrix(taps: Sequence[float], size: int, padding: Padding) -> Tensor:
     """H with (H x)_i = sum_k taps_k x_{i + k - len(taps) // 2}.  -> float64 [size, size].
 
-    Beyond the border, "reflect" continues x_2 x_1 | x_0 x_1 x_2 (as torch and numpy do), "zeros" with zeros.
+    Padding "reflect" continues the border as x_2 x_1 | x_0 x_1 x_2 (as torch and numpy do), "zeros" with zeros.
     """
     row = torch.arange(size).unsqueeze(1).expand(size, len(taps))
     column = row + torch.arange(len(taps)) - len(taps) // 2
@@ -44,10 +44,10 @@ class SeparableBlur(Separable):
     """y = H_v x H_h^T per channel, (H x)_i = sum_k taps_k x_{i + k - r}, r = (len(taps) - 1) / 2.  x, y: [N, C, H, W].
 
     Args:
-        vertical: taps of the kernel down the columns, an odd number of them; used as given, not normalised.
-        horizontal: taps along the rows.
-        padding: what lies beyond the border: "reflect" mirrors the image about its outermost pixels, so that taps
-            which sum to 1 leave a constant image constant; "zeros" darkens the border.
+        vertical: taps of the kernel along the columns, an odd number of them; not normalised.
+        horizontal: taps of the kernel along the rows, an odd number of them; not normalised.
+        padding: extension beyond the border: "reflect" mirrors the image about its outermost pixels, so that taps
+            that sum to 1 leave a constant image constant; "zeros" darkens the border.
     """
 
     def __init__(self, vertical: Sequence[float], horizontal: Sequence[float], padding: Padding = "reflect") -> None:
@@ -69,12 +69,12 @@ class SeparableBlur(Separable):
 class AnisotropicBlur(SeparableBlur):
     """The blur of MAP-RPS, DDRM and DDNM: truncated Gaussians of two widths, each normalised to sum 1.
 
-    The published code loses the last tap, pads with zeros and drops small singular values inside A; this is the blur
-    that the papers state. LegacyAnisotropicBlur is what was run.
+    This is the blur that the papers state. The published code loses the last tap, pads with zeros and drops small
+    singular values inside A; LegacyAnisotropicBlur reproduces it.
 
     Args:
         taps: length of both kernels, odd.
-        std_vertical: standard deviation down the columns, in pixels.
+        std_vertical: standard deviation along the columns, in pixels.
         std_horizontal: standard deviation along the rows, in pixels.
         padding: see SeparableBlur.
     """
@@ -90,7 +90,7 @@ class AnisotropicBlur(SeparableBlur):
 
 
 class GaussianBlur(SeparableBlur):
-    """A round Gaussian, normalised to sum 1: the Gaussian deblurring of DPS and DAPS.
+    """An isotropic Gaussian blur, normalised to sum 1: the Gaussian deblurring of DPS and DAPS.
 
     Args:
         taps: height and width of the kernel, odd.

@@ -1,7 +1,7 @@
-"""The network that blurs: the generator of "Explore Image Deblurring via Encoded Blur Kernel Space", known as bkse.
+"""The blurring network of "Explore Image Deblurring via Encoded Blur Kernel Space", known as the bkse generator.
 
-Tran, Tran, Phung and Hoai, CVPR 2021, arXiv 2104.00317. The published weights (GOPRO_wVAE.pth) are a flat state dict,
-whose names and shapes are those below; its part kernel_extractor finds the code of a blur and is not needed here.
+Tran, Tran, Phung and Hoai, CVPR 2021, arXiv 2104.00317. The published weights (GOPRO_wVAE.pth) are a flat state dict
+with the names and shapes below; its kernel_extractor part, which finds the code of a blur, is not needed here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Residual(nn.Module):
 
 
 class Level(nn.Module):
-    """One level of the U-Net: halve, go through the level inside (the innermost joins the code), double, join x.
+    """One level of the U-Net: halve, apply the inner level (the innermost appends the code), double, concatenate x.
 
-    As in the U-Net of pix2pix (arXiv 1611.07004), whose activations work in place, x is joined after its activation.
+    As in the U-Net of pix2pix (arXiv 1611.07004), whose activations work in place, x is concatenated after activation.
     `down` and `up` hold the layers in the order of the published names; only the last convolution has a bias.
     """
 
@@ -51,14 +51,14 @@ class Level(nn.Module):
 
 
 class BlurGenerator(nn.Module):
-    """x + r(g(f(x), code)): f halves the image twice, g is a U-Net of five levels that holds the code, r doubles twice.
+    """x + r(g(f(x), code)): f halves the image twice, g is a U-Net of five levels that takes the code, r doubles twice.
 
     x: [N, 3, H, W] in [0, 1], H and W multiples of 128 -> the same shape. code: [N, 8 features, H / 128, W / 128].
 
     Args:
-        features: channels of f; 64 as published.
-        front: residual blocks of f; 10 as published.
-        back: residual blocks of r; 20 as published.
+        features: number of channels of f; published 64.
+        front: number of residual blocks of f; published 10.
+        back: number of residual blocks of r; published 20.
     """
 
     def __init__(self, features: int = 64, front: int = 10, back: int = 20) -> None:
@@ -89,11 +89,11 @@ class BlurGenerator(nn.Module):
 
     @classmethod
     def from_file(cls, path: str | Path) -> BlurGenerator:
-        """The generator with the weights of a local file; its sizes follow from theirs."""
+        """The generator with the weights of a local file, whose shapes determine its sizes."""
         if not Path(path).is_file():
             raise FileNotFoundError(
                 f"there is no file {path}; download the weights of the bkse generator (GOPRO_wVAE.pth, linked from the "
-                "model zoo of github.com/VinAIResearch/blur-kernel-space-exploring) and give their path"
+                "model zoo of github.com/VinAIResearch/blur-kernel-space-exploring) and give the path to them"
             )
         state = torch.load(path, map_location="cpu", weights_only=True)
         parts = ("feature_extractor", "recon_trunk")
@@ -103,5 +103,5 @@ class BlurGenerator(nn.Module):
             generator = cls(len(state["feature_extractor.0.weight"]), *blocks.values())
             generator.load_state_dict(state)
         except (KeyError, RuntimeError) as error:
-            raise ValueError(f"{path} does not hold the weights of the bkse generator: {error}") from error
+            raise ValueError(f"{path} does not contain the weights of the bkse generator: {error}") from error
         return generator

@@ -1,4 +1,4 @@
-"""check_operator: what is wrong with an operator, in words."""
+"""check_operator describes what is wrong with an operator."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ TOLERANCE = 1e-5
 
 
 def check_operator(operator: Operator, shape: tuple[int, int, int] = (3, 32, 32), seed: int = 0) -> list[str]:
-    """What is wrong with this operator, one sentence each; an empty list when nothing is.
+    """A list of the faults of this operator, one sentence each; empty if there are none.
 
-    Binds it to four random images and tests what solvers rely on: that each image is treated by itself, that the same
-    id gives the same result, that rows can be selected, finite values, gradients. For a LinearOperator also linearity,
+    Binds it to four random images and tests what solvers rely on: each image is treated by itself, equal ids give equal
+    results, rows can be selected, values and gradients are finite. For a LinearOperator also linearity,
     <A x, v> = <x, A^T v>, A A^+ A = A and A^+ A A^+ = A^+ (the latter unless A^+ comes from conjugate gradients); for
-    a SpectralOperator also that `spectral` speaks of the same A.
+    a SpectralOperator also that `spectral` belongs to the same A.
 
-    shape: [C, H, W] of the images. seed: of images, ids and cotangents.
+    shape: [C, H, W] of the images. seed: seed of images, ids and cotangents.
     """
     streams = Streams(seed, IDS)
     x = 2 * streams.at("check", "x").uniform(shape) - 1
     faults: list[str] = []
 
     def run(what: str, check: Callable[[], Iterator[str]]) -> bool:
-        """Adds what the check finds; True when it finds nothing. Whatever the operator raises is a finding."""
+        """Adds the faults that the check finds, among them any exception; returns whether it finds none."""
         before = len(faults)
         try:
             faults.extend(check())
@@ -57,13 +57,13 @@ def check_operator(operator: Operator, shape: tuple[int, int, int] = (3, 32, 32)
             "adjoint(y)": lambda: _adjoint(linear, x, v),
             "pinv(y)": lambda: _pseudo_inverse(linear, x, v),
         }
-        # Each rests on the ones before it: the first that fails is the one to report.
+        # Each check relies on the ones before it, so only the first failure is reported.
         all(run(what, check) for what, check in checks.items())
     return faults
 
 
 def gap_of(a: Tensor, b: Tensor) -> float:
-    """||a - b|| / ||b||; infinite when their shapes differ or a value is not finite."""
+    """||a - b|| / ||b||; infinite if their shapes differ or a value is not finite."""
     if a.shape != b.shape or not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
         return float("inf")
     return float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-20))
@@ -89,17 +89,17 @@ def _forward(bound: Operator, x: Tensor) -> Iterator[str]:
 
 
 def _rows(operator: Operator, bound: Operator, x: Tensor, seed: int) -> Iterator[str]:
-    """The first thing that makes a row depend on what is beside it."""
+    """The first way in which a row depends on the other rows of its batch."""
     y, shape = bound(x), (x.shape[1], x.shape[2], x.shape[3])
     other = x.clone()
     other[1] = -x[1].flip(0, 1, 2)
     if gap_of(bound(other)[[0, 2, 3]], y[[0, 2, 3]]) > TOLERANCE:
-        yield "forward mixes the images of a batch: the result of one image changes with another image beside it"
+        yield "forward mixes the images of a batch: the result of one image depends on another; treat each by itself"
         return
     index = torch.tensor([2, 0, 2])
     if gap_of(bound.rows(index)(x[index]), y[index]) > TOLERANCE:
         yield (
-            "rows(index) is not the operator of these rows: name the attributes whose first dimension is the batch "
+            "rows(index) is not the operator of these rows: list the attributes whose first dimension is the batch "
             "in per_sample"
         )
         return
@@ -108,16 +108,16 @@ def _rows(operator: Operator, bound: Operator, x: Tensor, seed: int) -> Iterator
         return
     alone = operator.bind(shape, Streams(seed, [IDS[2], IDS[0]]).at("operator"))
     if gap_of(alone(x[[2, 0]]), y[[2, 0]]) > TOLERANCE:
-        yield "the operator of an id depends on the ids that are bound beside it: draw each row from its own stream"
+        yield "the operator of an id depends on the other ids of its batch: draw each row from its own stream"
     elif gap_of(bound(x), y) > TOLERANCE:
-        yield "a second bind changes what the first returned: return self.bound(...) and leave self as it was"
+        yield "a second bind changes what the first returned: return self.bound(...) and leave self unchanged"
 
 
 def _gradient(bound: Operator, x: Tensor, streams: Streams) -> Iterator[str]:
     x = x.clone().requires_grad_()
     y = bound(x)
     if not y.requires_grad:
-        yield "forward is not differentiable: autograd finds no way from y to x (detach, no_grad, numpy or integers?)"
+        yield "forward is not differentiable: autograd finds no path from y to x (detach, no_grad, numpy or integers?)"
         return
     v = streams.at("check", "v").normal(tuple(y.shape[1:])).to(y.dtype)
     (gradient,) = torch.autograd.grad(y, x, v)
@@ -168,7 +168,7 @@ def _pseudo_inverse(bound: LinearOperator, x: Tensor, v: Tensor) -> Iterator[str
 
 
 def _spectral(bound: LinearOperator, v: Tensor) -> Iterator[str]:
-    """The first function of the singular values that is not what it should be."""
+    """The first function of the singular values for which `spectral` is wrong."""
     if not isinstance(bound, SpectralOperator):
         return
 

@@ -1,4 +1,4 @@
-"""One operator after another."""
+"""Composition of operators."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rps.randomness import Streams
 
 
 class Compose(Operator):
-    """A(x) = A_k(.. A_2(A_1(x))): the operators in the order in which light meets them.
+    """A(x) = A_k(.. A_2(A_1(x))): the operators in the order in which they are applied.
 
-    Linear if all of them are: then this is a LinearOperator, whose pseudo-inverse comes from conjugate gradients.
-    Otherwise pinv undoes one operator after another, which is a rough start.
+    If all operators are linear, this is a LinearOperator, whose pseudo-inverse comes from conjugate gradients.
+    Otherwise pinv inverts one operator after another, which gives a rough start.
 
     Args:
-        operators: A_1, A_2, .. A_k. All but the last must measure something of the form of an image.
+        operators: A_1, A_2, .. A_k. The measurements of all but the last must have three dimensions, like an image.
     """
 
     operators: Sequence[Operator]
@@ -31,7 +31,7 @@ class Compose(Operator):
     def __init__(self, operators: Sequence[Operator]) -> None:
         super().__init__()
         if not operators:
-            raise ValueError("Compose needs at least one operator")
+            raise ValueError("Compose needs at least one operator, got none")
         self.operators = cast(Sequence[Operator], nn.ModuleList(operators))
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> Any:
@@ -40,8 +40,8 @@ class Compose(Operator):
         for place, operator in enumerate(self.operators):
             if len(at) != 3:
                 raise ValueError(
-                    f"{type(bound[-1]).__name__} measures numbers of shape {at}, not an image, and so must be the last "
-                    f"operator of Compose, before {type(operator).__name__}"
+                    f"{type(bound[-1]).__name__} gives measurements of shape {at}, but {type(operator).__name__} "
+                    "after it needs an image; make it the last operator of Compose"
                 )
             bound.append(operator.bind(at, streams.at(place)))
             one = bound[-1].rows(slice(0, 1)) if len(streams) else operator.bind(at, Streams(0, [""]))
@@ -67,7 +67,7 @@ class Compose(Operator):
 
 
 class LinearCompose(Compose, LinearOperator):
-    """What Compose is for linear operators: A^T = A_1^T A_2^T .. A_k^T."""
+    """The composition of linear operators: A^T = A_1^T A_2^T .. A_k^T."""
 
     def adjoint(self, y: Tensor) -> Tensor:
         self._shape()

@@ -26,15 +26,15 @@ def walsh_hadamard(x: Tensor) -> Tensor:
 
 
 class CompressedSensing(SpectralOperator):
-    """y = 1 / ratio of the orthonormal Walsh-Hadamard coefficients of each channel.  x: [N, C, H, W] -> y: [N, C, m].
+    """y = m of the orthonormal Walsh-Hadamard coefficients of each channel.  x: [N, C, H, W] -> y: [N, C, m].
 
-    m = H W / ratio. Which ones is random and the same for all channels. A A^T = I: every singular value is 1.
+    m = H W / ratio. The choice is random and the same for all channels. A A^T = I: every singular value is 1.
 
     Args:
-        ratio: one coefficient of so many is measured; 2 or 4 in the paper.
-        permutation: "per_sample" draws the coefficients for each sample id; "shared" has one choice for the run, drawn
-            from permutation_seed alone.
-        permutation_seed: of the shared choice.
+        ratio: ratio of all coefficients to measured ones; 2 or 4 in the paper.
+        permutation: "per_sample" draws the coefficients for each sample id; "shared" draws them once for the run, from
+            permutation_seed only.
+        permutation_seed: seed of the shared choice.
     """
 
     per_sample = ("index",)
@@ -63,7 +63,7 @@ class CompressedSensing(SpectralOperator):
             )
         if pixels < self.ratio:
             raise ValueError(
-                f"CompressedSensing(ratio={self.ratio}) measures nothing of a {shape[1]} x {shape[2]} image; "
+                f"CompressedSensing(ratio={self.ratio}) leaves no coefficient of a {shape[1]} x {shape[2]} image; "
                 "choose a smaller ratio"
             )
         per_sample = self.permutation == "per_sample"

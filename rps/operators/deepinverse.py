@@ -10,17 +10,16 @@ from rps.operators.base import LinearOperator, Operator
 
 
 class DeepInverse(Operator):
-    """A(x) = physics.A(x), of any deepinv.physics object whose measurement is one real tensor [N, ...].
+    """A(x) = physics.A(x), for any deepinv.physics object whose measurement is one real tensor [N, ...].
 
         DeepInverse(deepinv.physics.Tomography(angles=60, img_width=64))
 
-    Noise and sensor models of the physics are left out: `degrade` adds the noise. Its parameters are those of the
-    object, the same for every sample. Physics that has A_adjoint makes a LinearOperator, whose adjoint comes from
-    autograd, which is exact, and whose pseudo-inverse comes from conjugate gradients. Computed in the precision of the
-    physics' own tensors.
+    The noise and sensor models of the physics are ignored: `degrade` adds the noise. All samples share the parameters
+    of the object. Physics with A_adjoint gives a LinearOperator, whose adjoint comes from autograd, which is exact, and
+    whose pseudo-inverse comes from conjugate gradients. Computed in the precision of the physics' tensors.
 
     Args:
-        physics: the deepinv object.
+        physics: deepinv.physics object.
     """
 
     physics: Any
@@ -31,7 +30,7 @@ class DeepInverse(Operator):
     def __init__(self, physics: nn.Module) -> None:
         super().__init__()
         if not hasattr(physics, "A"):
-            raise TypeError(f"physics must be an object of deepinv.physics, which has a method A, got {type(physics)}")
+            raise TypeError(f"physics must be a deepinv.physics object with a method A, got {type(physics)}")
         self.physics = physics.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,4 +45,4 @@ class DeepInverse(Operator):
 
 
 class LinearDeepInverse(DeepInverse, LinearOperator):
-    """What DeepInverse is for linear physics."""
+    """DeepInverse for linear physics."""

@@ -14,8 +14,8 @@ from rps.randomness import Streams
 class Mask(SpectralOperator):
     """y = the measured pixels of x, packed.  x: [N, C, H, W] -> y: [N, C, m].
 
-    A A^T = I: every singular value is 1, and A^+ = A^T writes zeros into the holes. y holds real measurements only, so
-    that a norm of y - A(x) counts nothing else. A subclass says which pixels are measured in `measured_pixels`.
+    A A^T = I: every singular value is 1, and A^+ = A^T writes zeros into the holes. y contains real measurements only,
+    so that a norm of y - A(x) counts nothing else. A subclass chooses the pixels in `measured_pixels`.
     """
 
     per_sample = ("index",)
@@ -23,7 +23,7 @@ class Mask(SpectralOperator):
     """Measured pixels of each image, row by row through the image, ascending.  int64 [N, m]."""
 
     def measured_pixels(self, height: int, width: int, streams: Streams) -> Tensor:
-        """The index of every sample.  -> int64 [N, m], ascending."""
+        """The indices of the measured pixels of every sample.  -> int64 [N, m], ascending."""
         raise NotImplementedError(f"{type(self).__name__} must define measured_pixels(height, width, streams)")
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> Mask:
@@ -45,12 +45,12 @@ class Mask(SpectralOperator):
 
 
 class Inpaint(Mask):
-    """Random pixels are measured: exactly round(keep * H * W) of them.
+    """Inpainting of random missing pixels: exactly round(keep * H * W) pixels are measured.
 
     Args:
         keep: fraction of the pixels that are measured, in (0, 1].
-        mask: "per_sample" draws a mask for each sample id; "shared" has one for the run, drawn from mask_seed alone.
-        mask_seed: of the shared mask.
+        mask: "per_sample" draws a mask for each sample id; "shared" draws one for the run, from mask_seed only.
+        mask_seed: seed of the shared mask.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Inpaint(Mask):
 
 
 class BoxInpaint(Mask):
-    """One box of each image is missing.
+    """Inpainting of one missing box per image.
 
     Args:
-        size: height and width of the box in pixels; half of the image's height and width when None.
-        place: "centre", or "random" for a place drawn for each sample id.
-        margin: pixels between the box and the border of the image, at least.
+        size: height and width of the box in pixels; None is half of the image's height and width.
+        place: "centre", or "random" for a position drawn for each sample id.
+        margin: smallest number of pixels between the box and the border of the image.
     """
 
     def __init__(self, size: int | None = None, place: Literal["centre", "random"] = "centre", margin: int = 0) -> None:
@@ -98,7 +98,7 @@ class BoxInpaint(Mask):
         if min(room) < 0 or size == (height, width):
             raise ValueError(
                 f"a box of {size[0]} x {size[1]} pixels with a margin of {self.margin} does not fit into an image of "
-                f"{height} x {width} with something left to measure; choose a smaller size or margin"
+                f"{height} x {width}, or leaves no pixel to measure; choose a smaller size or margin"
             )
         places = torch.tensor([room[0] + 1, room[1] + 1], device=streams.keys.device)
         if self.place == "random":

@@ -1,4 +1,4 @@
-"""JPEG compression (ITU-T T.81, JFIF): what is lost when a photograph is saved."""
+"""JPEG compression (ITU-T T.81, JFIF)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rps.operators.base import Operator
 from rps.operators.separable import Exact
 from rps.randomness import Streams
 
-# ITU-T T.81, tables K.1 and K.2: steps of the quantiser at quality 50, the frequency along the rows in the columns.
+# ITU-T T.81, tables K.1 and K.2: quantiser steps at quality 50; the columns are the frequencies along the rows.
 LUMA = """
     16 11 10 16 24 40 51 61      12 12 14 19 26 58 60 55      14 13 16 24 40 57 69 56       14 17 22 29 51 87 80 62
     18 22 37 56 68 109 103 77    24 35 55 64 81 104 113 92    49 64 78 87 103 121 120 101   72 92 95 98 112 100 103 99
@@ -30,35 +30,35 @@ TO_YCBCR = [
 
 
 def quantisation_steps(table: str, quality: int) -> Tensor:
-    """The 8 x 8 steps at a quality of 1 to 100, as libjpeg scales them.  -> float64 [8, 8]."""
+    """The 8 x 8 quantiser steps at a quality of 1 to 100, as libjpeg scales them.  -> float64 [8, 8]."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     steps = [min(max((int(step) * scale + 50) // 100, 1), 255) for step in table.split()]
     return torch.tensor(steps, dtype=torch.float64).view(8, 8)
 
 
 def cosine_transform() -> Tensor:
-    """D of the orthonormal cosine transform D x, D_ku = c_k cos((2u + 1) k pi / 16).  -> float64 [8, 8]."""
+    """The orthonormal cosine transform D, D_ku = c_k cos((2u + 1) k pi / 16).  -> float64 [8, 8]."""
     k, u = torch.arange(8, dtype=torch.float64).view(8, 1), torch.arange(8, dtype=torch.float64)
     return torch.cos((2 * u + 1) * k * math.pi / 16) * torch.where(k == 0, math.sqrt(1 / 8), math.sqrt(1 / 4))
 
 
-def rounded(z: Tensor) -> Tensor:
-    """z to the nearest integer, halves away from zero as in libjpeg; the gradient is that of z (straight-through).
+def round_straight_through(z: Tensor) -> Tensor:
+    """z rounded to the nearest integer, halves away from zero as in libjpeg; its gradient is that of z.
 
-    What is a half but for rounding errors counts as a half, so that they do not decide which way it goes.
+    Values within 1e-4 of a half count as a half, so that rounding errors do not decide the direction.
     """
     return z + (torch.sign(z) * (z.abs() + 0.5 + 1e-4).floor() - z).detach()
 
 
 class Jpeg(Operator):
-    """The decoded JPEG of an image, nonlinear.  x, y: [N, C, H, W], one channel (luma alone) or three (4:2:0 colour).
+    """The decoded JPEG of an image, nonlinear.  x, y: [N, C, H, W], one channel (luma only) or three (4:2:0 colour).
 
-    Colour is halved by averaging and doubled by linear interpolation as in libjpeg; sides that are no multiple of a
-    block are filled with their last pixel. Only the cosine coefficients are rounded: neither x nor y is to 8 bits.
-    Gradients treat the rounding as the identity, and are zero where the decoder clips.
+    Colour is halved by averaging and doubled by linear interpolation as in libjpeg; sides that are not a multiple of
+    the block size are padded with their last pixel. Only the cosine coefficients are rounded; x and y are not rounded
+    to 8 bits. Gradients treat the rounding as the identity, and are zero where the decoder clips.
 
     Args:
-        quality: 1 to 100, in the scale of libjpeg and Pillow.
+        quality: quality from 1 to 100, on the scale of libjpeg and Pillow.
     """
 
     def __init__(self, quality: int = 10) -> None:
@@ -72,7 +72,7 @@ class Jpeg(Operator):
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> Jpeg:
         if shape[0] not in (1, 3):
-            raise ValueError(f"Jpeg takes images of 1 or 3 channels, got {shape[0]}")
+            raise ValueError(f"Jpeg needs images of 1 or 3 channels, got {shape[0]}")
         return self.bound(image_shape=tuple(shape))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,13 +86,13 @@ class Jpeg(Operator):
 
         def coded(plane: Tensor, steps: Tensor) -> Tensor:
             blocks = plane.unflatten(2, (-1, 8)).unflatten(4, (-1, 8)).transpose(3, 4)
-            quantised = rounded(transform @ blocks @ transform.mT / steps) * steps
+            quantised = round_straight_through(transform @ blocks @ transform.mT / steps) * steps
             return (transform.mT @ quantised @ transform).transpose(3, 4).flatten(4, 5).flatten(2, 3)
 
         if c == 1:
             decoded = coded(planes, luma)[..., :h, :w]
         else:
-            # The rows for Cb and Cr sum to zero, so that the 128 matters to Y alone.
+            # The rows for Cb and Cr sum to zero, so the offset of 128 affects only Y.
             y, cb_cr = torch.einsum("ij,njhw->nihw", to_ycbcr, planes).split((1, 2), 1)
             small = coded(F.avg_pool2d(cb_cr, 2), chroma)[..., : -(-h // 2), : -(-w // 2)]
             cb_cr = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)[..., :h, :w]

@@ -1,4 +1,4 @@
-"""What published code computed where it is not what the papers state. For comparison with published numbers only."""
+"""Operators of published code that differ from those in the papers. For comparison with published numbers only."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rps.randomness import Streams
 
 
 class LegacyAnisotropicBlur(Separable):
-    """The anisotropic blur as run by DDRM, DDNM, MAP-RPS and others. Not a blur by a kernel; use AnisotropicBlur.
+    """The anisotropic blur as run by DDRM, DDNM, MAP-RPS and others. It is not a convolution; use AnisotropicBlur.
 
     The last of the 9 taps is lost (a constant image is darkened to .89), the border is dark (zeros), and singular
-    values of H_v and H_h below 3e-2 are zero in A itself. For several channels the singular values are also dealt out
-    in the wrong order: in descending order 0 .. P - 1 over the P pixels, coefficient p of channel c gets the value
-    (C p + c) mod P instead of p.
+    values of H_v and H_h below 3e-2 are zero in A itself. With several channels, the singular values are also assigned
+    in the wrong order: with ranks 0 .. P - 1, descending, over the P pixels, coefficient p of channel c gets the value
+    of rank (C p + c) mod P instead of p.
 
     Args:
         taps: length of both kernels, odd.
-        std_vertical: standard deviation down the columns, in pixels.
+        std_vertical: standard deviation along the columns, in pixels.
         std_horizontal: standard deviation along the rows, in pixels.
         wrong_order: whether the singular values are in the wrong order.
     """
@@ -70,13 +70,13 @@ class LegacyAnisotropicBlur(Separable):
 class LegacyInpaint(SpectralOperator):
     """The "50 %" inpainting as run by MAP-RPS: it removes 16.7 % of the numbers of a colour image.  y: [N, m].
 
-    Of the numbers of the image in the order row, column, channel, a random half of the first H W is missing: single
-    channels of pixels, all in the top third. A A^T = I: every singular value is 1. Use Inpaint for whole pixels.
+    In the order row, column, channel, a random half of the first H W numbers is missing: single channels of pixels, all
+    in the top third. A A^T = I: every singular value is 1. Use Inpaint for whole pixels.
 
     Args:
-        mask: "shared" has one mask for the run, as published, drawn from mask_seed alone; "per_sample" draws one for
-            each sample id.
-        mask_seed: of the shared mask.
+        mask: "shared" draws one mask for the run, from mask_seed only, as published; "per_sample" draws one for each
+            sample id.
+        mask_seed: seed of the shared mask.
     """
 
     per_sample = ("index",)

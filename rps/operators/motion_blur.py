@@ -1,4 +1,4 @@
-"""Motion blur: the camera shook while the picture was taken."""
+"""Motion blur from a shaking camera."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rps.randomness import Streams
 class MotionBlur(LinearOperator):
     """y_i = sum_k kernel_k x_{i + k - r} per channel, r = (taps - 1) / 2, mirrored borders.  x, y: [N, C, H, W].
 
-    A random kernel for each sample, as of a shaking camera (see motion_kernels). By the convolution theorem, because
-    a convolution with 61 x 61 taps takes more than five times as long.
+    The kernel is random (see motion_kernels). Computed with FFTs, because a direct convolution with 61 x 61 taps takes
+    more than five times as long.
 
     Args:
-        taps: height and width of the kernel, odd; for images much smaller than 256 fewer than the published 61.
-        intensity: how much the camera shakes, from 0 (moves along a line) to 1.
-        kernels: "per_sample" draws a kernel for each sample id; "shared" has one for the run, from kernel_seed alone.
-        kernel_seed: of the shared kernel.
+        taps: height and width of the kernel, odd; published 61 for images of 256 pixels, use fewer for smaller ones.
+        intensity: amount of shake, from 0 (motion along a line) to 1.
+        kernels: "per_sample" draws a kernel for each sample id; "shared" draws one for the run, from kernel_seed only.
+        kernel_seed: seed of the shared kernel.
     """
 
     per_sample = ("kernel",)
@@ -56,7 +56,7 @@ class MotionBlur(LinearOperator):
         _, h, w = self._shape()
         self.check_rows(x)
         if not len(x):
-            return x.clone()  # there is no Fourier transform of nothing
+            return x.clone()  # the FFT rejects an empty batch
         border = self.taps // 2
 
         def outward(size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Kernels of motion blur: the path that a shaking camera draws during an exposure."""
+"""Kernels of motion blur: the path of a shaking camera during an exposure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rps.randomness import Streams
 def motion_kernels(streams: Streams, taps: int, intensity: float) -> Tensor:
     """One random kernel for each stream, sum 1, centre of mass in the middle.  -> float64 [N, 1, taps, taps].
 
-    The time that a point of light spends on each pixel while it moves along a random path, at constant speed, for
-    between half and all of taps - 1 pixels. The motion has inertia; random forces turn it, a pull holds it near the
-    start, and rare shakes throw it back (the model of Boracchi and Foi, IEEE TIP 2012, with constants of our own).
-    intensity in [0, 1] scales all three: 0 is a straight line.
+    A kernel is the time that a point of light spends on each pixel while it moves along a random path of half to all of
+    taps - 1 pixels, at constant speed. The motion has inertia; random forces turn it, a pull holds it near the start,
+    and rare shakes reverse it (the model of Boracchi and Foi, IEEE TIP 2012, with our own constants). intensity in
+    [0, 1] scales all three; 0 is a straight line.
     """
     steps = 4 * taps
     normals = streams.at("forces").normal((2 * steps,)).tolist()
     uniforms = streams.at("shakes").uniform((steps + 2,)).tolist()
-    # Path by path in Python's numbers, so that a kernel has the same bits in every batch and on every device.
+    # Path by path in Python floats, so that a kernel has the same bits in every batch and on every device.
     kernels = [rasterise(path(n, u, taps, intensity), taps) for n, u in zip(normals, uniforms, strict=True)]
     device = streams.keys.device
     exact = torch.float32 if device.type == "mps" else torch.float64
@@ -31,7 +31,7 @@ def motion_kernels(streams: Streams, taps: int, intensity: float) -> Tensor:
 
 
 def path(normals: Sequence[float], uniforms: Sequence[float], taps: int, intensity: float) -> list[complex]:
-    """Positions (column + i row) of the moving point at equal times, in pixels about their mean.
+    """Positions (column + i row) of the moving point at equal time intervals, in pixels relative to their mean.
 
     normals: two for each step; uniforms: one for each step, and two for the length and the first direction.
     """
@@ -53,7 +53,7 @@ def path(normals: Sequence[float], uniforms: Sequence[float], taps: int, intensi
 
 
 def rasterise(positions: Sequence[complex], taps: int) -> list[list[float]]:
-    """Each position shared among its four nearest pixels (bilinear weights), on a grid whose middle is 0; sum 1."""
+    """A kernel of sum 1 from positions about its centre, each spread bilinearly over its four nearest pixels."""
     kernel = [[0.0] * taps for _ in range(taps)]
     for position in positions:
         x, y = position.real + taps // 2, position.imag + taps // 2

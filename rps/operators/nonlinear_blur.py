@@ -1,4 +1,4 @@
-"""Nonlinear blur: what moving objects do to a picture, as a network has learned it."""
+"""Nonlinear blur by moving objects, as learned by a network."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rps.randomness import Streams
 class NonlinearBlur(Operator):
     """A(x) = clip(G(x, code), -1, 1) with the bkse generator G and one fixed random code.  x, y: [N, C, H, W].
 
-    The image is resized to size x size, blurred and resized back, linearly; at that size nothing is resized. A grey
-    image is passed as three equal channels, and y is their mean. Stage 1 starts from y. Computed in the precision of
-    the weights.
+    The image is resized to size x size if necessary, blurred and resized back, bilinearly. A grey image is passed as
+    three equal channels, and y is their mean. Stage 1 starts from y. Computed in the precision of the weights.
 
     Args:
-        weights: path of the published weights, see BlurGenerator.from_file; or a generator.
-        code_seed: of the code, which is N(0, code_std^2) of shape 1 x 512 x 2 x 2.
-        code_std: 1.2 in DPS, DAPS and MAP-RPS.
-        size: height and width at which the generator works, a multiple of 128.
-        antialias: filter before reducing the size. The published MAP-RPS runs reduced 512 to 256 pixels with False.
+        weights: path to the published weights, see BlurGenerator.from_file; or a generator.
+        code_seed: seed of the code, which is N(0, code_std^2) of shape 1 x 512 x 2 x 2.
+        code_std: standard deviation of the code; 1.2 in DPS, DAPS and MAP-RPS.
+        size: height and width of the generator's images, in pixels, a multiple of 128.
+        antialias: whether to filter before reducing the size; the published MAP-RPS runs reduced 512 to 256 pixels
+            without.
     """
 
     code: Tensor
@@ -47,7 +47,7 @@ class NonlinearBlur(Operator):
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> NonlinearBlur:
         if shape[0] not in (1, 3):
-            raise ValueError(f"NonlinearBlur takes images of 1 or 3 channels, got {shape[0]}")
+            raise ValueError(f"NonlinearBlur needs images of 1 or 3 channels, got {shape[0]}")
         return self
 
     def forward(self, x: Tensor) -> Tensor:

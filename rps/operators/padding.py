@@ -1,4 +1,4 @@
-"""What lies beyond the border of an image: the image in a mirror."""
+"""Mirrored borders of images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def mirror(index: Tensor, size: int, repeat_edge: bool = False) -> Tensor:
-    """Which of the pixels 0 .. size - 1 stands at each index of the mirrored image, however far beyond the border.
+    """The pixel, 0 .. size - 1, at each index of the mirrored image, however far beyond the border.
 
     x_2 x_1 | x_0 x_1 x_2 .. (as "reflect" of torch and numpy does), or with repeat_edge x_1 x_0 | x_0 x_1 .. (numpy's
     "symmetric").  index: integers -> integers of the same shape.

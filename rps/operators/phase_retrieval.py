@@ -1,4 +1,4 @@
-"""Phase retrieval: of the Fourier transform of an image only the magnitude is measured."""
+"""Phase retrieval: only the magnitude of an image's Fourier transform is measured."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rps.randomness import Streams
 
 
 def centred_fft(x: Tensor) -> Tensor:
-    """The orthonormal Fourier transform of the last two dimensions, frequency zero and pixel zero in the middle."""
+    """The orthonormal Fourier transform over the last two dimensions, frequency zero and pixel zero in the middle."""
     dims = (-2, -1)
     return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(x, dims), norm="ortho"), dims)
 
 
 def centred_ifft(z: Tensor) -> Tensor:
-    """The inverse of centred_fft."""
+    """The inverse of `centred_fft`."""
     dims = (-2, -1)
     return torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(z, dims), norm="ortho"), dims)
 
@@ -27,14 +27,14 @@ def centred_ifft(z: Tensor) -> Tensor:
 class PhaseRetrieval(Operator):
     """y = |F P x| per channel, nonlinear: P pads with zeros, F is the centred orthonormal Fourier transform.
 
-    x: [N, C, H, W] -> y: [N, C, H + 2p, W + 2q], p = oversample H / 8, q = oversample W / 8: 64 pixels on each side of
-    256 for the published oversample of 2. The image turned by 180 degrees has the same y, and so has its negative if
-    there is no unit_range.
+    x: [N, C, H, W] -> y: [N, C, H + 2p, W + 2q], p = oversample H / 8, q = oversample W / 8: the published oversample
+    of 2 pads 256 pixels by 64 on each side. The image turned by 180 degrees has the same y, and so has its negative
+    unless unit_range is set.
 
     Args:
-        oversample: how much is padded.
-        unit_range: transform (x + 1) / 2, the image in [0, 1], as DAPS does; DPS and others transform x itself.
-        num_steps: of the start, see pinv.
+        oversample: amount of padding, in eighths of the image on each side.
+        unit_range: whether to transform (x + 1) / 2, the image in [0, 1], as DAPS does; DPS and others transform x.
+        num_steps: number of iterations of the start, see pinv.
     """
 
     def __init__(self, oversample: float = 2.0, unit_range: bool = False, num_steps: int = 100) -> None:
@@ -54,11 +54,11 @@ class PhaseRetrieval(Operator):
     def forward(self, x: Tensor) -> Tensor:
         p, q = self._padding(*x.shape[-2:])
         padded = F.pad((x + 1) / 2 if self.unit_range else x, (q, q, p, p))
-        return centred_fft(padded).abs() if len(x) else padded  # there is no Fourier transform of nothing
+        return centred_fft(padded).abs() if len(x) else padded  # the FFT rejects an empty batch
 
     def pinv(self, y: Tensor, rcond: float = 0.0) -> Tensor:
-        """A rough start: the image after num_steps of hybrid input-output (Fienup 1982), from phases that are random
-        but always the same. In general it is not near the image, which has to be found."""
+        """A rough start: num_steps iterations of hybrid input-output (Fienup 1982), from phases that are random but
+        always the same. In general it is not close to the true image."""
         _, h, w = self._shape()
         if not len(y):
             return y.new_zeros(0, y.shape[1], h, w)

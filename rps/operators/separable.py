@@ -1,4 +1,4 @@
-"""Separable linear maps: one matrix acts on the columns of an image, one on its rows."""
+"""Separable linear operators: one matrix acts on the columns of an image, one on its rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rps.randomness import Streams
 
 
 class Exact:
-    """Tensors in float64, and as cast to the devices and dtypes that were asked for."""
+    """Tensors in float64, with a cache of their casts to other devices and dtypes."""
 
     def __init__(self, *tensors: Tensor) -> None:
         self.exact = tensors
@@ -25,7 +25,7 @@ class Exact:
 
 
 def factors(matrix: Tensor) -> Exact:
-    """(H, U, s, V) with H = U diag(s) V^T.  H: [m, n] -> [m, n], [m, k], [k], [n, k], k = min(m, n)."""
+    """(H, U, s, V) such that H = U diag(s) V^T.  H: [m, n] -> [m, n], [m, k], [k], [n, k], k = min(m, n)."""
     u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
     return Exact(matrix, u, s, vt.mT)
 
@@ -33,9 +33,9 @@ def factors(matrix: Tensor) -> Exact:
 class Separable(SpectralOperator):
     """y = H_v x H_h^T per channel.  x: [N, C, H, W], H_v: [H', H], H_h: [W', W] -> y: [N, C, H', W'].
 
-    Singular values s_i(H_v) s_j(H_h). Those below eps^(2/3) of the largest (2e-5 in float32, 4e-11 in float64) count
-    as zero: there 1/s would blow rounding errors up, and both A A^+ A = A and A^+ A A^+ = A^+ hold as well as they can.
-    A subclass says what the matrices are in `matrices`.
+    The singular values are s_i(H_v) s_j(H_h). Those below eps^(2/3) of the largest (2e-5 in float32, 4e-11 in float64)
+    count as zero, because 1/s would amplify rounding errors; A A^+ A = A and A^+ A A^+ = A^+ then hold as well as they
+    can. A subclass defines `matrices`.
     """
 
     axes: tuple[Exact, Exact]

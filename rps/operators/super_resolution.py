@@ -15,7 +15,7 @@ class SuperResolution(SpectralOperator):
     A A^T = I / factor^2: every singular value is 1 / factor, and A^+ repeats each pixel factor x factor times.
 
     Args:
-        factor: by how much height and width shrink; both must be divisible by it.
+        factor: factor by which height and width shrink; both must be divisible by it.
     """
 
     def __init__(self, factor: int = 4) -> None:

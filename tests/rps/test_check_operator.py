@@ -179,9 +179,9 @@ BROKEN = {
     InPlace: "changes x in place",
     FloatOnly: "float64 images fails.*let constants follow the images",
     GainsFromGlobalState: "bind gives another operator for the same ids",
-    GainsNotNamed: "name the attributes whose first dimension is the batch in per_sample",
-    GainsOfTheBatch: "depends on the ids that are bound beside it",
-    GainsInSelf: "per_sample|leave self as it was",
+    GainsNotNamed: "list the attributes whose first dimension is the batch in per_sample",
+    GainsOfTheBatch: "depends on the other ids of its batch",
+    GainsInSelf: "per_sample|leave self unchanged",
     Operator: "must define forward\\(x\\)",
 }
 

@@ -142,7 +142,7 @@ def test_blur_of_an_image_smaller_than_its_kernel_keeps_constants():
         (lambda: BoxInpaint(place="left"), "place must be centre or random"),
         (lambda: BoxInpaint(margin=-1), "margin must be >= 0"),
         (lambda: bind(BoxInpaint(12, margin=3)), "12 x 12 pixels with a margin of 3 does not fit into .* 16 x 32"),
-        (lambda: bind(BoxInpaint(16), (1, 16, 16)), "with something left to measure"),
+        (lambda: bind(BoxInpaint(16), (1, 16, 16)), "or leaves no pixel to measure"),
         (lambda: AnisotropicBlur(taps=8), "taps must be odd and >= 1.* got 8"),
         (lambda: AnisotropicBlur(std_vertical=0.0), "must be > 0 pixels, got 0.0"),
         (lambda: AnisotropicBlur(padding="wrap"), "padding must be reflect or zeros, got 'wrap'"),

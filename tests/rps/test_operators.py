@@ -170,15 +170,15 @@ def test_copies_and_pickles_before_and_after_bind(name):
 
 @pytest.mark.parametrize("name", [n for n in LINEAR if bind(OPERATORS[n]).bound_rows() is not None])
 def test_rows_of_another_number_are_refused(name):
-    with pytest.raises(ValueError, match=r"bound to 4 images, got 5; take operator.rows"):
+    with pytest.raises(ValueError, match=r"bound to 4 images, got 5; use operator.rows"):
         bind(OPERATORS[name])(images(5))
-    with pytest.raises(ValueError, match=r"of one row, but this .* is bound to 4"):
+    with pytest.raises(ValueError, match=r"this .* is bound to 4 rows, but matrix\(\) needs one"):
         bind(OPERATORS[name]).matrix()
 
 
 @pytest.mark.parametrize("operator", [Inpaint(), AnisotropicBlur(), PhaseRetrieval()])
 def test_unbound_operators_say_so(operator):
-    with pytest.raises(RuntimeError, match="is not bound: call"):
+    with pytest.raises(RuntimeError, match="is not bound; call"):
         operator.pinv(images()) if isinstance(operator, PhaseRetrieval) else operator(images())
 
 

@@ -178,7 +178,7 @@ def test_wrong_weights_are_refused(generator, tmp_path):
     state = generator.state_dict()
     for spoiled in ({"weight": torch.zeros(1)}, {k: v for k, v in state.items() if k != "recon_trunk.1.bias"}):
         torch.save(spoiled, tmp_path / "weights.pth")
-        with pytest.raises(ValueError, match="does not hold the weights of the bkse generator"):
+        with pytest.raises(ValueError, match="does not contain the weights of the bkse generator"):
             NonlinearBlur(str(tmp_path / "weights.pth"))
 
 
@@ -228,7 +228,7 @@ def test_linear_physics_is_a_linear_operator_and_holds_its_precision():
 
 
 def test_what_is_no_physics_is_refused():
-    with pytest.raises(TypeError, match="physics must be an object of deepinv"):
+    with pytest.raises(TypeError, match="physics must be a deepinv"):
         DeepInverse(torch.nn.Identity())
     physics = LinearPhysics()
     physics.A = lambda x: [x, x]
