@@ -16,8 +16,9 @@ from torch import Tensor
 
 from rps.estimators import Estimator, MapEstimator, PosteriorMean, PseudoInverse, RedDiff
 from rps.measurement import Measurement, degrade
+from rps.metrics import Gaussian, frechet_distance
 from rps.operators import AnisotropicBlur, Denoise, Inpaint, Operator, SuperResolution
-from rps.oracle.gaussian import Gaussian, gelbrich, propagate_affine
+from rps.oracle.gaussian import propagate_affine
 from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
 from rps.oracle.worlds import draw, smooth_prior
 from rps.priors.analytic.gaussian_mixture import GaussianMixture, GaussianMixturePrior
@@ -191,10 +192,10 @@ def propagated(case: Case, steps: int | None = None, images: int = 2) -> dict[st
     for i in range(images):
         exact = Gaussian(p.posterior.mean()[i], p.posterior.covariance().expand(images, -1, -1)[i])
         law = propagate_affine(traversal.sampler, p.measurement.rows(slice(i, i + 1)), p.prior, timesteps, start)
-        trace, difference = exact.covariance.trace(), law.covariance - exact.covariance
+        trace, difference = exact.cov.trace(), law.cov - exact.cov
         mean = (law.mean - exact.mean).square().sum() / trace
-        covariance = difference.square().sum() / exact.covariance.square().sum()
-        squares.append([mean, covariance, gelbrich(law, exact) / trace])
+        covariance = difference.square().sum() / exact.cov.square().sum()
+        squares.append([mean, covariance, frechet_distance(law, exact) / trace])
     return dict(zip(("mean", "covariance", "w2"), torch.tensor(squares).mean(0).sqrt().tolist(), strict=True))
 
 

@@ -16,9 +16,9 @@ from oracle_cases import map_estimator, problem
 from torch import Tensor
 
 from rps.estimators import PosteriorMean
-from rps.metrics.frechet import Statistics
+from rps.metrics.frechet import Gaussian, Statistics, frechet_distance
 from rps.metrics.intervals import Estimate, frechet_draws, means
-from rps.oracle.gaussian import Gaussian, distortion, gelbrich, root, rps_law
+from rps.oracle.gaussian import distortion, root, rps_law
 from rps.oracle.measures import outputs
 from rps.records import level_name
 from rps.report.curve import BLUE, GREY, INK, ORANGE
@@ -49,7 +49,7 @@ def map_rps(t0: Level, c: Tensor) -> Tensor:
     if t0 == 0:
         return 0 * c
     schedule = problem(PRIOR, TASK, 1, 1).prior.schedule
-    return rps_law(Gaussian(c[0], c), schedule.alpha(int(t0) - 1), schedule.sigma(int(t0) - 1)).covariance
+    return rps_law(Gaussian(c[0], c), schedule.alpha(int(t0) - 1), schedule.sigma(int(t0) - 1)).cov
 
 
 EXACT: dict[str, tuple[Traversal, Law]] = {
@@ -101,7 +101,7 @@ def known(s: Tensor, c: Tensor, n: int) -> tuple[float, float]:
     pairs = torch.outer(q, q) / (q.unsqueeze(0) + q.unsqueeze(1)).clamp(min=1e-12) * (1 + torch.eye(len(q)))
     zero = torch.zeros_like(c[0])
     bias = float(s.trace() + pairs.sum() / 2) / n
-    return float(c.trace() + s.trace()), gelbrich(Gaussian(zero, s), Gaussian(zero, c)) + bias
+    return float(c.trace() + s.trace()), frechet_distance(Gaussian(zero, s), Gaussian(zero, c)) + bias
 
 
 def away(point: Point, law: Law) -> tuple[float, float]:

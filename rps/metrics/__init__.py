@@ -6,9 +6,9 @@ Per-image metrics see images in [0, 1] as they are saved (`as_saved`).
 from rps.metrics.adapters import Pyiqa, TorchMetrics
 from rps.metrics.arniqa import Arniqa
 from rps.metrics.base import Candidate, Metric, MetricInfo
-from rps.metrics.dp import Difference, Images, Point, difference, dp_curve
+from rps.metrics.dp import Difference, Images, difference
 from rps.metrics.features import EmbeddedFeatures, FeatureNetwork, TimmFeatures
-from rps.metrics.frechet import Statistics, frechet_distance
+from rps.metrics.frechet import Gaussian, Statistics, frechet_distance
 from rps.metrics.hashes import network_hash
 from rps.metrics.images import as_saved, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
 from rps.metrics.inception import InceptionFeatures
@@ -28,13 +28,13 @@ __all__ = [
     "Estimate",
     "FeatureNetwork",
     "FrechetDraws",
+    "Gaussian",
     "Images",
     "InceptionFeatures",
     "Lpips",
     "Metric",
     "MetricInfo",
     "MsSsim",
-    "Point",
     "PrecisionRecall",
     "Psnr",
     "Pyiqa",
@@ -48,7 +48,6 @@ __all__ = [
     "as_saved",
     "consistency",
     "difference",
-    "dp_curve",
     "frechet_distance",
     "frechet_draws",
     "kernel_distance",

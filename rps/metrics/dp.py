@@ -154,26 +154,6 @@ def difference(images: Images, first: Images) -> Difference:
     return Difference(len(common), _means(values), root, distance)
 
 
-@dataclass(frozen=True)
-class Point:
-    """A point of the D-P curve.  rmse, sqrt_frechet: with standard errors and 95 % intervals."""
-
-    level: float
-    n: int
-    rmse: Estimate
-    sqrt_frechet: Estimate
-
-
-def dp_curve(levels: Mapping[float, Images]) -> list[Point]:
-    """level -> its images, with "rmse" among their values and with features and reference -> points by rising level."""
-    points = []
-    for level, images in sorted(levels.items()):
-        if images.frechet is None or "rmse" not in images.values:
-            raise ValueError(f"a point needs rmse, features and a reference; level {level} lacks one of them")
-        points.append(Point(level, len(images.ids), images.means["rmse"], images.frechet.root.estimate()))
-    return points
-
-
 def _means(values: Mapping[str, Tensor]) -> dict[str, Estimate]:
     applies = {name: value.double()[value.isfinite()] for name, value in values.items()}
     result: dict[str, Estimate] = {}

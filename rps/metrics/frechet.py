@@ -1,4 +1,5 @@
-"""Frechet distance between two sets of feature vectors (arXiv 1706.08500, eq. 6; FID when they are Inception's)."""
+"""Squared Wasserstein-2 distance of two Gaussians: the Frechet distance between two sets of feature vectors where these
+are their moments (arXiv 1706.08500, eq. 6; FID when the features are Inception's)."""
 
 from __future__ import annotations
 
@@ -10,16 +11,36 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Mean m and covariance C of n feature vectors.
+def spectrum(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues [D] and eigenvectors [D, D] of a positive semi-definite matrix; eigenvalues within rounding of zero
+    are zero."""
+    values, vectors = torch.linalg.eigh(matrix)
+    rounding = len(values) * torch.finfo(values.dtype).eps * values.max()
+    return values.where(values > rounding, 0.0), vectors
 
-    mean: float64 [D]. cov: float64 [D, D], unbiased. images: says what was looked at, for reports. features: the
-    vectors [n, D] themselves where they are kept: kernel distance, precision and recall need them.
-    """
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(m, C).  mean: float64 [D]. cov: float64 [D, D]."""
 
     mean: Tensor
     cov: Tensor
+
+    @cached_property
+    def root(self) -> Tensor:
+        """R with R R^T = C.  -> [D, D]."""
+        values, vectors = spectrum(self.cov)
+        return vectors * values.sqrt()
+
+
+@dataclass(frozen=True)
+class Statistics(Gaussian):
+    """Mean m and unbiased covariance C of n feature vectors.
+
+    images: says what was looked at, for reports. features: the vectors [n, D] themselves where they are kept: kernel
+    distance, precision and recall need them.
+    """
+
     n: int
     images: str = ""
     features: Tensor | None = None
@@ -60,16 +81,10 @@ class Statistics:
             tensors["features"] = self.features.contiguous()
         save_file(tensors, path, {"images": self.images})
 
-    @cached_property
-    def root(self) -> Tensor:
-        """R with R R^T = C, from the symmetric eigenvalues; those within rounding of zero are zero.  -> [D, D]."""
-        values, vectors = torch.linalg.eigh(self.cov)
-        rounding = len(values) * torch.finfo(values.dtype).eps * values.max()
-        return vectors * values.where(values > rounding, 0.0).sqrt()
 
-
-def frechet_distance(a: Statistics, b: Statistics) -> float:
-    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), the squared Wasserstein-2 distance of two Gaussians.
+def frechet_distance(a: Gaussian, b: Gaussian) -> float:
+    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), the squared Wasserstein-2 distance of two Gaussians; of other
+    laws with these moments a lower bound (Gelbrich 1990).
 
     With C = R R^T, tr (C_a C_b)^(1/2) is the sum of the singular values of R_a^T R_b: symmetric problems only, in
     float64, and as exact for singular covariances (n <= D) as for others. Estimated from few samples the distance is

@@ -1,6 +1,6 @@
 """Methods judged by an exact posterior: worlds where it is known, measures against it, a recorder and its table."""
 
-from rps.oracle.gaussian import Gaussian, distortion, gelbrich, optimal_coupling, propagate_affine, rps_law
+from rps.oracle.gaussian import Gaussian, distortion, optimal_coupling, propagate_affine, rps_law
 from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
 from rps.oracle.recorder import OracleRecorder
 from rps.oracle.report import oracle_table
@@ -15,7 +15,6 @@ __all__ = [
     "empirical_prior",
     "exact_samples",
     "figures",
-    "gelbrich",
     "measures",
     "optimal_coupling",
     "oracle_table",

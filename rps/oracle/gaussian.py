@@ -7,38 +7,23 @@ Distortion is MSE per image, perception Wasserstein-2. Matrices are [D, D] float
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
+from rps.metrics.frechet import Gaussian, spectrum
 from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.schedule import CLEAN
 
 
-class Gaussian(NamedTuple):
-    """N(mean, covariance)."""
-
-    mean: Tensor
-    covariance: Tensor
-
-
 def root(matrix: Tensor, power: float = 0.5) -> Tensor:
     """The symmetric power of a positive semi-definite matrix; the pseudo-inverse where the power is negative."""
-    values, vectors = torch.linalg.eigh(matrix)
-    present = values > values.amax() * torch.finfo(values.dtype).eps * len(values)
-    return (vectors * torch.where(present, values.clamp(min=0) ** power, 0.0)) @ vectors.mT
-
-
-def gelbrich(a: Gaussian, b: Gaussian) -> float:
-    """W2^2(a, b) = ||m_a - m_b||^2 + Tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2)."""
-    half = root(a.covariance)
-    cross = root(half @ b.covariance @ half)
-    distance = (a.mean - b.mean).square().sum() + (a.covariance + b.covariance - 2 * cross).diagonal().sum()
-    return float(distance.clamp(min=0))
+    values, vectors = spectrum(matrix)
+    return (vectors * torch.where(values > 0, values**power, 0.0)) @ vectors.mT
 
 
 def distortion(perception: Tensor, d_star: float, p_star: float) -> Tensor:
@@ -56,16 +41,16 @@ def optimal_coupling(prior: Gaussian, estimate: Gaussian) -> tuple[Tensor, Tenso
     X_P = (P / P*) X* + (1 - P / P*) X_0 lies on the curve D(P). With T the transport of the prior onto the estimate,
     M = S T S*^+ and R = S - M S* M^T, which is zero where S* has full rank.
     """
-    half, inverse = root(prior.covariance), root(prior.covariance, -0.5)
-    transport = inverse @ root(half @ estimate.covariance @ half) @ inverse
-    m = prior.covariance @ transport @ root(estimate.covariance, -1.0)
-    return m, prior.covariance - m @ estimate.covariance @ m.mT
+    half, inverse = root(prior.cov), root(prior.cov, -0.5)
+    transport = inverse @ root(half @ estimate.cov @ half) @ inverse
+    m = prior.cov @ transport @ root(estimate.cov, -1.0)
+    return m, prior.cov - m @ estimate.cov @ m.mT
 
 
 def rps_law(posterior: Gaussian, alpha: float, sigma: float) -> Gaussian:
     """The output of MAP-RPS with an exact stage 2 from x_t = alpha mu_y + sigma z: N(mu_y, C (I - G^2)),
     G = alpha^2 C (alpha^2 C + sigma^2 I)^-1 (method.md section 3)."""
-    c = posterior.covariance
+    c = posterior.cov
     eye = torch.eye(len(c), dtype=c.dtype, device=c.device)
     g = alpha**2 * torch.linalg.solve(alpha**2 * c + sigma**2 * eye, c)
     return Gaussian(posterior.mean, c @ (eye - g @ g))
@@ -117,7 +102,7 @@ def propagate_affine(
     """
     if len(measurement) != 1:
         raise ValueError(f"propagate_affine takes the measurement of one image, got {len(measurement)}")
-    shape, (mean, covariance) = prior.sample_shape, start
+    shape, mean, cov = prior.sample_shape, start.mean, start.cov
     d, device, dtype = len(mean), mean.device, mean.dtype
     for t, t_next in zip(timesteps, [*timesteps[1:], CLEAN], strict=True):
 
@@ -140,5 +125,5 @@ def propagate_affine(
                 f"{type(sampler).__name__} is not affine at t = {t} (by {gap:.0e}, relative): its law is not Gaussian"
             )
         m, n = slopes[:d].mT, slopes[d:].mT
-        mean, covariance = centre, m @ covariance @ m.mT + n @ n.mT
-    return Gaussian(mean, covariance)
+        mean, cov = centre, m @ cov @ m.mT + n @ n.mT
+    return Gaussian(mean, cov)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from rps.measurement import degrade
 from rps.metrics.features import FeatureNetwork
-from rps.metrics.frechet import Statistics
+from rps.metrics.frechet import Gaussian, Statistics
 from rps.noise import Noise
 from rps.operators.base import Operator
-from rps.oracle.gaussian import Gaussian, optimal_coupling, root
+from rps.oracle.gaussian import optimal_coupling, root
 from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.analytic.empirical import EmpiricalPrior
 from rps.priors.analytic.gaussian_mixture import GaussianMixturePrior
@@ -132,17 +132,17 @@ def estimate_moments(prior: AnalyticPrior, basis: Tensor, expected: Tensor) -> G
     Variances that are within 2 standard errors of zero, by the norm of the standard errors, are zero: an estimator that
     scaled E[x | y] up by them would scale noise. expected: `expected_covariance` [parts, D, D].
     """
-    mean, covariance = moments(prior, basis)
+    law = moments(prior, basis)
     within = basis.mT @ expected @ basis
-    error = 2 * float(within.std(0).norm()) / len(within) ** 0.5 + 1e-9 * float(covariance.trace())
-    values, vectors = torch.linalg.eigh(covariance - within.mean(0))
-    return Gaussian(mean, (vectors * torch.where(values > error, values, 0.0)) @ vectors.mT)
+    error = 2 * float(within.std(0).norm()) / len(within) ** 0.5 + 1e-9 * float(law.cov.trace())
+    values, vectors = torch.linalg.eigh(law.cov - within.mean(0))
+    return Gaussian(law.mean, (vectors * torch.where(values > error, values, 0.0)) @ vectors.mT)
 
 
 def pixel_statistics(prior: AnalyticPrior, basis: Tensor) -> Statistics:
     """The prior's moments of images in [0, 1], x -> (x + 1) / 2: n = 0 images."""
-    mean, covariance = moments(prior, basis)
-    return Statistics((mean + basis.sum(0)) / 2, covariance / 4, 0, "the prior in closed form")
+    law = moments(prior, basis)
+    return Statistics((law.mean + basis.sum(0)) / 2, law.cov / 4, 0, "the prior in closed form")
 
 
 def optimal_images(
@@ -159,7 +159,7 @@ def optimal_images(
 
     prior, estimate: `moments`, `estimate_moments`, of the basis [D, q]. best: X* [N, D] -> weight -> [N, D].
     """
-    prior, estimate = (Gaussian(*(v.to(best) for v in known)) for known in (prior, estimate))
+    prior, estimate = (Gaussian(known.mean.to(best), known.cov.to(best)) for known in (prior, estimate))
     basis = basis.to(best)
     offset = best @ basis - prior.mean
     m, r = optimal_coupling(prior, estimate)

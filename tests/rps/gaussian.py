@@ -7,6 +7,7 @@ import torch
 from rps.estimators import Estimator
 from rps.measurement import Measurement
 from rps.priors import GaussianMixturePrior, Prior
+from rps.priors.analytic.mixture import Mixture
 
 SHAPE = (1, 4, 4)
 DIM = 16
@@ -24,10 +25,15 @@ def correlated_prior(components: int = 1) -> GaussianMixturePrior:
 
 def draw(prior: GaussianMixturePrior, n: int, seed: int = 1) -> torch.Tensor:
     """n images from the prior."""
+    return draws(prior.mixture, n, seed).view(n, *SHAPE)
+
+
+def draws(law: Mixture, n: int, seed: int = 1) -> torch.Tensor:
+    """n draws of a mixture of one row.  -> [n, D]."""
     generator = torch.Generator().manual_seed(seed)
     uniform = torch.rand(n, 1, generator=generator, dtype=torch.float64)
-    normal = torch.randn(n, DIM, generator=generator, dtype=torch.float64)
-    return prior.mixture.sample(uniform, normal).view(n, *SHAPE)
+    normal = torch.randn(n, law.noises, generator=generator, dtype=torch.float64)
+    return law.sample(uniform.to(law.means), normal.to(law.means))
 
 
 class PosteriorMean(Estimator):

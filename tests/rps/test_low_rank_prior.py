@@ -10,8 +10,7 @@ from rps.measurement import degrade
 from rps.operators import Inpaint, SuperResolution
 from rps.priors import EmpiricalPrior, LowRankMixturePrior, Prior, fit_mixture
 from rps.priors.analytic.images import read_images
-from rps.randomness import Streams
-from tests.rps.gaussian import SHAPE
+from tests.rps.gaussian import SHAPE, draws
 from tests.rps.test_low_rank_mixture import low_rank
 
 
@@ -21,7 +20,7 @@ def test_the_fit_finds_the_mixture_that_images_were_drawn_from():
     apart = source.means + 20 * torch.eye(16)[:3].double()
     source = type(source)(source.log_weights, apart, source.vectors, source.values, source.floor)
     n = 4000
-    fitted = fit_mixture(source.draw(Streams(0, ["x"]), n).view(n, *SHAPE), components=3, rank=2)
+    fitted = fit_mixture(draws(source, n, 0).view(n, *SHAPE), components=3, rank=2)
     order = torch.cdist(apart[0], fitted.means[0]).argmin(1)
     assert sorted(order.tolist()) == [0, 1, 2]
     weights = source.weights[0]
@@ -133,7 +132,7 @@ def test_a_config_can_name_it(config, kind, tmp_path, monkeypatch):
 def test_whole_images_in_single_precision(operator):
     """32 x 32 pixels drawn from the prior: the error of the posterior mean is the trace, within 4 standard errors."""
     prior, n = LowRankMixturePrior.fitted(), 24
-    images = prior.mixture.draw(Streams(1, ["x"]), n)[0].view(n, 1, 32, 32).float()
+    images = draws(prior.mixture, n).view(n, 1, 32, 32).float()
     posterior = prior.posterior(degrade(images, operator, 0.1))
     error = (posterior.mean() - images.flatten(1)).square().sum(1)
     gap = error - posterior.trace()

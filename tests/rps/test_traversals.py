@@ -7,8 +7,9 @@ import torch
 
 from rps.estimators import MapEstimator, PseudoInverse
 from rps.measurement import degrade
+from rps.metrics import Gaussian
 from rps.operators import SuperResolution
-from rps.oracle.gaussian import Gaussian, distortion
+from rps.oracle.gaussian import distortion
 from rps.samplers import Daps, Ddnm, Ddrm, DiffPir, Dps, ExactPosterior, Sitcom, VsDps
 from rps.traversals import (
     Ccdf,
@@ -130,7 +131,7 @@ def test_interpolation_of_exact_ends_lies_on_the_optimal_curve():
     measurement = replace(one, y=one.y[:1].expand_as(one.y))
     posterior = prior.posterior(measurement.rows(slice(0, 1)))
     exact = Gaussian(posterior.mean()[0], posterior.covariance()[0])
-    total = float(exact.covariance.trace())
+    total = float(exact.cov.trace())
     generator = torch.Generator().manual_seed(3)
     normal = torch.randn(n, DIM, generator=generator, dtype=torch.float64)
     truths = posterior.sample(torch.rand(n, 1, generator=generator), normal)

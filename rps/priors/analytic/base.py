@@ -15,7 +15,7 @@ class AnalyticPrior(Prior):
     """x_0 ~ a mixture. Subclasses define `law` and `posterior`; images of their mixtures are flat, [N, D].
 
     posterior(measurement).mean().view(-1, *prior.sample_shape) is the MMSE estimate, .trace() its expected squared
-    error per image, .draw(streams, n) exact samples.
+    error per image; rps.oracle.exact_samples(posterior, streams, n) draws from it.
     """
 
     def law(self, like: Tensor) -> Mixture:

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from rps.randomness import Streams
-
 
 class Mixture:
     """p(x) = sum_k pi_k p_k(x), one mixture per row; rows (N) of size 1 stand for all. Images are flat, [N, D].
@@ -69,15 +67,6 @@ class Mixture:
     def mean(self) -> Tensor:
         """E[x].  -> [N, D]."""
         return applied(self.means.mT, self.weights)
-
-    def draw(self, streams: Streams, n: int) -> Tensor:
-        """n independent draws for each row, functions of (stream, number of the draw).  -> [N, n, D]."""
-        uniform = streams.at("component").uniform((n,)).to(self.means)
-        draws = []
-        for row in range(len(streams)):
-            normal = streams[row : row + 1].at("x0").normal((n, self.noises)).to(self.means)[0]
-            draws.append(self.rows(slice(row, row + 1)).sample(uniform[row].unsqueeze(1), normal))
-        return torch.stack(draws) if draws else self.means.new_zeros(0, n, self.means.shape[2])
 
     def components(self, uniform: Tensor) -> Tensor:
         """The component of each row: the first k whose cumulative weight reaches u.  uniform: [N, 1] -> [N]."""

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rps.metrics import Images, Statistics, difference, dp_curve, frechet_distance
+from rps.metrics import Images, Statistics, difference, frechet_distance
 
 
 def images(n: int, blur: float, seed: int = 0) -> Images:
@@ -15,20 +15,12 @@ def images(n: int, blur: float, seed: int = 0) -> Images:
     return Images([f"{i:02d}" for i in range(n)], values, (1 - blur) * clean, clean)
 
 
-def test_curve_by_rising_level():
-    points = dp_curve({0.5: images(20, 0.3), 0: images(20, 0.6)})
-    assert [point.level for point in points] == [0, 0.5]
+def test_a_point_of_the_plane():
     own = images(20, 0.6)
-    assert points[0].n == 20
-    assert points[0].rmse.value == pytest.approx(own.values["rmse"].mean().item())
+    assert own.means["rmse"].value == pytest.approx(own.values["rmse"].mean().item())
     distance = frechet_distance(*(Statistics.from_features(f) for f in (own.features, own.reference)))
-    assert points[0].sqrt_frechet.value == pytest.approx(math.sqrt(distance))
-    assert points[0].sqrt_frechet.low < points[0].sqrt_frechet.value < points[0].sqrt_frechet.high
-
-
-def test_a_point_needs_both_figures():
-    with pytest.raises(ValueError, match="level 3 lacks one of them"):
-        dp_curve({3: Images(["a"], {"rmse": torch.ones(1)})})
+    root = own.frechet.root.estimate()
+    assert root.value == pytest.approx(math.sqrt(distance)) and root.low < root.value < root.high
 
 
 def test_metrics_that_apply_to_no_image_are_left_out():

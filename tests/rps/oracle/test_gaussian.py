@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from rps.measurement import degrade
+from rps.metrics import Gaussian, frechet_distance
 from rps.operators import Denoise, SuperResolution
-from rps.oracle.gaussian import Gaussian, distortion, gelbrich, optimal_coupling, propagate_affine, root, rps_law
+from rps.oracle.gaussian import distortion, optimal_coupling, propagate_affine, root, rps_law
 from rps.samplers import ExactPosterior, Sampler
 from tests.rps.gaussian import DIM, SHAPE, correlated_prior, draw
 
@@ -22,19 +23,19 @@ def world(operator) -> tuple[Gaussian, Gaussian, torch.Tensor]:
 
 
 def test_root_is_a_power():
-    s, low = PRIOR.mixture.covariances()[0, 0], world(SuperResolution(2))[1].covariance
+    s, low = PRIOR.mixture.covariances()[0, 0], world(SuperResolution(2))[1].cov
     torch.testing.assert_close(root(s) @ root(s), s)
     torch.testing.assert_close(root(s, -1.0), torch.linalg.inv(s))
     torch.testing.assert_close(root(low, -1.0), torch.linalg.pinv(low, rtol=1e-10))
 
 
-def test_gelbrich_on_independent_pixels():
+def test_distance_on_independent_pixels():
     """sum (m_a - m_b)^2 + (s_a - s_b)^2; and it is zero between equals."""
     a = Gaussian(ZERO + 1, torch.diag(torch.linspace(0, 4, DIM).double()))
     b = Gaussian(ZERO - 1, EYE)
     expected = 4 * DIM + float((torch.linspace(0, 4, DIM).double().sqrt() - 1).square().sum())
-    assert gelbrich(a, b) == pytest.approx(expected)
-    assert gelbrich(a, a) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(a, b) == pytest.approx(expected)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("operator", [Denoise(), SuperResolution(2)])
@@ -43,17 +44,17 @@ def test_optimal_interpolation_lies_on_the_curve(operator):
     with an X* of full rank and with one that has a null space."""
     prior, estimate, c = world(operator)
     m, r = optimal_coupling(prior, estimate)
-    s_star = estimate.covariance
-    torch.testing.assert_close(m @ s_star @ m.mT + r, prior.covariance)
+    s_star = estimate.cov
+    torch.testing.assert_close(m @ s_star @ m.mT + r, prior.cov)
     assert torch.linalg.eigvalsh(r).min() > -1e-9
     assert (r.abs().max() < 1e-9) == isinstance(operator, Denoise)
-    d_star, p_star = float(c.trace()), gelbrich(prior, estimate) ** 0.5
+    d_star, p_star = float(c.trace()), frechet_distance(prior, estimate) ** 0.5
     for w in (0.0, 0.25, 0.8, 1.0):
         mix = (1 - w) * EYE + w * m
         law = Gaussian(ZERO, mix @ s_star @ mix.mT + w**2 * r)
         away = (m - EYE) @ s_star @ (m - EYE).mT + r  # of X_0 from X*
         mse = d_star + w**2 * float(away.trace())
-        perception = gelbrich(prior, law) ** 0.5
+        perception = frechet_distance(prior, law) ** 0.5
         assert perception == pytest.approx((1 - w) * p_star, abs=1e-5)
         assert mse == pytest.approx(float(distortion(torch.tensor(perception), d_star, p_star)), rel=1e-4)
 
@@ -65,7 +66,7 @@ def test_map_rps_lies_above_the_bound_given_y():
     before = 0.0
     for t0 in (1, 30, 100, 300, 600, 1000):
         law = rps_law(posterior, PRIOR.schedule.alpha(t0 - 1), PRIOR.schedule.sigma(t0 - 1))
-        mse, perception = total + float(law.covariance.trace()), gelbrich(posterior, law) ** 0.5
+        mse, perception = total + float(law.cov.trace()), frechet_distance(posterior, law) ** 0.5
         bound = float(distortion(torch.tensor(perception), total, total**0.5))
         assert mse >= bound - 1e-9
         assert mse > before
@@ -91,7 +92,7 @@ def test_propagation_by_hand():
     start = Gaussian(ZERO + 2, PRIOR.mixture.covariances()[0, 0])
     found = propagate_affine(Shrinks(), measurement, PRIOR, [500, 100], start)
     torch.testing.assert_close(found.mean, start.mean / 4 + 1.5 * measurement.y.flatten())
-    torch.testing.assert_close(found.covariance, start.covariance / 16 + 12.5 * EYE)
+    torch.testing.assert_close(found.cov, start.cov / 16 + 12.5 * EYE)
 
 
 def test_propagation_says_what_it_cannot_do():
