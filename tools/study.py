@@ -1,20 +1,27 @@
-"""A study: several runs of `rps predict` on one plane, as a file in tools/studies/ lists them.
+"""A study: several runs of `rps predict`, as a file in tools/studies/ lists them, in one table.
 
     python tools/study.py tools/studies/traversals.yaml --write
 
-A study file has a title; `common`, the configs and values of every run; `runs`, each with some of its own; and, where
-all runs are repeated for several tasks, `tasks`, whose names take the place of TASK in the names of configs. The same
-command again resumes what is unfinished and repeats nothing; a run whose config has changed since is refused by
-`rps predict`. Prints a table; with --write, puts it between the markers of the study in docs/PAGE.md, and a figure per
-task into docs/figures/.
+A study file has a title; `common`, the configs and values of every run; and `runs`, each with some of its own. Where it
+has them,
+    tasks     repeat all runs; their names take the place of TASK in the names of configs;
+    grid      dotted option -> values: every run is made with each combination;
+    columns   are those of the table, else all but consistency and seconds, without those that say nothing;
+    baselines true adds lines for A^+ y and for the clean images;
+    figures   file of the first run -> suffix, goes to docs/figures/STUDY_TASK_SUFFIX.png in place of a plot of all.
+The same command again resumes what is unfinished and repeats nothing; a run whose config has changed since is refused
+by `rps predict`. Prints a table; with --write, puts it between the markers of the study in docs/PAGE.md, and a figure
+per task into docs/figures/.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +35,15 @@ DOCS = Path(__file__).parent.parent / "docs"
 Summaries = Mapping[str, Mapping[str, Any]]
 
 
+def predict(arguments: list[str], folder: Path) -> dict[str, Any]:
+    """metrics.json of `rps predict`, which is run, or resumed, now."""
+    status = rps(["predict", *arguments, "--output", str(folder)])
+    if status:
+        raise SystemExit(f"rps predict into {folder} ended with exit code {status}")
+    summary: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return summary
+
+
 @dataclass
 class Runs:
     """configs: names or files, in order. set: dotted option -> value."""
@@ -35,94 +51,122 @@ class Runs:
     configs: list[str] = field(default_factory=list)
     set: dict[str, Any] = field(default_factory=dict)
 
+    def __or__(self, other: Runs) -> Runs:
+        return Runs([*self.configs, *other.configs], {**self.set, **other.set})
+
+    def arguments(self, task: str) -> list[str]:
+        """Of `rps predict`, without --output."""
+        options = [("--config", name.replace("TASK", task)) for name in self.configs]
+        options += [(f"--{k}", v if isinstance(v, str) else json.dumps(v)) for k, v in self.set.items()]
+        return [part for option in options for part in option]
+
 
 @dataclass
 class Study:
+    """runs: with what is common to all and the values of the grid."""
+
     name: str
     title: str
-    page: str
-    common: Runs
     runs: dict[str, Runs]
     tasks: list[str]
+    page: str | None = None
+    columns: list[str] | None = None
+    baselines: bool = False
+    figures: dict[str, str] | None = None
 
     @classmethod
     def read(cls, path: Path) -> Study:
         content = yaml.safe_load(path.read_text())
-        runs = {name: Runs(**(own or {})) for name, own in content["runs"].items()}
-        tasks = content.get("tasks", [""])
-        return cls(path.stem, content["title"], content["page"], Runs(**content["common"]), runs, tasks)
-
-    def arguments(self, run: str, task: str) -> list[str]:
-        """Of `rps predict`, without --output."""
-        own = self.runs[run]
-        configs = [name.replace("TASK", task) for name in (*self.common.configs, *own.configs)]
-        values = {**self.common.set, **own.set}
-        return [part for name in configs for part in ("--config", name)] + [
-            part for k, v in values.items() for part in (f"--{k}", v if isinstance(v, str) else json.dumps(v))
-        ]
+        common, grid, runs = Runs(**content.pop("common")), content.pop("grid", {}), {}
+        for name, own in content.pop("runs").items():
+            for values in itertools.product(*grid.values()):
+                at = dict(zip(grid, values, strict=True))
+                label = ", ".join([name, *(f"{option.rpartition('.')[2]} {value}" for option, value in at.items())])
+                runs[label] = common | Runs(**(own or {})) | Runs(set=at)
+        return cls(path.stem, content.pop("title"), runs, content.pop("tasks", [""]), **content)
 
     def folder(self, run: str, task: str) -> Path:
         return Path(self.name) / task / re.sub(r"\W+", "_", run).strip("_")
 
-    def figure(self, task: str) -> str:
-        return "_".join(filter(None, (self.name, task))) + ".png"
+    def plots(self, task: str) -> dict[str, str]:
+        """File of the first run -> name of a figure; "" is the plot of all runs."""
+        wanted = {"": ""} if self.figures is None else self.figures
+        return {file: "_".join(filter(None, (self.name, task, suffix))) + ".png" for file, suffix in wanted.items()}
+
+    def draw(self, task: str, results: Summaries, output: Path, figures: Path) -> None:
+        for file, name in self.plots(task).items():
+            if file:
+                run = output / self.folder(next(iter(self.runs)), task)
+                shutil.copy(sorted(run.glob(file))[0], figures / name)
+            else:
+                overlay_plot(results, figures / name, f"{task}, {self.title}".removeprefix(", "))
+
+    def write(self, path: Path, text: str) -> None:
+        """Replaces what stands between the study's markers in docs/PAGE.md."""
+        page = DOCS / f"{self.page}.md"
+        begin, end = f"<!-- {self.name} -->\n", f"<!-- end of {self.name} -->"
+        before, found, rest = page.read_text().partition(begin)
+        if not found or end not in rest:
+            raise SystemExit(f"{page} has no lines {begin.strip()} and {end} to write between")
+        names = [(task, name) for task in self.tasks for name in self.plots(task).values()]
+        figures = "\n".join(f"![{self.title} {task}](figures/{name})" for task, name in names)
+        parts = ["", f"    python tools/study.py {path} --write", *filter(None, [figures]), text, end]
+        page.write_text(before + begin + "\n\n".join(parts).removeprefix("\n") + rest.partition(end)[2])
 
 
-def result(study: Study, run: str, task: str, output: Path) -> dict[str, Any]:
-    """metrics.json of a run, which is run, or resumed, now."""
-    folder = output / study.folder(run, task)
-    status = rps(["predict", *study.arguments(run, task), "--output", str(folder)])
-    if status:
-        raise SystemExit(f"{run} {task}: rps predict into {folder} ended with exit code {status}")
-    summary: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
-    return summary
+def rmse(metrics: Mapping[str, Any]) -> str:
+    return f"{metrics['rmse']['mean']:.4f} ({metrics['rmse']['se']:.4f})" if "rmse" in metrics else ""
 
 
-HEAD = (
-    "task",
-    "run",
-    "knob",
-    "RMSE",
-    "sqrt FD",
-    "minus its first level, paired",
-    "PSNR",
-    "SSIM",
-    "calls",
-    "lower in both",
-)
+def root(metrics: Mapping[str, Any]) -> str:
+    return f"{metrics['frechet']['sqrt']:.3f} ({metrics['frechet']['se_sqrt']:.3f})"
 
 
-def table(results: Mapping[str, Summaries]) -> str:
+def change(level: Mapping[str, Any]) -> str:
+    if not (difference := level.get("difference_to_first")):
+        return ""
+    error, distance = difference["rmse"], difference["sqrt_frechet"]
+    return f"{error['mean']:+.4f} ({error['se']:.4f}), {distance['value']:+.3f} ({distance['se']:.3f})"
+
+
+def mean(metric: str, digits: int) -> Callable[[Mapping[str, Any]], str]:
+    return lambda level: f"{level['metrics'][metric]['mean']:.{digits}f}" if metric in level["metrics"] else ""
+
+
+FIGURES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "RMSE": lambda level: rmse(level["metrics"]),
+    "sqrt FD": lambda level: root(level["metrics"]),
+    "minus its first level, paired": change,
+    "PSNR": mean("psnr", 2),
+    "SSIM": mean("ssim", 3),
+    "consistency": mean("consistency", 3),
+    "calls": lambda level: f"{level['network_calls_per_image']:.0f}" if "network_calls_per_image" in level else "",
+    "seconds": lambda level: f"{level['seconds_per_image']:.2f}" if "seconds_per_image" in level else "",
+}
+"""Column of the table -> what an entry of "levels" in metrics.json says there."""
+
+
+def table(results: Mapping[str, Summaries], columns: list[str] | None = None, baselines: bool = False) -> str:
     """A line per task, run and level: RMSE and sqrt(FD), with standard errors, what they cost, and which points of
     other runs of the task are lower on both axes, however little.
     """
-    lines = [
-        [task, name, *cells(summary["knob"], level), lower(name, level, summaries)]
-        for task, summaries in results.items()
-        for name, summary in summaries.items()
-        for level in summary["levels"]
-    ]
-    # A column that says nothing is left out.
-    kept = [i for i in range(len(HEAD)) if any(line[i] for line in lines)]
-    rows = [HEAD, ["---"] * len(HEAD), *lines]
-    return "\n".join("| " + " | ".join(row[i] for i in kept) + " |" for row in rows)
+    lines = []
+    for task, summaries in results.items():
+        first: Mapping[str, Any] = next(iter(summaries.values()))
+        for name, key in (("A^+ y", "pseudo_inverse"), ("clean images", "reference")) if baselines else ():
+            lines.append({"task": task, "run": name, **{k: of(first[key]) for k, of in FIGURES.items()}})
+        for name, summary in summaries.items():
+            for level in summary["levels"]:
+                figures = {column: of(level) for column, of in FIGURES.items()}
+                knob = f"{summary['knob']} {level['level']:g}"
+                lines.append({"task": task, "run": name, "knob": knob, **figures, LOWER: lower(name, level, summaries)})
+    every = ["task", "run", "knob", *(name for name in FIGURES if name not in ("consistency", "seconds")), LOWER]
+    kept = columns or [column for column in every if any(line.get(column) for line in lines)]
+    rows = [kept, ["---"] * len(kept), *([line.get(column, "") for column in kept] for line in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def cells(knob: str, level: Mapping[str, Any]) -> list[str]:
-    m, difference = level["metrics"], level.get("difference_to_first")
-    change = ""
-    if difference:
-        rmse, root = difference["rmse"], difference["sqrt_frechet"]
-        change = f"{rmse['mean']:+.4f} ({rmse['se']:.4f}), {root['value']:+.3f} ({root['se']:.3f})"
-    return [
-        f"{knob} {level['level']:g}",
-        f"{m['rmse']['mean']:.4f} ({m['rmse']['se']:.4f})",
-        f"{m['frechet']['sqrt']:.3f} ({m['frechet']['se_sqrt']:.3f})",
-        change,
-        f"{m['psnr']['mean']:.2f}",
-        f"{m['ssim']['mean']:.3f}",
-        f"{level['network_calls_per_image']:.0f}",
-    ]
+LOWER = "lower in both"
 
 
 def lower(name: str, level: Mapping[str, Any], summaries: Summaries) -> str:
@@ -141,18 +185,6 @@ def lower(name: str, level: Mapping[str, Any], summaries: Summaries) -> str:
     return ", ".join(found[:2]) + (f" and {len(found) - 2} more" if len(found) > 2 else "")
 
 
-def write(study: Study, path: Path, text: str) -> None:
-    """Replaces what stands between the study's markers in docs/PAGE.md."""
-    page = DOCS / f"{study.page}.md"
-    begin, end = f"<!-- {study.name} -->\n", f"<!-- end of {study.name} -->"
-    before, found, rest = page.read_text().partition(begin)
-    if not found or end not in rest:
-        raise SystemExit(f"{page} has no lines {begin.strip()} and {end} to write between")
-    figures = "\n".join(f"![{study.title} {task}](figures/{study.figure(task)})" for task in study.tasks)
-    command = f"    python tools/study.py {path} --write"
-    page.write_text(f"{before}{begin}\n{command}\n\n{figures}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", type=Path, nargs="+", help="files in tools/studies/")
@@ -163,15 +195,21 @@ def main() -> None:
     for path in arguments.studies:
         study = Study.read(path)
         tasks = [task for task in study.tasks if arguments.tasks is None or task in arguments.tasks]
-        results = {task: {run: result(study, run, task, arguments.output) for run in study.runs} for task in tasks}
-        text = table(results)
+        results = {
+            task: {
+                name: predict(run.arguments(task), arguments.output / study.folder(name, task))
+                for name, run in study.runs.items()
+            }
+            for task in tasks
+        }
+        text = table(results, study.columns, study.baselines)
         print(f"{study.title}\n\n{text}\n")
-        whole = arguments.write and arguments.tasks is None
+        whole = arguments.write and arguments.tasks is None and study.page is not None
         for task in tasks:
             folder = DOCS / "figures" if whole else arguments.output / study.name
-            overlay_plot(results[task], folder / study.figure(task), f"{task}, {study.title}".removeprefix(", "))
+            study.draw(task, results[task], arguments.output, folder)
         if whole:
-            write(study, path, text)
+            study.write(path, text)
 
 
 if __name__ == "__main__":
