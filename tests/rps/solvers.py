@@ -95,7 +95,7 @@ def statement(solver: Any) -> bool | None:
 class TrainablePrior(GaussianMixturePrior):
     """A Gaussian mixture with a parameter that would take a gradient, if anybody gave it one.
 
-    differentiated: of every call so far, whether a gradient with respect to its input was to come.
+    differentiated: of every call so far, whether a gradient with respect to its input was to come. rows: their number.
     """
 
     def __init__(self) -> None:
@@ -105,6 +105,7 @@ class TrainablePrior(GaussianMixturePrior):
         )
         self.scale = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
         self.differentiated: list[bool] = []
+        self.rows: list[int] = []
 
     def denoise(self, x, t):
         return asked(self, x, super().denoise(x, t), t)
@@ -117,6 +118,7 @@ class TrainableLatentPrior(LinearLatentPrior):
         super().__init__(0.5)
         self.scale = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
         self.differentiated: list[bool] = []
+        self.rows: list[int] = []
 
     def denoise(self, x, t):
         return asked(self, x, super().denoise(x, t), t)
@@ -130,6 +132,7 @@ def asked(prior: Any, x: torch.Tensor, denoised: Denoised, t: torch.Tensor) -> D
     """What a network with weights says, and a note of how it was asked."""
     assert not torch.is_inference_mode_enabled()
     prior.differentiated.append(x.requires_grad and torch.is_grad_enabled())
+    prior.rows.append(len(x))
     return prior.from_x0(x, denoised.x0 * prior.scale.to(x), t)
 
 
