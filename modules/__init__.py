@@ -1,32 +1,27 @@
-"""LightningModules: each solver as a predict_step."""
+"""LightningModules: each method as a predict_step."""
 
 from modules.base import SolverModule
-from modules.ccdf import Ccdf
-from modules.interpolation import Interpolation
-from modules.latent_baselines import Dcdp, LatentDaps, LatentDmap, LatentDps, Ldir, Psld, ReSample, Sitcom, Stsl
-from modules.lmap_rps import LmapRps
-from modules.map_rps import MapRps
-from modules.sample_average import SampleAverage
-from modules.step_number import PosteriorSampling, StepNumber
-from modules.variance_scaling import VarianceScaling
+from modules.methods import (
+    Ccdf,
+    Interpolation,
+    LmapRps,
+    MapRps,
+    PosteriorSampling,
+    SampleAverage,
+    SettingSweep,
+    StepNumber,
+    VarianceScaling,
+)
 
 __all__ = [
     "Ccdf",
-    "Dcdp",
     "Interpolation",
-    "LatentDaps",
-    "LatentDmap",
-    "LatentDps",
-    "Ldir",
     "LmapRps",
     "MapRps",
     "PosteriorSampling",
-    "Psld",
-    "ReSample",
     "SampleAverage",
-    "Sitcom",
+    "SettingSweep",
     "SolverModule",
     "StepNumber",
-    "Stsl",
     "VarianceScaling",
 ]

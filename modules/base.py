@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence, Set
 from dataclasses import replace
@@ -38,17 +39,32 @@ class SolverModule(L.LightningModule):
 
     A batch is a dict: "id" N names; "image" clean [N, C, H, W] in [-1, 1], or "measurement" pictures that are already
     degraded; "caption" N texts or "label" N classes, where the prior needs them; "failed" (id, reason) of samples that
-    could not be read. Subclasses build the traversal from their own typed arguments, which are the user's form.
+    could not be read. Subclasses (modules/methods.py) build the traversal from their own arguments.
 
     A sample that fails is a failure of the Prediction, with its reason, and the others of its batch are restored; see
     modules/isolation.py. So do pictures that hold NaN or lie far outside [-1, 1], and second samples of an id.
 
     Use Trainer(inference_mode=False): samplers such as DPS differentiate through the network.
+
+    Args:
+        prior: what images look like, e.g. rps.priors.EmbeddedPrior.
+        operator: what the instrument does, e.g. rps.operators.SuperResolution.
+        noise: standard deviation of the measurement noise, in [-1, 1] image units; or a noise such as
+            rps.noise.Poisson.
+        seed: seed of masks, noise and every other random number; a result is a function of (seed, sample id).
+        traversal: the method, e.g. rps.traversals.MapRps or one of your own.
     """
 
     progress: Progress
     skip_ids: Set[str] = frozenset()
     """Samples that a resumed run has already done; any of them that still arrive are passed over."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Completes the docstring of a method with the arguments that all have; those of its traversal follow."""
+        super().__init_subclass__(**kwargs)
+        if "Args:" not in (cls.__doc__ or ""):
+            shared = (inspect.getdoc(SolverModule) or "").partition("\n    traversal:")[0]
+            cls.__doc__ = f"{cls.__doc__ or cls.__name__}\n\n{shared[shared.index('Args:') :]}"
 
     def __init__(
         self, prior: Prior, operator: Operator, noise: float | Noise, traversal: Traversal, seed: int = 0

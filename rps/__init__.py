@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rps.randomness import Streams
     from rps.restoration import Prediction, Restoration
     from rps.samplers import Dps, LatentDps, Psld, check_sampler
-    from rps.traversals import MapRps
+    from rps.traversals import LmapRps, MapRps
 
 __version__ = "0.1.0"
 
@@ -50,7 +50,7 @@ _ROOMS = {
     "randomness": ["Streams"],
     "restoration": ["Prediction", "Restoration"],
     "samplers": ["Dps", "LatentDps", "Psld", "check_sampler"],
-    "traversals": ["MapRps"],
+    "traversals": ["LmapRps", "MapRps"],
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -60,7 +60,8 @@ __all__ = [  # noqa: RUF022 - by room, as above
     "AnisotropicBlur", "BoxInpaint", "Denoise", "Inpaint", "SuperResolution", "check_operator",
     "DiffusersPrior", "EmbeddedLatentPrior", "EmbeddedPrior", "EmpiricalPrior", "GaussianMixturePrior",
     "GuidedDiffusionPrior", "LatentPrior", "LowRankMixturePrior", "StableDiffusionPrior", "check_prior",
-    "Streams", "Prediction", "Restoration", "Dps", "LatentDps", "Psld", "check_sampler", "MapRps",
+    "Streams", "Prediction", "Restoration", "Dps", "LatentDps", "Psld", "check_sampler",
+    "LmapRps", "MapRps",
 ]  # fmt: skip
 
 

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("folder")
 BAD = {
     "misspelled option": (["--model.t00", "[0]"], "model.t00 is not an option of FAKES.FakeModel; did you mean t0?"),
     "misspelled option of a base": (
-        ["--model", "modules.Psld", "--model.stps", "3"],
-        "modules.Psld; did you mean steps?",
+        ["--model", "modules.PosteriorSampling", "--model.stps", "3"],
+        "modules.PosteriorSampling; did you mean steps?",
     ),
     "misspelled deep option": (["--model.operator.widht", "3"], "model.operator.widht is not .*; did you mean width?"),
     "misspelled in a file": (["--config", "nois.yaml"], "model.nois is not .*; did you mean noise?"),

@@ -58,8 +58,18 @@ def names_in(path: str) -> list[str]:
 
 
 def parameters(class_path: str) -> list[str]:
-    """What a class or function takes, by its name; nothing when it cannot be found."""
-    return list(_signature(class_path))
+    """What a class or function takes, **kwargs resolved by the parser; nothing when it cannot be found."""
+    from jsonargparse import ArgumentParser
+
+    found, parser = find(class_path), ArgumentParser(exit_on_error=False)
+    if not callable(found):
+        return []
+    add = parser.add_class_arguments if isinstance(found, type) else parser.add_function_arguments
+    try:
+        add(found, fail_untyped=False)
+        return list(parser.get_defaults().as_dict())
+    except Exception:  # a class that the parser cannot read; it says why when it is used
+        return list(_signature(class_path))
 
 
 def defaults(class_path: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from rps.traversals.base import Traversal
 from rps.traversals.ccdf import Ccdf
 from rps.traversals.interpolation import Interpolation
-from rps.traversals.map_rps import MapRps
+from rps.traversals.map_rps import LmapRps, MapRps
 from rps.traversals.sample_average import SampleAverage
 from rps.traversals.setting_sweep import SettingSweep
 from rps.traversals.step_number import PosteriorSampling, StepNumber
@@ -12,6 +12,7 @@ from rps.traversals.variance_scaling import VarianceScaling
 __all__ = [
     "Ccdf",
     "Interpolation",
+    "LmapRps",
     "MapRps",
     "PosteriorSampling",
     "SampleAverage",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.samplers.base import Sampler
+from rps.samplers.dps import Dps
 from rps.traversals.map_rps import MapRps
 
 
@@ -14,7 +15,7 @@ class Ccdf(MapRps):
 
     Args:
         t0: the levels, noise levels counted in timesteps; 0 returns A^+ y itself.
-        sampler: posterior-sampling step; None is DPS.
+        sampler: posterior-sampling step.
         steps: number of timesteps in the sampler's grid; None uses all T.
         micro_batch: largest number of images in one network call; None puts no limit.
         samples: independent chains per level t0 > 0; the image is their mean.
@@ -24,7 +25,7 @@ class Ccdf(MapRps):
     def __init__(
         self,
         t0: Sequence[int] = (100, 300),
-        sampler: Sampler | None = None,
+        sampler: Sampler = Dps(),
         steps: int | None = None,
         micro_batch: int | None = None,
         samples: int = 1,

@@ -24,8 +24,8 @@ class Interpolation(Staged):
 
     Args:
         levels: weights w of the sample, in [0, 1]; 0 is the estimate, 1 the sample.
-        estimator: estimator that gives X*; None is MAP.
-        sampler: posterior-sampling step whose chain gives X_0; None is DPS.
+        estimator: estimator that gives X*.
+        sampler: posterior-sampling step whose chain gives X_0.
         t0: noise level, counted in timesteps, to which the estimate is re-noised to start the sample's chain; None
             starts it from noise at T.
         steps: number of timesteps in the sampler's grid; None uses all T.
@@ -37,14 +37,13 @@ class Interpolation(Staged):
     def __init__(
         self,
         levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
-        estimator: Estimator | None = None,
-        sampler: Sampler | None = None,
+        estimator: Estimator = MapEstimator(),
+        sampler: Sampler = Dps(),
         t0: int | None = None,
         steps: int | None = None,
         micro_batch: int | None = None,
     ) -> None:
-        estimator = estimator or MapEstimator()
-        super().__init__([float(level) for level in levels], estimator, sampler or Dps(), micro_batch)
+        super().__init__([float(level) for level in levels], estimator, sampler, micro_batch)
         if not all(0 <= level <= 1 for level in self.levels):
             raise ValueError(f"levels must be weights between 0 and 1, got {self.levels}")
         check_start(t0, estimator)

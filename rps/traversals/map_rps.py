@@ -11,6 +11,7 @@ from rps.estimators.map import MapEstimator
 from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
+from rps.samplers.latent import LatentDps
 from rps.schedule import Schedule
 from rps.settings import at_least_one
 from rps.traversals.staged import ChainPlan, Staged
@@ -25,8 +26,8 @@ class MapRps(Staged):
 
     Args:
         t0: the levels, noise levels counted in timesteps, in any order, without repeats; 0 returns x_1 itself.
-        estimator: stage 1, which gives x_1; None is MAP.
-        sampler: posterior-sampling step of stage 2; None is DPS.
+        estimator: stage 1, which gives x_1.
+        sampler: posterior-sampling step of stage 2.
         steps: number of timesteps in the grid of stage 2; None uses all T.
         micro_batch: largest number of images in one network call; None puts no limit.
         samples: independent chains per level t0 > 0; the image is their mean. With several chains,
@@ -38,13 +39,13 @@ class MapRps(Staged):
     def __init__(
         self,
         t0: Sequence[int] = (0, 100, 300),
-        estimator: Estimator | None = None,
-        sampler: Sampler | None = None,
+        estimator: Estimator = MapEstimator(),
+        sampler: Sampler = Dps(),
         steps: int | None = None,
         micro_batch: int | None = None,
         samples: int = 1,
     ) -> None:
-        super().__init__([int(level) for level in t0], estimator or MapEstimator(), sampler or Dps(), micro_batch)
+        super().__init__([int(level) for level in t0], estimator, sampler, micro_batch)
         at_least_one(samples=samples)
         self.steps, self.samples = steps, samples
         sampled = [level for level in self.levels if level != 0]
@@ -58,3 +59,28 @@ class MapRps(Staged):
 
     def image(self, level: Level, estimate: Tensor | None, samples: Tensor) -> Tensor:
         return samples.mean(0) if level != 0 or estimate is None else estimate
+
+
+class LmapRps(MapRps):
+    """MAP-RPS with the published settings of latent models: stage 1 at t1 = 50, latent DPS in stage 2.
+
+    Args:
+        t0: the levels, noise levels counted in timesteps, in any order, without repeats; 0 returns the decoded x_1.
+        estimator: stage 1, which gives x_1. Published for FFHQ with t1 = 50, prior_term = published: denoise num_steps
+            70, lr .5, w .6; inpainting 120, .5, .3; super-resolution 60, .5, .25; deblurring 100, .1, .001.
+        sampler: posterior-sampling step of stage 2.
+        steps: number of timesteps in the grid of stage 2; None uses all T.
+        micro_batch: largest number of images in one network call; None puts no limit.
+        samples: independent chains per level t0 > 0; the image is their mean.
+    """
+
+    def __init__(
+        self,
+        t0: Sequence[int] = (0, 200, 400, 600, 800),
+        estimator: Estimator = MapEstimator(lr=0.5, t1=50),
+        sampler: Sampler = LatentDps(),
+        steps: int | None = None,
+        micro_batch: int | None = None,
+        samples: int = 1,
+    ) -> None:
+        super().__init__(t0, estimator, sampler, steps, micro_batch, samples)

@@ -20,7 +20,7 @@ class SampleAverage(Staged):
 
     Args:
         levels: numbers M >= 1 of samples to average.
-        sampler: posterior-sampling step; None is DPS.
+        sampler: posterior-sampling step.
         t0: noise level, counted in timesteps, at which the chains start; None is T.
         estimator: estimator whose result is re-noised to t0 to start the chains; None starts them from noise and
             requires t0 = None.
@@ -33,13 +33,13 @@ class SampleAverage(Staged):
     def __init__(
         self,
         levels: Sequence[int] = (1, 2, 4, 8, 16, 32),
-        sampler: Sampler | None = None,
+        sampler: Sampler = Dps(),
         t0: int | None = None,
         estimator: Estimator | None = None,
         steps: int | None = None,
         micro_batch: int | None = None,
     ) -> None:
-        super().__init__([int(level) for level in levels], estimator, sampler or Dps(), micro_batch)
+        super().__init__([int(level) for level in levels], estimator, sampler, micro_batch)
         if min(self.levels) < 1:
             raise ValueError(f"levels must be numbers of samples >= 1, got {self.levels}")
         check_start(t0, estimator)

@@ -21,7 +21,7 @@ class SettingSweep(Staged):
     Args:
         setting: name of the setting, an argument of the sampler's constructor.
         levels: values of the setting.
-        sampler: sampler that provides all other settings; None is DPS.
+        sampler: sampler that provides all other settings.
         t0: noise level, counted in timesteps, at which the chains start; None is T.
         estimator: estimator whose result is re-noised to t0 to start the chains; None starts them from noise and
             requires t0 = None.
@@ -33,14 +33,14 @@ class SettingSweep(Staged):
         self,
         setting: str = "step_size",
         levels: Sequence[float] = (0.3, 1.0, 3.0),
-        sampler: Sampler | None = None,
+        sampler: Sampler = Dps(),
         t0: int | None = None,
         estimator: Estimator | None = None,
         steps: int | None = None,
         micro_batch: int | None = None,
     ) -> None:
         self.knob = setting
-        super().__init__(list(levels), estimator, sampler or Dps(), micro_batch)
+        super().__init__(list(levels), estimator, sampler, micro_batch)
         check_start(t0, estimator)
         self.t0, self.steps = t0, steps
         self.samplers = [self.sampler.replace(**{setting: level}) for level in self.levels]

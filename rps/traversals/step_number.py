@@ -21,7 +21,7 @@ class StepNumber(Staged):
         step_size: step size of the sampler, one for all levels or one per level; None keeps the sampler's value.
             Published for DPS at 900, 800, ..., 100 steps: denoise 2 2 3 3 5 6 9 13 19, inpainting 2 3 4 4 6 7 11 19
             20, sr4 2 3 3 5 6 9 12 16 20, deblur 6 7 7 8 10 9 11 15 18.
-        sampler: posterior-sampling step; None is DPS.
+        sampler: posterior-sampling step.
         t0: noise level, counted in timesteps, at which the chains start; None is T.
         estimator: estimator whose result is re-noised to t0 to start the chains; None starts them from noise and
             requires t0 = None.
@@ -34,12 +34,12 @@ class StepNumber(Staged):
         self,
         levels: Sequence[int] = (900, 700, 500, 300, 100),
         step_size: float | Sequence[float] | None = None,
-        sampler: Sampler | None = None,
+        sampler: Sampler = Dps(),
         t0: int | None = None,
         estimator: Estimator | None = None,
         micro_batch: int | None = None,
     ) -> None:
-        super().__init__([int(level) for level in levels], estimator, sampler or Dps(), micro_batch)
+        super().__init__([int(level) for level in levels], estimator, sampler, micro_batch)
         check_start(t0, estimator)
         self.t0 = t0
         self.samplers = [self.sampler] * len(self.levels)
@@ -62,13 +62,10 @@ class PosteriorSampling(StepNumber):
     """A sampler alone, from x_T = sigma_T z down to 0: a single point of the distortion-perception plane.
 
     Args:
-        sampler: posterior-sampling step; None is DPS.
+        sampler: posterior-sampling step.
         steps: number of timesteps in the sampler's grid; None is the sampler's published number.
         micro_batch: largest number of images in one network call; None puts no limit.
     """
 
-    def __init__(
-        self, sampler: Sampler | None = None, steps: int | None = None, micro_batch: int | None = None
-    ) -> None:
-        sampler = sampler or Dps()
+    def __init__(self, sampler: Sampler = Dps(), steps: int | None = None, micro_batch: int | None = None) -> None:
         super().__init__([sampler.default_steps if steps is None else steps], None, sampler, micro_batch=micro_batch)

@@ -3,16 +3,18 @@ there."""
 
 import inspect
 import itertools
+import re
 
 import lightning as L
 import pytest
 import torch
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 from torch.utils.data import DataLoader
 
 import modules
 from modules import SolverModule
+from rps import traversals
 from rps.operators import SuperResolution
 from tests.rps.solvers import WORLDS, close, kinds
 
@@ -21,11 +23,6 @@ MAP = {"class_path": "rps.estimators.MapEstimator", "init_args": {"num_steps": 3
 SMALL = {
     "Ccdf": {"t0": [0, 50], "steps": 20},
     "Interpolation": {"levels": [0.0, 0.5], "steps": 3, "estimator": {"class_path": "rps.estimators.PseudoInverse"}},
-    **{name: {"steps": 3} for name in ("LatentDps", "Psld", "Ldir", "Stsl", "LatentDmap")},
-    "Dcdp": {"sampler": {"init_args": {"inner_steps": 2}}, "steps": 3},
-    "LatentDaps": {"sampler": {"init_args": {"langevin_steps": 2}}, "steps": 3},
-    "ReSample": {"sampler": {"init_args": {"pixel_steps": 2, "latent_steps": 2}}, "steps": 3},
-    "Sitcom": {"sampler": {"init_args": {"inner_steps": 2}}, "steps": 3},
     "LmapRps": {"t0": [0, 50], "steps": 20, "estimator": MAP},
     "MapRps": {"t0": [0, 50], "steps": 20, "samples": 2, "estimator": MAP},
     "PosteriorSampling": {"steps": 3},
@@ -35,6 +32,7 @@ SMALL = {
         "steps": 20,
         "estimator": {"class_path": "rps.estimators.RedDiff", "init_args": {"num_steps": 2}},
     },
+    "SettingSweep": {"levels": [0.5, 1.0], "steps": 3},
     "StepNumber": {"levels": [4, 2], "step_size": [1.0, 2.0]},
     "VarianceScaling": {"levels": [1.0, 0.0], "step_size": [1.0, 6.0], "blend": True, "steps": 3},
 }
@@ -109,12 +107,26 @@ def test_a_result_is_a_function_of_the_id_and_of_the_measurement(build):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_defaults_build_and_every_argument_is_documented(name):
-    kind = MODULES[name]
-    kind(WORLDS["pixel"].prior(), SuperResolution(2), 0.1)
-    arguments = set(inspect.signature(kind).parameters)
-    if "kwargs" in arguments:  # what the base class takes is documented there
-        arguments = {"sampler"}
-        assert f"see {kind.__base__.__name__}." in inspect.getdoc(kind)
-    for argument in arguments:
-        assert f"{argument}:" in inspect.getdoc(kind), argument
+def test_defaults_build_and_every_argument_is_documented(build_parser, name, capsys):
+    """In `--model.help`: those that all modules have, and those of the traversal of this name."""
+    MODULES[name](WORLDS["pixel"].prior(), SuperResolution(2), 0.1)
+    with pytest.raises(SystemExit):
+        build_parser.parse_args([f"--model.help=modules.{name}"])
+    shown = capsys.readouterr().out
+    own = {*inspect.signature(MODULES[name]).parameters, *inspect.signature(getattr(traversals, name)).parameters}
+    for argument in own - {"kwargs"}:
+        found = re.search(rf"^  --model\.{argument} [^\n]*?(?:\n +|  +)(\S.*)", shown, re.MULTILINE)
+        assert found and not found[1].startswith("(type:"), argument
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_an_argument_that_the_traversal_lacks_is_refused(build_parser, name):
+    with pytest.raises(ArgumentError, match="'stepz' is not accepted"):
+        build_parser.parse_args([f"--model=modules.{name}", "--model.stepz=3"])
+
+
+@pytest.fixture
+def build_parser():
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--model", type=SolverModule)
+    return parser

@@ -39,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ReSample": {"pixel_steps": 4, "latent_steps": 4},
     "Sitcom": {"inner_steps": 4},
     "MapRps": {"t0": [0, 100, 300], "estimator": MapEstimator(2), "steps": 10, "samples": 2},
+    "LmapRps": {"t0": [0, 100, 300], "estimator": MapEstimator(2), "sampler": Dps(), "steps": 10},
     "Ccdf": {"t0": [0, 100, 300], "steps": 10},
     "VarianceScaling": {"steps": 4},
     "SampleAverage": {"levels": [1, 3], "steps": 4},
@@ -53,8 +54,8 @@ def kinds(package: ModuleType, base: type) -> dict[str, type]:
     """Every subclass of `base` that any file of the package defines, exported or not, unless something of it is left to
     be defined by others (raises NotImplementedError).  name -> class."""
     modules = [package]
-    for entry in pkgutil.iter_modules(getattr(package, "__path__", [])):
-        modules.append(importlib.import_module(f"{package.__name__}.{entry.name}"))
+    for entry in pkgutil.walk_packages(getattr(package, "__path__", []), f"{package.__name__}."):
+        modules.append(importlib.import_module(entry.name))
     return {
         name: kind
         for module in modules
