@@ -18,6 +18,7 @@ from rps.operators.motion_blur import MotionBlur
 from rps.operators.nonlinear_blur import NonlinearBlur
 from rps.operators.phase_retrieval import PhaseRetrieval
 from rps.operators.separable import Separable
+from rps.operators.shared import Shared
 from rps.operators.super_resolution import SuperResolution
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "PhaseRetrieval",
     "Separable",
     "SeparableBlur",
+    "Shared",
     "SpectralOperator",
     "SuperResolution",
     "UniformBlur",

@@ -15,7 +15,7 @@ from rps.randomness import Streams
 class Compose(Operator):
     """A(x) = A_k(.. A_2(A_1(x))): the operators in the order in which they are applied.
 
-    If all operators are linear, this is a LinearOperator, whose pseudo-inverse comes from conjugate gradients.
+    If all operators are linear, `bind` returns a LinearOperator, whose pseudo-inverse comes from conjugate gradients.
     Otherwise pinv inverts one operator after another, which gives a rough start.
 
     Args:
@@ -23,10 +23,6 @@ class Compose(Operator):
     """
 
     operators: Sequence[Operator]
-
-    def __new__(cls, operators: Sequence[Operator] = ()) -> Compose:
-        linear = cls is Compose and operators and all(isinstance(each, LinearOperator) for each in operators)
-        return super().__new__(LinearCompose if linear else cls)
 
     def __init__(self, operators: Sequence[Operator]) -> None:
         super().__init__()
@@ -47,7 +43,8 @@ class Compose(Operator):
             one = bound[-1].rows(slice(0, 1)) if len(streams) else operator.bind(at, Streams(0, [""]))
             with torch.no_grad():
                 at = tuple(one(torch.zeros(1, *at, device=streams.keys.device)).shape[1:])
-        return self.bound(image_shape=tuple(shape), operators=nn.ModuleList(bound))
+        made = LinearCompose(bound) if all(isinstance(each, LinearOperator) for each in bound) else Compose(bound)
+        return made.bound(image_shape=tuple(shape))
 
     def rows(self, index: Tensor | slice) -> Any:
         return self.bound(operators=nn.ModuleList([operator.rows(index) for operator in self.operators]))

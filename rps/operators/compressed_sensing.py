@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
@@ -32,27 +30,17 @@ class CompressedSensing(SpectralOperator):
 
     Args:
         ratio: ratio of all coefficients to measured ones; 2 or 4 in the paper.
-        permutation: "per_sample" draws the coefficients for each sample id; "shared" draws them once for the run, from
-            permutation_seed only.
-        permutation_seed: seed of the shared choice.
     """
 
     per_sample = ("index",)
     index: Tensor
     """Measured coefficients of each image, ascending.  int64 [N, m]."""
 
-    def __init__(
-        self,
-        ratio: int = 2,
-        permutation: Literal["per_sample", "shared"] = "per_sample",
-        permutation_seed: int = 0,
-    ) -> None:
+    def __init__(self, ratio: int = 2) -> None:
         super().__init__()
         if ratio < 1:
             raise ValueError(f"ratio must be >= 1, got {ratio}")
-        if permutation not in ("per_sample", "shared"):
-            raise ValueError(f"permutation must be per_sample or shared, got {permutation!r}")
-        self.ratio, self.permutation, self.permutation_seed = ratio, permutation, permutation_seed
+        self.ratio = ratio
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> CompressedSensing:
         pixels = shape[1] * shape[2]
@@ -66,10 +54,8 @@ class CompressedSensing(SpectralOperator):
                 f"CompressedSensing(ratio={self.ratio}) leaves no coefficient of a {shape[1]} x {shape[2]} image; "
                 "choose a smaller ratio"
             )
-        per_sample = self.permutation == "per_sample"
-        source = streams if per_sample else Streams(self.permutation_seed, ["permutation"], streams.keys.device)
-        index = source.at("permutation").permutation(pixels)[:, : pixels // self.ratio].sort(dim=1).values
-        return self.bound(image_shape=tuple(shape), index=index.expand(len(streams), -1))
+        index = streams.at("permutation").permutation(pixels)[:, : pixels // self.ratio].sort(dim=1).values
+        return self.bound(image_shape=tuple(shape), index=index)
 
     def _expanded_index(self, batch: Tensor) -> Tensor:
         self._shape()

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rps.operators.base import LinearOperator, Operator
+from rps.randomness import Streams
 
 
 class DeepInverse(Operator):
@@ -15,7 +16,7 @@ class DeepInverse(Operator):
         DeepInverse(deepinv.physics.Tomography(angles=60, img_width=64))
 
     The noise and sensor models of the physics are ignored: `degrade` adds the noise. All samples share the parameters
-    of the object. Physics with A_adjoint gives a LinearOperator, whose adjoint comes from autograd, which is exact, and
+    of the object. Physics with A_adjoint is bound to a LinearOperator, whose adjoint comes from autograd (exact) and
     whose pseudo-inverse comes from conjugate gradients. Computed in the precision of the physics' tensors.
 
     Args:
@@ -24,14 +25,16 @@ class DeepInverse(Operator):
 
     physics: Any
 
-    def __new__(cls, physics: nn.Module | None = None) -> DeepInverse:
-        return super().__new__(LinearDeepInverse if cls is DeepInverse and hasattr(physics, "A_adjoint") else cls)
-
     def __init__(self, physics: nn.Module) -> None:
         super().__init__()
         if not hasattr(physics, "A"):
             raise TypeError(f"physics must be a deepinv.physics object with a method A, got {type(physics)}")
         self.physics = physics.requires_grad_(False)
+
+    def bind(self, shape: tuple[int, int, int], streams: Streams) -> Operator:
+        if not hasattr(self.physics, "A_adjoint"):
+            return self
+        return LinearDeepInverse(self.physics).bound(image_shape=tuple(shape))
 
     def forward(self, x: Tensor) -> Tensor:
         own = next((t for t in (*self.physics.buffers(), *self.physics.parameters()) if t.is_floating_point()), x)
@@ -46,3 +49,6 @@ class DeepInverse(Operator):
 
 class LinearDeepInverse(DeepInverse, LinearOperator):
     """DeepInverse for linear physics."""
+
+    def bind(self, shape: tuple[int, int, int], streams: Streams) -> LinearOperator:
+        return LinearOperator.bind(self, shape, streams)

@@ -47,30 +47,23 @@ class Mask(SpectralOperator):
 class Inpaint(Mask):
     """Inpainting of random missing pixels: exactly round(keep * H * W) pixels are measured.
 
+    Each sample id has a mask of its own; Shared(Inpaint(.5)) has one for the run.
+
     Args:
         keep: fraction of the pixels that are measured, in (0, 1].
-        mask: "per_sample" draws a mask for each sample id; "shared" draws one for the run, from mask_seed only.
-        mask_seed: seed of the shared mask.
     """
 
-    def __init__(
-        self, keep: float = 0.5, mask: Literal["per_sample", "shared"] = "per_sample", mask_seed: int = 0
-    ) -> None:
+    def __init__(self, keep: float = 0.5) -> None:
         super().__init__()
         if not 0 < keep <= 1:
             raise ValueError(f"keep is the fraction of measured pixels and must be in (0, 1], got {keep}")
-        if mask not in ("per_sample", "shared"):
-            raise ValueError(f"mask must be per_sample or shared, got {mask!r}")
-        self.keep, self.mask, self.mask_seed = keep, mask, mask_seed
+        self.keep = keep
 
     def measured_pixels(self, height: int, width: int, streams: Streams) -> Tensor:
         count = round(self.keep * height * width)
         if count == 0:
             raise ValueError(f"Inpaint(keep={self.keep}) leaves no pixel of a {height} x {width} image; raise keep")
-        per_sample = self.mask == "per_sample"
-        source = streams if per_sample else Streams(self.mask_seed, ["mask"], streams.keys.device)
-        index = source.at("mask").permutation(height * width)[:, :count].sort(dim=1).values
-        return index if per_sample else index.expand(len(streams), -1)
+        return streams.at("mask").permutation(height * width)[:, :count].sort(dim=1).values
 
 
 class BoxInpaint(Mask):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
@@ -71,31 +69,19 @@ class LegacyInpaint(SpectralOperator):
     """The "50 %" inpainting as run by MAP-RPS: it removes 16.7 % of the numbers of a colour image.  y: [N, m].
 
     In the order row, column, channel, a random half of the first H W numbers is missing: single channels of pixels, all
-    in the top third. A A^T = I: every singular value is 1. Use Inpaint for whole pixels.
-
-    Args:
-        mask: "shared" draws one mask for the run, from mask_seed only, as published; "per_sample" draws one for each
-            sample id.
-        mask_seed: seed of the shared mask.
+    in the top third. A A^T = I: every singular value is 1. Published with one mask for
+    the run: Shared(LegacyInpaint()). Use Inpaint for whole pixels.
     """
 
     per_sample = ("index",)
     index: Tensor
     """Measured numbers of each image, ascending, in the order row, column, channel.  int64 [N, m]."""
 
-    def __init__(self, mask: Literal["per_sample", "shared"] = "shared", mask_seed: int = 0) -> None:
-        super().__init__()
-        if mask not in ("per_sample", "shared"):
-            raise ValueError(f"mask must be per_sample or shared, got {mask!r}")
-        self.mask, self.mask_seed = mask, mask_seed
-
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> LegacyInpaint:
         c, h, w = shape
-        per_sample = self.mask == "per_sample"
-        source = streams if per_sample else Streams(self.mask_seed, ["mask"], streams.keys.device)
-        top = source.at("mask").permutation(h * w)[:, h * w // 2 :].sort(dim=1).values
+        top = streams.at("mask").permutation(h * w)[:, h * w // 2 :].sort(dim=1).values
         rest = torch.arange(h * w, c * h * w, device=top.device).expand(len(top), -1)
-        return self.bound(image_shape=tuple(shape), index=torch.cat([top, rest], 1).expand(len(streams), -1))
+        return self.bound(image_shape=tuple(shape), index=torch.cat([top, rest], 1))
 
     def _checked_index(self, batch: Tensor) -> Tensor:
         self._shape()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
@@ -22,35 +20,23 @@ class MotionBlur(LinearOperator):
     Args:
         taps: height and width of the kernel, odd; published 61 for images of 256 pixels, use fewer for smaller ones.
         intensity: amount of shake, from 0 (motion along a line) to 1.
-        kernels: "per_sample" draws a kernel for each sample id; "shared" draws one for the run, from kernel_seed only.
-        kernel_seed: seed of the shared kernel.
     """
 
     per_sample = ("kernel",)
     kernel: Tensor
     """The kernel of each image, sum 1.  float64 [N, 1, taps, taps]."""
 
-    def __init__(
-        self,
-        taps: int = 61,
-        intensity: float = 0.5,
-        kernels: Literal["per_sample", "shared"] = "per_sample",
-        kernel_seed: int = 0,
-    ) -> None:
+    def __init__(self, taps: int = 61, intensity: float = 0.5) -> None:
         super().__init__()
         if taps < 3 or taps % 2 == 0:
             raise ValueError(f"taps must be odd and >= 3, so that the kernel has a centre, got {taps}")
         if not 0 <= intensity <= 1:
             raise ValueError(f"intensity must be in [0, 1], got {intensity}")
-        if kernels not in ("per_sample", "shared"):
-            raise ValueError(f"kernels must be per_sample or shared, got {kernels!r}")
-        self.taps, self.intensity, self.kernels, self.kernel_seed = taps, intensity, kernels, kernel_seed
+        self.taps, self.intensity = taps, intensity
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> MotionBlur:
-        per_sample = self.kernels == "per_sample"
-        source = streams if per_sample else Streams(self.kernel_seed, ["kernel"], streams.keys.device)
-        kernel = motion_kernels(source.at("kernel"), self.taps, self.intensity)
-        return self.bound(image_shape=tuple(shape), kernel=kernel.expand(len(streams), -1, -1, -1))
+        kernel = motion_kernels(streams.at("kernel"), self.taps, self.intensity)
+        return self.bound(image_shape=tuple(shape), kernel=kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         _, h, w = self._shape()

@@ -24,6 +24,7 @@ from rps.operators import (
     Operator,
     PhaseRetrieval,
     SeparableBlur,
+    Shared,
     SpectralOperator,
     SuperResolution,
 )
@@ -31,7 +32,15 @@ from rps.randomness import Streams
 from tests.rps.solvers import kinds
 
 KINDS = kinds(rps.operators, Operator)
-NEED_ARGUMENTS = {"Compose", "DeepInverse", "LinearCompose", "LinearDeepInverse", "NonlinearBlur", "SeparableBlur"}
+NEED_ARGUMENTS = {
+    "Compose",
+    "DeepInverse",
+    "LinearCompose",
+    "LinearDeepInverse",
+    "NonlinearBlur",
+    "SeparableBlur",
+    "Shared",
+}
 """These stand below; another one that cannot be built without arguments is an error until it does as well."""
 
 
@@ -65,18 +74,18 @@ OPERATORS = {
     **{name: kind() for name, kind in sorted(KINDS.items()) if name not in NEED_ARGUMENTS},
     "SuperResolution 16": SuperResolution(16),
     "BicubicSuperResolution 2": BicubicSuperResolution(2),
-    "Inpaint shared": Inpaint(0.3, mask="shared"),
+    "Inpaint shared": Shared(Inpaint(0.3)),
     "BoxInpaint random": BoxInpaint(5, place="random", margin=2),
     "AnisotropicBlur zeros": AnisotropicBlur(padding="zeros"),
     "SeparableBlur": SeparableBlur([1.0, 2.0, 4.0], [0.3, 0.2, 0.1, 0.9, 0.7]),
     "MotionBlur 5": MotionBlur(5, intensity=1.0),
-    "MotionBlur shared": MotionBlur(7, kernels="shared"),
-    "CompressedSensing shared": CompressedSensing(4, permutation="shared"),
+    "MotionBlur shared": Shared(MotionBlur(7)),
+    "CompressedSensing shared": Shared(CompressedSensing(4)),
     "PhaseRetrieval of [0, 1]": PhaseRetrieval(unit_range=True),
     "Jpeg 75": Jpeg(75),
     "NonlinearBlur": NonlinearBlur(small_generator(), size=128),
     "LegacyAnisotropicBlur in order": LegacyAnisotropicBlur(wrong_order=False),
-    "LegacyInpaint per sample": LegacyInpaint("per_sample"),
+    "LegacyInpaint shared": Shared(LegacyInpaint()),
     "Compose": Compose([MotionBlur(5), HighDynamicRange()]),
     "Compose linear": Compose([GaussianBlur(5, 1.0), SuperResolution(2), Inpaint()]),
     "DeepInverse": DeepInverse(Physics()),

@@ -14,6 +14,7 @@ from rps.operators import (
     LinearOperator,
     Operator,
     SeparableBlur,
+    Shared,
     SuperResolution,
 )
 
@@ -48,7 +49,7 @@ OPERATORS = {
     "denoise": Denoise(),
     "sr": SuperResolution(4),
     "inpaint": Inpaint(0.3),
-    "inpaint shared": Inpaint(0.3, mask="shared"),
+    "inpaint shared": Shared(Inpaint(0.3)),
     "box": BoxInpaint(),
     "box random": BoxInpaint(5, "random", margin=2),
     "aniso": AnisotropicBlur(),

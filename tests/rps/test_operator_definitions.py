@@ -34,10 +34,9 @@ def test_large_factors_keep_their_pseudo_inverse():
     torch.testing.assert_close(upsampled, F.interpolate(y, scale_factor=16, mode="nearest"))
 
 
-@pytest.mark.parametrize("mask", ["per_sample", "shared"])
-def test_inpainting_keeps_exactly_its_fraction_of_whole_pixels(mask):
+def test_inpainting_keeps_exactly_its_fraction_of_whole_pixels():
     x, n = images(64), 64
-    operator = bind(Inpaint(0.3, mask), n=n)
+    operator = bind(Inpaint(0.3), n=n)
     count = round(0.3 * 16 * 32)
     y = operator(x)
     assert y.shape == (n, 3, count)
@@ -45,8 +44,7 @@ def test_inpainting_keeps_exactly_its_fraction_of_whole_pixels(mask):
     assert ((kept == 0) | (kept == 1)).all() and (kept == kept[:, :1]).all()
     torch.testing.assert_close(operator.adjoint(y), x * kept)
     assert (operator.index.diff(dim=1) > 0).all()
-    different = len({tuple(row) for row in operator.index.tolist()})
-    assert different == (1 if mask == "shared" else n)
+    assert len({tuple(row) for row in operator.index.tolist()}) == n
 
 
 def test_inpainting_keeps_every_pixel_equally_often():
@@ -54,13 +52,6 @@ def test_inpainting_keeps_every_pixel_equally_often():
     n, keep = 2000, 0.25
     kept = bind(Inpaint(keep), (1, 8, 8), n=n).adjoint(torch.ones(n, 1, 16)).sum(0)
     assert ((kept - keep * n).abs() < 5 * math.sqrt(n * keep * (1 - keep))).all()
-
-
-def test_the_shared_mask_depends_on_its_own_seed_alone():
-    def index(mask_seed, run_seed):
-        return Inpaint(0.5, "shared", mask_seed).bind(SHAPE, Streams(run_seed, ["a"])).index
-
-    assert torch.equal(index(0, 0), index(0, 1)) and not torch.equal(index(0, 0), index(1, 0))
 
 
 def hole(operator, height=16, width=32, n=1):
@@ -136,7 +127,6 @@ def test_blur_of_an_image_smaller_than_its_kernel_keeps_constants():
         (lambda: SuperResolution(0), "factor must be >= 1, got 0"),
         (lambda: bind(SuperResolution(5)), "divisible by 5, got 16 x 32"),
         (lambda: Inpaint(0.0), r"must be in \(0, 1\], got 0.0"),
-        (lambda: Inpaint(mask="run"), "mask must be per_sample or shared, got 'run'"),
         (lambda: bind(Inpaint(1e-4)), "leaves no pixel of a 16 x 32 image"),
         (lambda: BoxInpaint(0), "size must be >= 1"),
         (lambda: BoxInpaint(place="left"), "place must be centre or random"),

@@ -86,14 +86,6 @@ def test_light_is_shared_among_the_nearest_pixels():
     assert rasterise([1 + 1j], 3)[2][2] == 1.0
 
 
-def test_the_shared_kernel_depends_on_its_own_seed_alone():
-    def kernel(kernel_seed, run_seed):
-        return MotionBlur(5, 0.5, "shared", kernel_seed).bind((1, 8, 8), Streams(run_seed, ["a", "b"])).kernel
-
-    assert torch.equal(kernel(0, 0), kernel(0, 1)) and torch.equal(kernel(0, 0)[0], kernel(0, 0)[1])
-    assert not torch.equal(kernel(0, 0), kernel(1, 0))
-
-
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -103,7 +95,6 @@ def test_the_shared_kernel_depends_on_its_own_seed_alone():
         (lambda: bind(BicubicSuperResolution(5)), "divisible by 5, got 16 x 32"),
         (lambda: MotionBlur(taps=4), "taps must be odd and >= 3.* got 4"),
         (lambda: MotionBlur(intensity=1.5), r"intensity must be in \[0, 1\], got 1.5"),
-        (lambda: MotionBlur(kernels="one"), "kernels must be per_sample or shared, got 'one'"),
     ],
 )
 def test_bad_settings_are_one_sentence(make, sentence):

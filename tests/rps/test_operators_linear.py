@@ -23,7 +23,6 @@ from rps.operators import (
     SuperResolution,
 )
 from rps.operators.compressed_sensing import walsh_hadamard
-from rps.randomness import Streams
 from tests.rps.operator_cases import SHAPE, bind, images
 
 
@@ -42,16 +41,15 @@ def test_walsh_hadamard_is_sylvesters_matrix():
     torch.testing.assert_close(walsh_hadamard(walsh_hadamard(x)), x)
 
 
-@pytest.mark.parametrize("permutation", ["per_sample", "shared"])
-def test_compressed_sensing_measures_random_coefficients(permutation):
-    x, operator = images(64, (3, 8, 16)), bind(CompressedSensing(4, permutation), (3, 8, 16), n=64)
+def test_compressed_sensing_measures_random_coefficients():
+    x, operator = images(64, (3, 8, 16)), bind(CompressedSensing(4), (3, 8, 16), n=64)
     y = operator(x)
     assert y.shape == (64, 3, 8 * 16 // 4)
     for row in (0, 63):
         expected = x[row].flatten(1) @ hadamard(128)[operator.index[row]].T / math.sqrt(128)
         torch.testing.assert_close(y[row], expected)
     torch.testing.assert_close(operator(operator.adjoint(y)), y)
-    assert len({tuple(row) for row in operator.index.tolist()}) == (1 if permutation == "shared" else 64)
+    assert len({tuple(row) for row in operator.index.tolist()}) == 64
 
 
 def test_every_coefficient_is_measured_equally_often():
@@ -59,13 +57,6 @@ def test_every_coefficient_is_measured_equally_often():
     index = bind(CompressedSensing(4), (1, 8, 8), n=2000).index
     counts = torch.bincount(index.flatten(), minlength=64)
     assert ((counts - 500).abs() < 5 * math.sqrt(2000 * 0.25 * 0.75)).all()
-
-
-def test_the_shared_permutation_depends_on_its_own_seed_alone():
-    def index(permutation_seed, run_seed):
-        return CompressedSensing(2, "shared", permutation_seed).bind((1, 8, 8), Streams(run_seed, ["a"])).index
-
-    assert torch.equal(index(0, 0), index(0, 1)) and not torch.equal(index(0, 0), index(1, 0))
 
 
 def test_colorization_is_the_mean_of_the_channels():
@@ -124,7 +115,6 @@ def test_legacy_inpainting_loses_a_sixth_of_the_numbers_all_at_the_top():
     assert (kept[:, :, :10] == 0).double().mean() == 0.5
     assert (kept[:, 0] != kept[:, 1]).any()
     torch.testing.assert_close(operator.adjoint(operator(images(2, (3, 30, 16)))), images(2, (3, 30, 16)) * kept)
-    assert torch.equal(operator.index[0], operator.index[1])
 
 
 def test_compose_is_one_after_another():
@@ -170,10 +160,8 @@ def test_what_a_composition_holds_in_single_precision_is_measured_in_single_prec
         ),
         (lambda: bind(Compose([SuperResolution(2), SuperResolution(16)])), "divisible by 16, got 8 x 16"),
         (lambda: CompressedSensing(0), "ratio must be >= 1, got 0"),
-        (lambda: CompressedSensing(permutation="x"), "permutation must be per_sample or shared, got 'x'"),
         (lambda: bind(CompressedSensing(), (1, 28, 28)), "power of two, got 28 x 28"),
         (lambda: bind(CompressedSensing(8), (1, 2, 2)), "leaves no coefficient of a 2 x 2 image"),
-        (lambda: LegacyInpaint("run"), "mask must be per_sample or shared, got 'run'"),
     ],
 )
 def test_bad_settings_are_one_sentence(make, sentence):

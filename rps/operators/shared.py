@@ -1,0 +1,33 @@
+"""An operator whose random parameters are the same for all images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rps.operators.base import Operator
+from rps.randomness import Streams
+
+
+class Shared(Operator):
+    """The given operator with one mask, kernel or permutation for the whole run, not one per sample id.
+
+        Shared(Inpaint(0.5)), Shared(MotionBlur(), seed=3)
+
+    Args:
+        operator: operator whose `bind` draws random parameters, of rps.operators or your own.
+        seed: seed of the draw; the seed of the run does not matter.
+    """
+
+    def __init__(self, operator: Operator, seed: int = 0) -> None:
+        super().__init__()
+        self.operator, self.seed = operator, seed
+
+    def bind(self, shape: tuple[int, int, int], streams: Streams) -> Any:
+        one = self.operator.bind(shape, Streams(self.seed, ["shared"], streams.keys.device))
+        return one.rows(torch.zeros(len(streams), dtype=torch.int64, device=streams.keys.device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.operator(x)
