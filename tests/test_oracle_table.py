@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 import oracle
 import oracle_curve
-from oracle_breaks import breaks
+from oracle_breaks import breaks, louder
 from oracle_cases import (
     AFFINE,
     FOUR,
@@ -29,6 +29,8 @@ from oracle_cases import (
     wrong,
 )
 
+from rps.samplers import ExactPosterior
+
 RECORD = oracle.recorded()
 # A part of it, since all of it takes minutes: tasks in turn; samplers with both priors, unless their law is tested;
 # traversals, which are made of the same parts, with either prior.
@@ -41,8 +43,8 @@ TURNS = [
 LAWS = [Case("white", tasks[0], name) for name, (_, tasks) in WHITE.items()]
 LAWS += [Case("gaussian", FOUR[i % 4], name) for i, name in enumerate(AFFINE)]
 SEEN = {
-    "noise times sqrt 2": ("ExactPosterior", "Dps", "Dmap"),
-    "sign of the guidance": ("PiGdm", "Ddrm", "Dps"),
+    "noise times sqrt 2": ("ExactPosterior", "PiGdm, right r^2", "Ddrm", "Dps", "Dmap"),
+    "sign of the guidance": ("PiGdm", "PiGdm, right r^2", "Ddrm", "Ddrm, eta 0", "Dps"),
     "r^2 of 4 times the variance": ("PiGdm, right r^2",),
     "noise_std taken for twice as much": ("ExactPosterior",),
     "bridge without noise (DDIM)": ("ExactPosterior",),
@@ -102,6 +104,14 @@ def test_exact_traversals_follow_their_closed_form(name):
 def test_nothing_lies_below_the_bound(name):
     for point in curve(name):
         assert oracle_curve.below(point) < 4, point.level
+
+
+def test_too_much_noise_would_be_seen():
+    traversal, law = oracle_curve.EXACT["MAP-RPS, exact stages"]
+    with louder(ExactPosterior)():
+        found = oracle_curve.points(traversal, 1024)
+    for point in found:
+        assert (max(map(abs, oracle_curve.away(point, law))) > 8) == (point.level > 0), point.level
 
 
 def test_a_point_below_the_bound_would_be_seen():

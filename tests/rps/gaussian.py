@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rps.estimators import Estimator
-from rps.measurement import Measurement
-from rps.priors import GaussianMixturePrior, Prior
+from rps.priors import GaussianMixturePrior
 from rps.priors.analytic.mixture import Mixture
 
 SHAPE = (1, 4, 4)
@@ -34,11 +32,3 @@ def draws(law: Mixture, n: int, seed: int = 1) -> torch.Tensor:
     uniform = torch.rand(n, 1, generator=generator, dtype=torch.float64)
     normal = torch.randn(n, law.noises, generator=generator, dtype=torch.float64)
     return law.sample(uniform.to(law.means), normal.to(law.means))
-
-
-class PosteriorMean(Estimator):
-    """The exact MMSE estimate."""
-
-    def estimate(self, measurement: Measurement, prior: Prior) -> torch.Tensor:
-        exact = getattr(prior, "prior", prior)
-        return exact.posterior(measurement).mean().view(-1, *prior.sample_shape)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rps.estimators import Estimator, MapEstimator
+from rps.estimators import MapEstimator, PosteriorMean
 from rps.measurement import degrade
 from rps.operators import Denoise, Inpaint, SuperResolution
 from rps.priors.counted import CountedPrior
@@ -69,11 +69,6 @@ def test_the_derived_weight_of_the_stable_form_is_that_of_a_fitted_residual():
     squared, stable = (MapEstimator(t1=50, data_term=term).weight(NOISE, prior, m) for term in ("squared", "stable"))
     assert stable == pytest.approx(squared / (2 * NOISE * math.sqrt(m)))
     assert MapEstimator(t1=50, data_term="stable").weight(0.0, prior, m) == 0
-
-
-class PosteriorMean(Estimator):
-    def estimate(self, measurement, prior):
-        return getattr(prior, "prior", prior).posterior(measurement).mean().view(-1, *Z_SHAPE)
 
 
 def test_latent_rps_has_the_law_of_its_closed_form():

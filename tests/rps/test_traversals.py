@@ -7,9 +7,7 @@ import torch
 
 from rps.estimators import MapEstimator, PseudoInverse
 from rps.measurement import degrade
-from rps.metrics import Gaussian
 from rps.operators import SuperResolution
-from rps.oracle.gaussian import distortion
 from rps.samplers import Daps, Ddnm, Ddrm, DiffPir, Dps, ExactPosterior, Sitcom, VsDps
 from rps.traversals import (
     Ccdf,
@@ -21,7 +19,7 @@ from rps.traversals import (
     StepNumber,
     VarianceScaling,
 )
-from tests.rps.gaussian import DIM, PosteriorMean, correlated_prior, draw
+from tests.rps.gaussian import correlated_prior, draw
 from tests.rps.solvers import close, measure
 
 PRIOR = correlated_prior(2)
@@ -91,18 +89,13 @@ def test_averages_are_of_independent_chains_and_prefixes_of_each_other():
     assert counts.total_network_calls.tolist() == [18, 18]
 
 
-def test_averages_approach_the_posterior_mean_and_spread_the_posterior_deviation():
-    """With the exact sampler: MSE to the posterior mean is Tr C / M within 4 standard errors, and the mean of spread^2
-    is the posterior variance of the pixel."""
+def test_the_spread_of_averages_is_the_posterior_deviation():
+    """With the exact sampler: the mean of spread^2 is the variance of the pixel given y, within 4.5 standard errors."""
     prior, n = correlated_prior(), 400
     one = degrade(draw(prior, n), SuperResolution(2), 0.3)
     measurement = replace(one, y=one.y[:1].expand_as(one.y))
-    posterior = prior.posterior(measurement.rows(slice(0, 1)))
-    mean, c = posterior.mean(), posterior.covariance()[0]
+    c = prior.posterior(measurement.rows(slice(0, 1))).covariance()[0]
     result = SampleAverage([1, 8], ExactPosterior(), steps=20).run(measurement, prior)
-    for m in (1, 8):
-        error = (result.images[m].flatten(1) - mean).square().sum(1)
-        assert abs(error.mean() - c.trace() / m) < 4 * error.std() / n**0.5
     variance = result.spread[8].flatten(1).square()
     assert ((variance.mean(0) - c.diagonal()).abs() < 4.5 * variance.std(0) / n**0.5).all()
 
@@ -122,28 +115,6 @@ def test_several_samples_of_map_rps():
     steps = len(PRIOR.schedule.grid(200, 20))
     assert three.network_calls[200].tolist() == [2 + 3 * steps] * 2
     assert three.network_calls[0].tolist() == [2, 2]
-
-
-def test_interpolation_of_exact_ends_lies_on_the_optimal_curve():
-    """Given y: MSE = (1 + w^2) Tr C at W2 = (1 - w) sqrt(Tr C), which is D(P), within 4 standard errors."""
-    prior, n = correlated_prior(), 2000
-    one = degrade(draw(prior, n), SuperResolution(2), 0.3)
-    measurement = replace(one, y=one.y[:1].expand_as(one.y))
-    posterior = prior.posterior(measurement.rows(slice(0, 1)))
-    exact = Gaussian(posterior.mean()[0], posterior.covariance()[0])
-    total = float(exact.cov.trace())
-    generator = torch.Generator().manual_seed(3)
-    normal = torch.randn(n, DIM, generator=generator, dtype=torch.float64)
-    truths = posterior.sample(torch.rand(n, 1, generator=generator), normal)
-    weights = [0.0, 0.3, 0.7, 1.0]
-    result = Interpolation(weights, PosteriorMean(), ExactPosterior(), steps=30).run(measurement, prior)
-    for w in weights:
-        x = result.images[w].flatten(1)
-        error = (x - truths).square().sum(1)
-        bound = distortion(torch.tensor((1 - w) * total**0.5), total, total**0.5)
-        assert abs(error.mean() - bound) < 4 * error.std() / n**0.5, w
-        variance = (x - exact.mean).square().sum(1)
-        assert abs(variance.mean() - w**2 * total) <= 4 * variance.std() / n**0.5 + 1e-9, w
 
 
 def test_weight_one_needs_no_estimate_and_weight_zero_no_sample():
