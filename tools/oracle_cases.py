@@ -17,7 +17,7 @@ from torch import Tensor
 from rps.estimators import Estimator, MapEstimator, PosteriorMean, PseudoInverse, RedDiff
 from rps.measurement import Measurement, degrade
 from rps.metrics import Gaussian, frechet_distance
-from rps.operators import AnisotropicBlur, Denoise, Inpaint, Operator, SuperResolution
+from rps.operators import AnisotropicBlur, Denoise, Inpaint, Operator, Shared, SuperResolution
 from rps.oracle.gaussian import propagate_affine
 from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
 from rps.oracle.worlds import draw, smooth_prior
@@ -44,10 +44,10 @@ PRIORS: dict[str, Callable[[], GaussianMixturePrior]] = {
 TASKS: dict[str, tuple[Operator, float]] = {
     "denoise": (Denoise(), 0.3),
     "sr2": (SuperResolution(2), 0.2),
-    "inpaint": (Inpaint(0.5, mask="shared"), 0.2),
+    "inpaint": (Shared(Inpaint(0.5)), 0.2),
     "blur": (AnisotropicBlur(3, 1.0, 2.0), 0.1),
     "sr2, no noise": (SuperResolution(2), 0.0),
-    "inpaint, no noise": (Inpaint(0.5, mask="shared"), 0.0),
+    "inpaint, no noise": (Shared(Inpaint(0.5)), 0.0),
 }
 FOUR = ("denoise", "sr2", "inpaint", "blur")
 RESOLUTION = 1e-3

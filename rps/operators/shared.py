@@ -10,6 +10,9 @@ from torch import Tensor
 from rps.operators.base import Operator
 from rps.randomness import Streams
 
+ID = "mask"
+"""The sample id in whose place the parameters are drawn: recorded results have the mask of this one."""
+
 
 class Shared(Operator):
     """The given operator with one mask, kernel or permutation for the whole run, not one per sample id.
@@ -26,7 +29,7 @@ class Shared(Operator):
         self.operator, self.seed = operator, seed
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> Any:
-        one = self.operator.bind(shape, Streams(self.seed, ["shared"], streams.keys.device))
+        one = self.operator.bind(shape, Streams(self.seed, [ID], streams.keys.device))
         return one.rows(torch.zeros(len(streams), dtype=torch.int64, device=streams.keys.device))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -147,17 +147,8 @@ def bad(kind: str, here: Path) -> list[str]:
     if kind == "a single file":
         (here / "model").write_bytes(b"")
         return sd
-    if kind in (
-        "no captions",
-        "text encoder of another",
-        "long prompt",
-        "long caption",
-        "texts for a class",
-        "no text encoder",
-    ):
+    if kind in ("no captions", "text encoder of another", "long prompt", "no text encoder"):
         write("sd 1", here / "model")
-        if kind == "texts for a class":
-            return ldm
         if kind == "text encoder of another":
             weights = (here / "model/vae/diffusion_pytorch_model.safetensors").read_bytes()
             (here / "model/text_encoder/model.safetensors").write_bytes(weights)
@@ -173,12 +164,6 @@ def bad(kind: str, here: Path) -> list[str]:
         weights.write_bytes(weights.read_bytes()[:3000])
     elif kind == "autoencoder of another":
         weights.write_bytes((here / "model/unet/diffusion_pytorch_model.safetensors").read_bytes())
-    elif kind == "text file":
-        weights.write_text("version https://git-lfs.github.com/spec/v1\n")
-    elif kind == "classes as texts":
-        return sd
-    elif kind == "pixel sampler":
-        return [*ldm, "--model.sampler", "rps.samplers.Ddnm"]
     return ldm
 
 
@@ -189,14 +174,10 @@ BAD = {
     "autoencoder of another": "of the tensors of its vqvae, e.g. ",
     "text encoder of another": "of the tensors of its text_encoder, e.g. ",
     "a single file": "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER) one of Stable Diffusion",
-    "text file": "cannot load VQModel from 'model'",
     "no class": "come without labels; name their column (--data.label_column, of datamodules.HuggingFace) or give one",
-    "classes as texts": "it is conditioned on a class; use rps.priors.LatentPrior.from_pretrained",
-    "texts for a class": "cannot load a UNet from 'model': it is conditioned on texts; use rps.priors.Stable",
     "no text encoder": "model has no text_encoder/config.json",
     "no captions": "the data come without captions; name their column (--data.caption_column,",
     "long prompt": "'a b c d e f g h i j k l m n'... has 16 tokens, but the text encoder takes 12; shorten it",
-    "pixel sampler": "Ddnm needs a linear operator in the space in which the diffusion runs",
 }
 
 

@@ -13,16 +13,11 @@ from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
 from rps.samplers import (
     Dcdp,
-    Ddnm,
-    Ddrm,
-    DiffPir,
-    Dmps,
     ExactPosterior,
     LatentDaps,
     LatentDmap,
     LatentDps,
     Ldir,
-    PiGdm,
     Psld,
     ReSample,
     Sitcom,
@@ -32,7 +27,7 @@ from rps.samplers.chains import Chain, run_chains
 from rps.samplers.reverse import reverse_step
 from rps.schedule import CLEAN
 from rps.traversals import MapRps
-from tests.rps.latent_models import X_SHAPE, Z_SHAPE, LinearLatentPrior, latent_draws
+from tests.rps.latent_models import Z_SHAPE, LinearLatentPrior, latent_draws
 
 VARIANCE, NOISE = 0.5, 0.3
 TASKS = {"denoise": Denoise(), "sr2": SuperResolution(2), "inpaint": Inpaint(keep=0.5)}
@@ -123,17 +118,6 @@ def test_samplers_come_near_the_posterior(name):
     trace = torch.trace(prior.weight @ posterior.covariance()[0] @ prior.weight.T)
     print(f"{name}: {error / trace:.3f}")
     assert 0.4 < error / trace < 1.2
-
-
-@pytest.mark.parametrize("sampler", [Ddnm(), Ddrm(), DiffPir(), Dmps(), PiGdm()])
-def test_samplers_of_pixel_space_refuse_a_latent_prior_in_a_sentence(sampler):
-    prior = LinearLatentPrior(VARIANCE)
-    measurement = degrade(torch.zeros(1, *X_SHAPE), SuperResolution(2), NOISE)
-    with pytest.raises(ValueError, match="needs a linear operator in the space in which the diffusion runs, but"):
-        sampler.step(
-            torch.zeros(1, *Z_SHAPE), torch.tensor([500]), torch.tensor([400]), measurement, CountedPrior(prior),
-            measurement.streams,
-        )  # fmt: skip
 
 
 def test_resample_leaves_the_beginning_to_the_prior():

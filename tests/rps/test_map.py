@@ -8,7 +8,7 @@ import torch
 from rps.estimators import MapEstimator
 from rps.measurement import degrade
 from rps.operators import Denoise, Inpaint, SuperResolution
-from rps.priors import EmbeddedPrior, GaussianMixturePrior
+from rps.priors import GaussianMixturePrior
 from tests.rps.gaussian import SHAPE
 
 VARIANCE, NOISE = 0.25, 0.3
@@ -31,9 +31,9 @@ def relative_gap(operator, weight_decay=0.0, t1=10, **options) -> float:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_converges_to_the_posterior_mean(task):
-    """Within 2 % given 400 iterations of 4 draws, for the published and for the variance-reduced prior term."""
-    for term in ("published", "control_variate"):
-        gap = relative_gap(TASKS[task], num_steps=400, lr=0.05, draws=4, prior_term=term)
+    """Within 2 % given 400 iterations of 4 draws of the published prior term, or 200 of 2 of the variance-reduced."""
+    for term, num_steps, draws in (("published", 400, 4), ("control_variate", 200, 2)):
+        gap = relative_gap(TASKS[task], num_steps=num_steps, lr=0.05, draws=draws, prior_term=term)
         print(f"{task} {term}: {gap:.4f}")
         assert gap < 0.02
 
@@ -82,15 +82,6 @@ def test_automatic_weight():
     prior = GaussianMixturePrior(torch.zeros(1, *SHAPE), VARIANCE)
     assert MapEstimator(t1=10, w_factor=1.0).weight(0.5, prior) == pytest.approx(42.66 * 0.25, rel=1e-3)
     assert MapEstimator(w=0.7).weight(0.5, prior) == 0.7
-
-
-def test_no_gradient_enters_the_network():
-    prior = EmbeddedPrior()
-    seen = []
-    prior.unet.register_forward_hook(lambda module, args, output: seen.append(output.sample.requires_grad))
-    MapEstimator(num_steps=2).estimate(degrade(torch.zeros(1, 1, 32, 32), Denoise(), 0.1), prior)
-    assert seen == [False, False]
-    assert all(p.grad is None for p in prior.parameters())
 
 
 def test_bad_settings_are_told():

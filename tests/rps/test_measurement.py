@@ -1,22 +1,10 @@
 """degrade and measured: what a measurement is, and that it is a function of (seed, id)."""
 
-import math
-
 import pytest
 import torch
 
 from rps.measurement import degrade, measured
-from rps.operators import (
-    AnisotropicBlur,
-    BoxInpaint,
-    Denoise,
-    Inpaint,
-    LinearOperator,
-    Operator,
-    SeparableBlur,
-    Shared,
-    SuperResolution,
-)
+from rps.operators import BoxInpaint, Denoise, Inpaint, LinearOperator, Operator, SuperResolution
 
 SHAPE = (3, 16, 16)
 IDS = [f"s{i}" for i in range(16)]
@@ -45,18 +33,8 @@ class RandomGain(Operator):
         return (self.gain.to(x) * x).tanh()
 
 
-OPERATORS = {
-    "denoise": Denoise(),
-    "sr": SuperResolution(4),
-    "inpaint": Inpaint(0.3),
-    "inpaint shared": Shared(Inpaint(0.3)),
-    "box": BoxInpaint(),
-    "box random": BoxInpaint(5, "random", margin=2),
-    "aniso": AnisotropicBlur(),
-    "separable": SeparableBlur([0.2, 0.5, 0.3], [1.0], "zeros"),
-    "user linear": Kernel(),
-    "user nonlinear": RandomGain(),
-}
+OPERATORS = {"inpaint": Inpaint(0.3), "user linear": Kernel(), "user nonlinear": RandomGain()}
+"""Those of the package are in test_operators.py."""
 
 
 def images(n=16, dtype=torch.float32):
@@ -109,21 +87,12 @@ def test_empty_batch_of_an_operator_that_does_not_take_one():
         degrade(images(0), SuperResolution(5), 0.2)
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATORS if not name.startswith("user non")])
+@pytest.mark.parametrize("name", ["inpaint", "user linear"])
 def test_preview_is_an_image_with_nearly_the_measurement(name):
     """A A^+ y is y but for what rcond = .1 leaves out."""
     measurement = degrade(images(2), OPERATORS[name], 0.0)
     assert measurement.pseudo_inverse().shape == (2, *SHAPE)
     assert (measurement.residual_norm(measurement.pseudo_inverse()) < 0.25 * measurement.y.flatten(1).norm(dim=1)).all()
-
-
-def test_noise_has_its_standard_deviation():
-    """std of y - A(x) within 4 standard errors, in the units of the images."""
-    x = torch.zeros(64, *SHAPE)
-    noise = degrade(x, Denoise(), 0.3).y
-    assert abs(noise.std() - 0.3) < 4 * 0.3 / math.sqrt(2 * noise.numel())
-    assert abs(noise.mean()) < 4 * 0.3 / math.sqrt(noise.numel())
-    assert not degrade(x, Denoise(), 0).y.any()
 
 
 def test_seed_and_id_decide_mask_and_noise_independently_of_each_other():
@@ -154,12 +123,12 @@ def test_measured_takes_the_measurement_itself():
     assert measurement.pseudo_inverse().shape == (2, *SHAPE) and measurement.image_shape == SHAPE
 
 
-@pytest.mark.parametrize("name", ["inpaint", "box random"])
-def test_measured_takes_a_picture_that_agrees_with_the_measurement(name):
+@pytest.mark.parametrize("operator", [Inpaint(0.3), BoxInpaint(5, "random", margin=2)])
+def test_measured_takes_a_picture_that_agrees_with_the_measurement(operator):
     """The very mask that degrade draws for this (seed, id), and no noise on top."""
     x = images(3)
-    measurement = measured(x, OPERATORS[name], 0.1, SHAPE, IDS[:3], seed=2)
-    assert torch.equal(measurement.y, degrade(x, OPERATORS[name], 0.0, IDS[:3], seed=2).y)
+    measurement = measured(x, operator, 0.1, SHAPE, IDS[:3], seed=2)
+    assert torch.equal(measurement.y, degrade(x, operator, 0.0, IDS[:3], seed=2).y)
 
 
 def test_measured_refuses_other_shapes():

@@ -7,17 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from rps.operators import AnisotropicBlur, BoxInpaint, Inpaint, SeparableBlur, SuperResolution
-from rps.randomness import Streams
-
-SHAPE = (3, 16, 32)
-
-
-def bind(operator, shape=SHAPE, n=4):
-    return operator.bind(shape, Streams(0, [str(i) for i in range(n)]).at("operator"))
-
-
-def images(n=4, shape=SHAPE):
-    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+from tests.rps.operator_cases import bind, images
 
 
 def test_super_resolution_is_mean_pooling():

@@ -65,14 +65,14 @@ def test_an_image_that_is_not_a_number_leaves_the_others_alone(name):
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e6])
 def test_finite_on_extreme_input(name, size):
-    """A(x), its gradient and A^+ y in single precision, for images of one grey as well."""
+    """A(x), its gradient and an image to start from in single precision, for images of one grey as well."""
     x = (size * images(2).sign()).float().requires_grad_()
     x.data[1] = size
     operator = bind(OPERATORS[name], n=2)
     y = operator(x)
     (gradient,) = torch.autograd.grad(y.square().sum(), x)
     start = operator.pinv(y.detach(), 0.1)
-    assert {v.dtype for v in (y, gradient, start)} == {torch.float32}
+    assert {v.dtype for v in (y, gradient, start)} == {torch.float32} and start.shape == x.shape
     assert all(v.isfinite().all() for v in (y, gradient, start))
 
 
@@ -137,14 +137,6 @@ def test_empty_batch(name):
     found = [operator.pinv(y, 0.1), torch.autograd.grad(y.sum(), x)[0]]
     found += [operator.adjoint(y)] if name in LINEAR else []
     assert {image.shape for image in found} == {x.shape}
-
-
-@pytest.mark.parametrize("name", OPERATORS)
-def test_every_measurement_has_an_image_to_start_from(name):
-    x = images(2)
-    operator = bind(OPERATORS[name], n=2)
-    start = operator.pinv(operator(x), rcond=0.1)
-    assert start.shape == x.shape and start.isfinite().all()
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
