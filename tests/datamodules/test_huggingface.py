@@ -1,4 +1,4 @@
-"""The same samples from parquet, tar archives and image folders, from disk and from a server that fails."""
+"""The same samples from parquet, tar archives and image folders, split and chosen in every way."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import gzip
 import io
 import json
 import os
-import shutil
 import tarfile
 import zipfile
 from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 
 import datasets
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,94 +20,10 @@ from PIL import Image
 
 from datamodules import HuggingFace, rows
 from datamodules.huggingface import choice
-from datamodules.pictures import read_picture
 from rps.records import RunDirectory
-from tests.datamodules.loopback import serving
-
-COUNTS = (3, 1, 4, 2, 1, 3, 3)
-"""Rows of each of seven files; their values are 0 to 16."""
+from tests.datamodules.hub_data import COUNTS, archive, data, encoded, greys, parquet, read
 
 CHOSEN = [(sum(COUNTS[:shard]), row) for shard, rows in choice(5, COUNTS, 3).items() for row in rows]
-
-
-def encoded(value: int, size: int = 4, noise: bool = False) -> bytes:
-    """A picture of one grey; or of noise, which no compression makes small."""
-    pixels = np.full((size, size), value, dtype=np.uint8)
-    if noise:
-        pixels = np.random.default_rng(value).integers(256, size=(size, size), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "BMP" if noise else "PNG")
-    return buffer.getvalue()
-
-
-def parquet(rows: range, damaged: tuple[int, ...] = (), **options) -> bytes:
-    """Rows "r0", "r1", ... in groups of three, each a picture of that grey value."""
-    images = [
-        {"bytes": b"no picture" if i in damaged else encoded(i, **options), "path": f"pictures/{i}.png"} for i in rows
-    ]
-    table = pa.table(
-        {
-            "image": images,
-            "name": [f"r{i}" for i in rows],
-            "texts": [[f"caption {i}", "another"] for i in rows],
-            "label": [i % 2 for i in rows],
-        }
-    )
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, row_group_size=3)
-    return buffer.getvalue()
-
-
-def archive(names: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in names.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def data(path: str = "parquet", process: tuple[int, int] = (0, 1), **options) -> HuggingFace:
-    """As one process of several sees it, set up."""
-    module = HuggingFace(path, **{"size": 4, "channels": 1, "batch_size": 2, "backoff": 0.001, **options})
-    module.trainer = SimpleNamespace(lightning_module=None, global_rank=process[0], world_size=process[1])
-    module.setup("predict")
-    return module
-
-
-def read(module: HuggingFace) -> dict[str, torch.Tensor | str]:
-    """id -> picture, or the reason why there is none; every id once."""
-    batches = list(module.predict_dataloader())
-    pairs = [(name, image) for b in batches for name, image in zip(b["id"], b["image"], strict=True)]
-    pairs += [pair for b in batches for pair in b["failed"]]
-    assert max(Counter(name for name, _ in pairs).values(), default=1) == 1
-    return dict(pairs)
-
-
-def greys(samples: dict) -> dict[str, int]:
-    """id -> grey value."""
-    return {name: round((image.mean().item() + 1) * 127.5) for name, image in samples.items()}
-
-
-@pytest.fixture
-def shards(tmp_path):
-    files, start = [], 0
-    for number, count in enumerate(COUNTS):
-        files.append(tmp_path / f"part-{number}.parquet")
-        files[-1].write_bytes(parquet(range(start, start + count)))
-        start += count
-    return [str(file) for file in files]
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """The waits of datasets between reads, 5 s by default, made short; and no proxy between us and ourselves."""
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "STREAMING_READ_RETRY_INTERVAL", 0.001)
-    monkeypatch.setattr(datasets.config, "STREAMING_OPEN_RETRY_INTERVAL", 0.001)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -132,71 +45,6 @@ def test_a_process_that_gets_no_sample(shards):
     """Three processes for one file with one row."""
     parts = [read(data(data_files=shards[1], process=(rank, 3), id_column="name")) for rank in range(3)]
     assert [list(part) for part in parts] == [["r3"], [], []]
-
-
-def pictures_of(folder, form: str, *shards: list[str]) -> list[str]:
-    """Files of one grey picture per name.  -> their paths."""
-    files = []
-    for number, names in enumerate(shards):
-        files.append(folder / f"{number}.{'tar' if form == 'webdataset' else form}")
-        table = pa.table({"image": [{"bytes": encoded(len(files)), "path": name} for name in names]})
-        if form == "parquet":
-            pq.write_table(table, files[-1])
-        elif form == "arrow":
-            with pa.ipc.new_stream(files[-1], table.schema) as stream:
-                stream.write_table(table)
-        else:
-            files[-1].write_bytes(archive({name: encoded(len(files)) for name in names}))
-    return list(map(str, files))
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("world", [1, 2])
-@pytest.mark.parametrize("form", ["parquet", "arrow", "webdataset"])
-def test_a_name_that_repeats_across_files_is_refused_before_computing(tmp_path, form, world, workers):
-    """Of "a" in two files, one would vanish. With a limit, only what lies within it counts."""
-    files = pictures_of(tmp_path, form, ["a.png", "b.png"], ["c.png", "a.png"])
-    for rank in range(world):
-        with pytest.raises(ValueError, match=r"two samples in .*0\..* and .*1\..* have the id 'a', .*; give a column"):
-            data(form, data_files=files, process=(rank, world), num_workers=workers)
-    options = {"data_files": files, "num_workers": workers}
-    assert sorted(name for r in range(world) for name in read(data(form, process=(r, world), limit=3, **options))) == [
-        "a", "b", "c",
-    ]  # fmt: skip
-    parts = [read(data(form, process=(r, world), id_from="index", **options)) for r in range(world)]
-    assert sorted(name for part in parts for name in part) == ["0-0", "0-1", "1-0", "1-1"]
-
-
-def test_a_name_that_repeats_outside_the_subset_is_no_matter(tmp_path):
-    files = pictures_of(tmp_path, "parquet", ["a.png", "b.png"], ["c.png", "a.png"])
-    assert sorted(read(data(data_files=files, subset=["b", "c"]))) == ["b", "c"]
-    with pytest.raises(ValueError, match=r"two samples in .* have the id 'a'"):
-        data(data_files=files, subset=["a", "c"])
-
-
-def test_a_name_that_repeats_in_remote_files(tmp_path, impatient):
-    """Columns of parquet are read ahead where several readers share the files; else the second sample fails."""
-    parquet_files = pictures_of(tmp_path, "parquet", ["a.png"], ["a.png"])
-    tars = pictures_of(tmp_path, "webdataset", ["a.png"], ["a.png"])
-    with serving({Path(file).name: Path(file).read_bytes() for file in parquet_files + tars}) as server:
-        urls = [server.url(f"{i}.parquet") for i in range(2)]
-        with pytest.raises(ValueError, match=r"two samples in .* have the id 'a'"):
-            data(data_files=urls, process=(0, 2))
-        for form, addresses in (("parquet", urls), ("webdataset", [server.url(f"{i}.tar") for i in range(2)])):
-            found = read(data(form, data_files=addresses))
-            assert set(found) == {"a", "a (repeat 1)"} and "another sample has the id 'a'" in found["a (repeat 1)"]
-
-
-def test_a_null_row_is_a_failed_sample(tmp_path):
-    """Under an id that no file has; so is one without a value in the id column."""
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    images = [{"bytes": encoded(i), "path": f"{i}.png"} for i in range(3)]
-    table = pa.table({"image": pa.array([images[0], None, images[1]], kind), "name": ["x", "y", None]})
-    pq.write_table(table, tmp_path / "a.parquet")
-    found = read(data(data_files=str(tmp_path / "a.parquet")))
-    assert set(found) == {"0", "1", "row:0-1"} and found["row:0-1"] == "cannot be read: the row contains no image"
-    found = read(data(data_files=str(tmp_path / "a.parquet"), id_column="name"))
-    assert set(found) == {"x", "y", "row:0-2"} and "has no value in column 'name' to be named by" in found["row:0-2"]
 
 
 def test_a_column_of_a_wrong_type_is_named(tmp_path):
@@ -254,70 +102,6 @@ def test_files_of_an_image_folder_that_are_no_pictures_are_counted(tmp_path, cap
     assert "ignored 2 files of data set 'imagefolder' (1 .dib, 1 .heic)" in capsys.readouterr().err
 
 
-def test_ids_that_change_their_meaning_are_refused_when_a_run_resumes(tmp_path):
-    """A picture beside another of the same name, gone or new; a second file, which changes an index."""
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_bytes(encoded(1))
-    folder = {"path": "imagefolder", "data_dir": str(tmp_path)}
-    data(**folder).check_recorded({"a", "b", "a (repeat 1)"})
-    with pytest.raises(
-        ValueError, match="the run has records of 'another', which data set 'imagefolder' no longer has"
-    ):
-        data(**folder).check_recorded({"a", "another"})
-    with pytest.raises(ValueError, match=r"a record of 'a\.png', but a\.png of .* now has the id 'a'"):
-        data(**folder).check_recorded({"a.png", "a.jpg"})
-    (tmp_path / "a.jpg").write_bytes(encoded(1))
-    with pytest.raises(ValueError, match=r"a record of 'a', but a\.(jpg|png) of .* now has the id 'a\..*'"):
-        data(**folder).check_recorded({"a"})
-    data(**folder, subset=["a"]).check_recorded({"a"})  # was recorded as missing
-    files = pictures_of(tmp_path, "parquet", ["a.png"], ["b.png"])
-    data(data_files=files, id_from="index").check_recorded({"0-0"})
-    with pytest.raises(ValueError, match="records of one file by index, but data set 'parquet' now has 2"):
-        data(data_files=files, id_from="index").check_recorded({"0"})
-    with pytest.raises(ValueError, match="records of several files by index, but data set 'parquet' now has 1"):
-        data(data_files=files[:1], id_from="index").check_recorded({"0-0", "1-0"})
-
-
-def test_ids_by_index_are_those_of_one_list_of_files(tmp_path, impatient):
-    """Another file in front, another order, another size: the place, which the recorder compares, says so."""
-    files = pictures_of(tmp_path, "parquet", ["a.png"], ["b.png"])
-    options = {"id_from": "index"}
-    place = data(data_files=files, **options).place
-    assert place.startswith(f"{tmp_path}, files ") and data(data_files=files, **options).place == place
-    assert data(data_files=files).place == data(data_files=files[:1]).place == str(tmp_path)
-    new = shutil.copy(files[0], tmp_path / "new.parquet")
-    others = [data(data_files=names, **options).place for names in ([str(new), *files], files[::-1])]
-    pictures_of(tmp_path, "parquet", ["a.png", "c.png"])
-    others.append(data(data_files=files, **options).place)
-    assert len({place, *others}) == 4
-    with serving({Path(file).name: Path(file).read_bytes() for file in files}) as server:
-        urls = [server.url(f"{i}.parquet") for i in range(2)]
-        far = [data(data_files=names, **options).place for names in (urls, urls, urls[::-1])]
-    assert far[0] == far[1] != far[2]
-
-
-@pytest.mark.parametrize("form", ["parquet", "arrow", "webdataset"])
-def test_records_of_ids_that_files_no_longer_have_are_refused(tmp_path, form):
-    """Where all ids were read: not with a limit, or a choice, of which others may have been recorded."""
-    files = pictures_of(tmp_path, form, ["a.png", "sub/gr%n.png"], ["c.png"])
-    recorded = {"a", "sub__gr%25n", "c", "row:0-7", "a (repeat 1)"}
-    data(form, data_files=files).check_recorded(recorded)
-    pictures_of(tmp_path, form, ["a.png", "new.png"])
-    for options in ({"limit": 2}, {"subset": 2}, {"subset": [*recorded]}):
-        data(form, data_files=files, **options).check_recorded(recorded)
-    with pytest.raises(ValueError, match=f"records of 'sub__gr%25n', which data set '{form}' no longer has"):
-        data(form, data_files=files).check_recorded(recorded)
-
-
-def test_records_of_values_that_an_id_column_no_longer_has_are_refused(tmp_path):
-    (tmp_path / "a.parquet").write_bytes(parquet(range(2)))
-    options = {"data_files": str(tmp_path / "a.parquet"), "id_column": "name"}
-    data(**options).check_recorded({"r0", "r1"})
-    (tmp_path / "a.parquet").write_bytes(parquet(range(2, 4)))
-    with pytest.raises(ValueError, match="records of 'r0', 'r1', which data set 'parquet' no longer has"):
-        data(**options).check_recorded({"r0", "r1"})
-
-
 @pytest.mark.parametrize("options", [{}, {"id_from": "index"}, {"id_column": "txt"}])
 @pytest.mark.parametrize("shown", ["content", "header"])
 def test_an_archive_that_ends_too_early_is_refused(tmp_path, shown, options):
@@ -355,13 +139,6 @@ def test_parts_of_the_data_are_split_exactly_too(shards, options, expected):
             read(data(data_files=shards, process=(rank, world), id_column="name", **options)) for rank in range(world)
         ]
         assert sorted(name for part in parts for name in part) == sorted(expected)
-
-
-def test_samples_asked_for_by_name_are_known(shards):
-    """MetricRecorder makes failures of those that nobody met; with a limit, not all of them are wanted."""
-    options = {"data_files": shards, "id_column": "name"}
-    assert data(subset=["r1", "nobody"], **options).wanted_ids == {"r1", "nobody"}
-    assert data(subset=["r1", "r2"], limit=1, **options).wanted_ids == data(subset=3, **options).wanted_ids == set()
 
 
 def test_a_random_choice_is_nested_even_and_a_function_of_the_seed():
@@ -487,129 +264,6 @@ def test_no_code_of_a_data_set_is_run(tmp_path):
 def test_what_cannot_be(shards, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         read(data(data_files=shards, **options))
-
-
-def test_ids_by_index_need_a_pinned_revision_of_the_hub(monkeypatch, shards):
-    """The error says which commit it would be now."""
-    from dataclasses import replace
-
-    from datamodules import huggingface
-
-    commit = "0123456789" * 4
-    open_split = huggingface.open_split
-    monkeypatch.setattr(
-        huggingface,
-        "open_split",
-        lambda path, name, split, revision, *files: replace(
-            open_split(path, None, split, None, *files), revision=commit
-        ),
-    )
-    for revision in (None, "main"):
-        with pytest.raises(ValueError, match=f"a pinned revision.*add revision: {commit}"):
-            data(data_files=shards, id_from="index", revision=revision)
-    assert len(read(data(data_files=shards, id_from="index", revision=commit))) == 17
-    assert data(data_files=shards).place == f"parquet at commit {commit}"
-
-
-def test_addresses_are_no_place_that_a_run_must_find_unchanged():
-    from datamodules.hub import Opened
-
-    opened = Opened(None, "parquet", ["https://a.b/c/x.parquet?token=1/2"], "https:/a.b/c", None, None)
-    assert opened.is_remote and opened.place("parquet") is None
-
-
-FAULTS = ["drop", "500", "cut", None, "500", "500", "drop", None, "cut", "drop", "500", None, "cut", "cut", "500"] * 2
-
-
-@pytest.mark.parametrize("own", [1, 20])
-def test_a_failing_server_gives_the_samples_of_the_local_files(shards, impatient, monkeypatch, own):
-    """With the repetitions of datasets itself (20), and without (1), when all is left to us."""
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "STREAMING_READ_MAX_RETRIES", own)
-    local = read(data(data_files=shards, id_column="name"))
-    with serving({f"{i}.parquet": open(file, "rb").read() for i, file in enumerate(shards)}) as server:
-        server.faults = list(FAULTS)
-        far = read(data(data_files=[server.url(f"{i}.parquet") for i in range(7)], id_column="name"))
-    assert list(far) == list(local) and all(torch.equal(far[name], local[name]) for name in local)
-    assert {fault for _, fault in server.failed} == {"drop", "500", "cut"} and not server.faults
-
-
-def test_a_fault_within_a_file_loses_and_repeats_nothing(impatient, monkeypatch):
-    """An archive of 3 MB, which is read in one long answer; the first two end halfway."""
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "STREAMING_READ_MAX_RETRIES", 2)
-    monkeypatch.setattr(rows, "BLOCK", 1)
-    names = [str(i) for i in range(12)]
-    with serving({"a.tar": archive({f"{i}.bmp": encoded(i, size=512, noise=True) for i in range(12)})}) as server:
-        samples = data("webdataset", data_files=server.url("a.tar"), attempts=3).samples()
-        server.faults = [None, "cut", None, "cut"]
-        read_at = []
-        for name, picture in samples:
-            assert torch.equal(picture(), read_picture(io.BytesIO(encoded(int(name), size=512, noise=True)), 1, (4, 4)))
-            read_at.append((name, len(server.failed)))
-    assert [name for name, _ in read_at] == names
-    assert 3 <= sum(failed < 2 for _, failed in read_at) <= 6, "the first half came before the faults were over"
-    assert [fault for _, fault in server.failed] == ["cut", "cut"]
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_processes_read_only_their_files(shards, impatient, workers):
-    names = [f"{i}.parquet" for i in range(7)]
-    read_by = []
-    with serving({name: open(file, "rb").read() for name, file in zip(names, shards, strict=True)}) as server:
-        for rank in range(2):
-            module = data(
-                data_files=[server.url(name) for name in names],
-                process=(rank, 2),
-                num_workers=workers,
-                id_column="name",
-            )
-            server.gets.clear()
-            samples = read(module)
-            read_by.append((set(server.gets), set(samples)))
-    assert not read_by[0][0] & read_by[1][0] and read_by[0][0] | read_by[1][0] == set(names)
-    assert not read_by[0][1] & read_by[1][1] and len(read_by[0][1] | read_by[1][1]) == 17
-
-
-def test_tar_archives_and_single_pictures_from_a_failing_server(impatient):
-    tar = archive({f"{i}.png": encoded(i) for i in range(5)})
-    files = {"a.tar": tar, **{f"{i}.png": encoded(i) for i in range(3)}}
-    with serving(files) as server:
-        server.faults = ["500", "drop", None, None, "cut", "drop"]
-        samples = read(data("webdataset", data_files=server.url("a.tar")))
-        assert greys(samples) == {str(i): i for i in range(5)} and not server.faults
-        module = data("imagefolder", data_files=[server.url(f"{i}.png") for i in range(3)])
-        server.faults = ["drop", "500"]
-        assert greys(read(module)) == {str(i): i for i in range(3)} and not server.faults
-        server.always = {"1.png": "404"}
-        samples = read(module)
-        assert set(greys({name: samples.pop(name) for name in "02"})) == {"0", "2"} and "1.png" in samples["1"]
-
-
-@pytest.mark.parametrize("fault", ["500", "drop", "cut"])
-def test_a_server_that_stays_down_is_named(shards, impatient, monkeypatch, fault):
-    """Address, attempts and the last fault; the samples before it have been read."""
-    import datasets
-
-    monkeypatch.setattr(datasets.config, "STREAMING_READ_MAX_RETRIES", 2)
-    with serving({f"{i}.parquet": open(file, "rb").read() for i, file in enumerate(shards[:3])}) as server:
-        module = data(data_files=[server.url(f"{i}.parquet") for i in range(3)], id_column="name", attempts=3)
-        server.always = {"2.parquet": fault}
-        samples = iter(module.samples())
-        assert [next(samples)[0] for _ in range(4)] == ["r0", "r1", "r2", "r3"]
-        with pytest.raises(
-            OSError, match=rf"{server.url('2.parquet')} could not be read in 3 attempts, the last .*: \S"
-        ):
-            next(samples)
-
-
-def test_a_file_that_is_not_there_is_not_asked_for_again(impatient):
-    with serving({}) as server:
-        with pytest.raises(FileNotFoundError, match=r"nothing\.parquet"):
-            data(data_files=server.url("nothing.parquet"))
-        assert len(server.gets) < 6
 
 
 def test_an_image_folder_that_holds_a_run_is_refused(tmp_path):

@@ -2,7 +2,7 @@
 
 import datasets
 
-from tests.datamodules.test_huggingface import archive, data, encoded
+from tests.datamodules.hub_data import archive, data, encoded
 
 
 def test_class_labels_are_numbers_in_every_form(tmp_path):
