@@ -123,6 +123,7 @@ def test_restoration_without_references(tmp_path, capsys):
         with_reference=False,
     )
     assert set(metrics(tmp_path)["levels"][0]["metrics"]) == {"consistency", "residual_rms"}
+    assert "reference" not in metrics(tmp_path)
     assert "no distortion-perception curve: a distortion-perception curve needs RMSE" in capsys.readouterr().out
     assert not (tmp_path / "dp_curve.png").exists()
 
