@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-# Two cores: more threads than that only wait for each other. Set before torch is imported.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Tensors are small, and pytest-xdist has a process for each core. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test may need a network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
@@ -15,6 +15,19 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 # A shell starts background jobs with SIGINT ignored, and what they start inherits that: the tests of Ctrl-C need it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+SLOW = {
+    "test_cli.py", "test_configs.py", "test_docs.py", "test_end_to_end.py", "test_latent_checkpoints.py",
+    "test_merge.py", "test_pixel_checkpoints.py", "test_processes.py", "test_recipes.py", "test_recorder.py",
+    "test_resume.py", "test_streams.py", "test_train_latent.py", "test_train_prior.py", "test_wheel.py",
+}  # fmt: skip
+"""Files that run the whole command again and again, or train; single tests elsewhere are marked where they stand."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
