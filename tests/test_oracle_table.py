@@ -11,10 +11,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 import oracle
-import oracle_curve
 from oracle_breaks import breaks, louder
 from oracle_cases import (
     AFFINE,
+    APPROXIMATE,
+    EXACT,
     FOUR,
     METHODS,
     SAMPLERS,
@@ -25,6 +26,7 @@ from oracle_cases import (
     judge,
     law_cases,
     law_changed,
+    plane,
     propagated,
     wrong,
 )
@@ -87,43 +89,42 @@ def test_a_break_is_noticed(broken):
 
 @cache
 def curve(name: str):
-    traversal = oracle_curve.EXACT[name][0] if name in oracle_curve.EXACT else oracle_curve.APPROXIMATE[name]()
-    return oracle_curve.points(traversal, 1024 if name in oracle_curve.EXACT else 128)
+    return plane(1024).points(EXACT[name][0]) if name in EXACT else plane(128).points(APPROXIMATE[name]())
 
 
-@pytest.mark.parametrize("name", oracle_curve.EXACT)
+@pytest.mark.parametrize("name", EXACT)
 def test_exact_traversals_follow_their_closed_form(name):
     """MSE and W2^2 of 1,024 outputs: the interpolation and the mean of M samples on the optimal curve, and MAP-RPS on
     its own, N(mu, C (I - G^2)), within 4 standard errors."""
-    law = oracle_curve.EXACT[name][1]
     for point in curve(name):
-        assert max(map(abs, oracle_curve.away(point, law))) < 4, point.level
+        assert max(map(abs, plane(1).away(point, EXACT[name][1](point.level, plane(1).cov)))) < 4, point.level
 
 
-@pytest.mark.parametrize("name", [*oracle_curve.EXACT, *oracle_curve.APPROXIMATE])
+@pytest.mark.parametrize("name", [*EXACT, *APPROXIMATE])
 def test_nothing_lies_below_the_bound(name):
     for point in curve(name):
-        assert oracle_curve.below(point) < 4, point.level
+        assert plane(1).below(point) < 4, point.level
 
 
 def test_too_much_noise_would_be_seen():
-    traversal, law = oracle_curve.EXACT["MAP-RPS, exact stages"]
+    traversal, law = EXACT["MAP-RPS, exact stages"]
     with louder(ExactPosterior)():
-        found = oracle_curve.points(traversal, 1024)
+        found = plane(1024).points(traversal)
     for point in found:
-        assert (max(map(abs, oracle_curve.away(point, law))) > 8) == (point.level > 0), point.level
+        off = max(map(abs, plane(1).away(point, law(point.level, plane(1).cov))))
+        assert (off > 8) == (point.level > 0), point.level
 
 
 def test_a_point_below_the_bound_would_be_seen():
     """An output that knows the image has less distortion than the bound allows at its perception."""
     point = curve("optimal interpolation")[2]
     cheat = point._replace(mse=type(point.mse)(0.8 * point.mse.value, point.mse.se, 0.0, 0.0))
-    assert oracle_curve.below(cheat) > 4
+    assert plane(1).below(cheat) > 4
 
 
 def test_the_page_shows_what_is_recorded():
     """Every figure of every line stands in docs/oracle.md, and every case is recorded."""
-    page = oracle.PAGE.read_text(encoding="utf-8")
+    page = (oracle.DOCS / "oracle.md").read_text(encoding="utf-8")
     assert set(RECORD["figures"]) == set(map(str, cases())) and set(RECORD["laws"]) == set(map(str, law_cases()))
     for case, lines in RECORD["figures"].items():
         for line, of in lines.items() if not case.startswith("white") else ():

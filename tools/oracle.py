@@ -16,19 +16,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import oracle_curve
 import torch
 from oracle_breaks import breaks
-from oracle_cases import FOUR, FULL, OUTPUTS, SMALL, Case, cases, judge, law_cases, propagated
-from oracle_curve import APPROXIMATE, EXACT, Point
+from oracle_cases import (
+    APPROXIMATE,
+    EXACT,
+    FOUR,
+    FULL,
+    OUTPUTS,
+    SMALL,
+    Case,
+    cases,
+    judge,
+    law_cases,
+    map_rps,
+    plane,
+    propagated,
+)
+from pages import DOCS, markdown, write_part
 
-from rps.oracle.measures import Figure
-from rps.oracle.report import oracle_table
-from rps.records import level_name, write_json, write_text
+from rps.oracle import Figure, oracle_table
+from rps.oracle.plane import Point
+from rps.records import level_name, write_json
+from rps.report.curve import BLUE, GREY, INK, ORANGE, new_plane
 
-DOCS = Path(__file__).parent.parent / "docs"
-JSON, PAGE, PICTURE = DOCS / "oracle.json", DOCS / "oracle.md", DOCS / "figures" / "oracle_curve.png"
-BEGIN, END = "<!-- tables -->\n", "<!-- end of tables -->"
+JSON, PICTURE = DOCS / "oracle.json", DOCS / "figures" / "oracle_curve.png"
 
 Found = Mapping[str, Mapping[str, Figure]]
 
@@ -51,63 +63,86 @@ def to_json(found: Mapping[Case, Found], laws: Mapping[Case, Mapping[str, float]
     }
 
 
-def row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def table(found: Mapping[Case, Found]) -> str:
+    return "\n".join(oracle_table([line for lines in found.values() for line in lines.items()]))
 
 
-def header(cells: Sequence[str]) -> list[str]:
-    return [row(cells), "|" + "---|" * len(cells)]
-
-
-def table(found: Mapping[Case, Found]) -> list[str]:
-    return oracle_table([line for lines in found.values() for line in lines.items()])
-
-
-def exact_table(found: Mapping[Case, Found]) -> list[str]:
+def exact_table(found: Mapping[Case, Found]) -> str:
     """Of the methods that are exact: how far every figure is from zero, in standard errors."""
-    names = list(next(iter(next(iter(found.values())).values())))
-    lines = header(["prior", "task", "method", *names])
-    for case, of in found.items():
-        offs = [f"{of[case.method][name].off:+.1f}" for name in names]
-        lines.append(row([case.prior, case.task, case.method, *offs]))
-    return lines
+    own = {case: of[case.method] for case, of in found.items()}
+    rows = [
+        [case.prior, case.task, case.method, *(f"{figure.off:+.1f}" for figure in of.values())]
+        for case, of in own.items()
+    ]
+    return markdown(["prior", "task", "method", *next(iter(own.values()))], rows)
 
 
-def law_table(laws: Mapping[Case, Mapping[str, float]], long: Mapping[Case, Mapping[str, float]]) -> list[str]:
+def law_table(laws: Mapping[Case, Mapping[str, float]], long: Mapping[Case, Mapping[str, float]]) -> str:
     """laws: at the steps of the tables, at most 100. long: at 1000, where the table has so many."""
-    lines = header(["prior", "task", "method", "mean", "covariance", "W2"])
+    rows = []
     for case, gaps in laws.items():
-        steps = ", 100 steps" if case in long else ""
-        lines.append(row([case.prior, case.task, case.method + steps, *(f"{value:.4f}" for value in gaps.values())]))
-        if case in long:
-            values = (f"{value:.4f}" for value in long[case].values())
-            lines.append(row([case.prior, case.task, f"{case.method}, 1000 steps", *values]))
-    return lines
+        both = [(", 100 steps", gaps), (", 1000 steps", long[case])] if case in long else [("", gaps)]
+        for steps, of in both:
+            rows.append([case.prior, case.task, case.method + steps, *(f"{value:.4f}" for value in of.values())])
+    return markdown(["prior", "task", "method", "mean", "covariance", "W2"], rows)
 
 
-def curve_table(found: Mapping[str, list[Point]]) -> list[str]:
-    lines = header(
-        ["traversal", "level", "MSE", "W2^2 to the posterior", "minus the closed form, in s.e.", "below D(P), in s.e."]
-    )
+def curve_table(found: Mapping[str, list[Point]]) -> str:
+    head = [
+        "traversal",
+        "level",
+        "MSE",
+        "W2^2 to the posterior",
+        "minus the closed form, in s.e.",
+        "below D(P), in s.e.",
+    ]
+    rows = []
     for name, line in found.items():
         for point in line:
-            far = ""
-            if name in EXACT:
-                far = ", ".join(f"{x:+.1f}" for x in oracle_curve.away(point, EXACT[name][1]))
+            laws = [EXACT[name][1](point.level, plane().cov)] if name in EXACT else []
+            far = ", ".join(f"{x:+.1f}" for s in laws for x in plane().away(point, s))
             values = [f"{x.value:.4f} ({x.se:.4f})" for x in (point.mse, point.w2_squared)]
-            lines.append(row([name, level_name(point.level), *values, far, f"{oracle_curve.below(point):+.1f}"]))
-    return lines
+            rows.append([name, level_name(point.level), *values, far, f"{plane().below(point):+.1f}"])
+    return markdown(head, rows)
 
 
-def break_table(record: Mapping[str, Any]) -> list[str]:
-    lines = header(["break", "prior / task / method", "noticed", "in samples, most in", "in the exact law, most in"])
+def curve_plot(found: Mapping[str, list[Point]], path: Path) -> None:
+    """The closed-form curve and line of MAP-RPS, the two exact points, and all that was measured."""
+    figure, axes = new_plane(6.4, 4.6)
+    total = float(plane().cov.trace())
+    w2 = torch.linspace(0, total**0.5, 200, dtype=torch.float64)
+    line = torch.tensor([plane().known(map_rps(t0, plane().cov), 10**9) for t0 in range(0, 1001, 5)])
+    of_rps = (line[:, 0], line[:, 1].clamp(min=0).sqrt())
+    axes.plot(plane().bound(w2), w2, color=INK, linewidth=1.4, label="optimal curve D(P), closed form", zorder=2)
+    axes.plot(*of_rps, color=ORANGE, linewidth=1.2, label="MAP-RPS, closed form", zorder=2)
+    axes.plot([total], [total**0.5], "*", color=INK, markersize=11, label="exact MMSE point", zorder=5)
+    axes.plot([2 * total], [0], "P", color=INK, markersize=8, label="exact posterior sample", zorder=5)
+    styles = zip(found.items(), "os^Dv<", (BLUE, "#56B4E9", ORANGE, "#009E73", "#CC79A7", GREY), strict=True)
+    for (name, points), marker, color in styles:
+        axes.errorbar(
+            [p.mse.value for p in points], [max(p.w2_squared.value, 0.0) ** 0.5 for p in points],
+            xerr=[p.mse.se for p in points], fmt=marker + ("" if name in EXACT else ":"), color=color, markersize=4.5,
+            linewidth=0.9, label=f"{name} ({', '.join(level_name(p.level) for p in points)})", zorder=3,
+        )  # fmt: skip
+    axes.set_xlabel("distortion: $E\\,||x - X||^2$")
+    axes.set_ylabel("perception given y: $W_2$ to the posterior")
+    axes.grid(color="#E6E6E6", linewidth=0.7, zorder=0)
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=6.5, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def break_table(record: Mapping[str, Any]) -> str:
+    rows = []
     for broken in breaks():
         samples, law = broken.noticed(record)
         verdict = "yes" if samples or law else f"no: {broken.unnoticed}" if broken.unnoticed else "NO"
-        case = str(broken.case).replace("/", " / ")
-        lines.append(row([broken.what, case, verdict, most(samples, " s.e."), most(law)]))
-        print(lines[-1], flush=True)
-    return lines
+        rows.append([broken.what, str(broken.case).replace("/", " / "), verdict, most(samples, " s.e."), most(law)])
+        print(*rows[-1], sep=" | ", flush=True)
+    return markdown(
+        ["break", "prior / task / method", "noticed", "in samples, most in", "in the exact law, most in"], rows
+    )
 
 
 def most(differences: Mapping[str, float], unit: str = "") -> str:
@@ -141,13 +176,14 @@ def main() -> None:
     found = run(arguments.only, arguments.measurements)
     if arguments.only:
         for case, of in found.items():
-            print("\n".join(["", f"**{case}**", "", *table({case: of})]))
+            print(f"\n**{case}**\n\n{table({case: of})}")
         return
     laws = {case: propagated(case) for case in law_cases()}
     long = {case: propagated(case, 1000, 1) for case in laws if case.prior == "white"}
     record = to_json(found, laws)
-    curves = {name: oracle_curve.points(traversal, oracle_curve.IMAGES) for name, (traversal, _) in EXACT.items()}
-    curves |= {name: oracle_curve.points(build(), oracle_curve.IMAGES) for name, build in APPROXIMATE.items()}
+    traversals = {name: traversal for name, (traversal, _) in EXACT.items()}
+    traversals |= {name: build() for name, build in APPROXIMATE.items()}
+    curves = {name: plane().points(traversal) for name, traversal in traversals.items()}
     print("breaks", flush=True)
     exact = {case: of for case, of in found.items() if case.exact}
     sections = [
@@ -160,14 +196,13 @@ def main() -> None:
         for task in FOUR:
             here = {case: of for case, of in found.items() if (case.prior, case.task) == (prior, task)}
             sections.append((f"{task}, {prior} prior, {FULL} measurements", table(here)))
-    text = "\n".join("\n".join([f"\n### {title}\n", *lines]) for title, lines in sections) + "\n"
+    text = "\n".join(f"\n### {title}\n\n{lines}" for title, lines in sections)
     print(text)
     if arguments.write:
         write_json(JSON, record)
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        write_text(PAGE, f"{before}{BEGIN}{text}{END}{rest.partition(END)[2]}")
-        oracle_curve.plot(curves, PICTURE)
-        print("Written:", *(str(path.relative_to(DOCS.parent)) for path in (PAGE, JSON, PICTURE)), sep="\n  ")
+        write_part("oracle", "tables", text)
+        curve_plot(curves, PICTURE)
+        print("Written:", "docs/oracle.md", *(path.relative_to(DOCS.parent) for path in (JSON, PICTURE)), sep="\n  ")
 
 
 if __name__ == "__main__":

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from rps.estimators import Estimator, MapEstimator, PosteriorMean, PseudoInverse, RedDiff
-from rps.measurement import Measurement, degrade
-from rps.metrics import Gaussian, frechet_distance
+from rps.estimators import MapEstimator, PosteriorMean, PseudoInverse, RedDiff
+from rps.metrics import Gaussian
 from rps.operators import AnisotropicBlur, Denoise, Inpaint, Operator, Shared, SuperResolution
-from rps.oracle.gaussian import propagate_affine
-from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
-from rps.oracle.worlds import draw, smooth_prior
-from rps.priors.analytic.gaussian_mixture import GaussianMixture, GaussianMixturePrior
+from rps.oracle import Figure, Plane, Problem, rps_law, smooth_prior
+from rps.priors import GaussianMixturePrior
 from rps.records import level_name
+from rps.restoration import Level
 from rps.samplers import Daps, Ddnm, Ddrm, DiffPir, Dmap, Dmps, Dps, ExactPosterior, PiGdm, Sampler, Sitcom
 from rps.traversals import (
     Ccdf,
@@ -53,9 +50,6 @@ FOUR = ("denoise", "sr2", "inpaint", "blur")
 RESOLUTION = 1e-3
 """Changes of a figure below 4 times this are nobody's concern: figures without noise have a standard error of 0."""
 
-TINY = 1e-4
-"""Without noise the posterior is the limit of a vanishing one: of this noise_std."""
-
 SAMPLERS: dict[str, tuple[Callable[[], Sampler], int]] = {
     "ExactPosterior": (ExactPosterior, 10),
     "PiGdm": (lambda: PiGdm(STD**2, clip=False), 100),
@@ -75,11 +69,6 @@ def map_estimator() -> MapEstimator:
     return MapEstimator(num_steps=100, lr=0.05, t1=100, w_factor=1.0, prior_term="control_variate")
 
 
-def point(estimator: Estimator) -> MapRps:
-    """An estimate by itself."""
-    return MapRps([0], estimator)
-
-
 TRAVERSALS: dict[str, Callable[[], Traversal]] = {
     "MapRps, exact stages": lambda: MapRps([0, 100, 400], PosteriorMean(), ExactPosterior(), 10),
     "Interpolation, exact stages": lambda: Interpolation([0.25], PosteriorMean(), ExactPosterior(), steps=2),
@@ -89,8 +78,8 @@ TRAVERSALS: dict[str, Callable[[], Traversal]] = {
     "SampleAverage": lambda: SampleAverage([4], Dps(), steps=50),
     "StepNumber": lambda: StepNumber([25], sampler=Dps()),
     "Interpolation": lambda: Interpolation([0.25], map_estimator(), Dps(), steps=50),
-    "PseudoInverse": lambda: point(PseudoInverse()),
-    "RedDiff": lambda: point(RedDiff(lr=0.05)),
+    "PseudoInverse": lambda: MapRps([0], PseudoInverse()),
+    "RedDiff": lambda: MapRps([0], RedDiff(lr=0.05)),
 }
 METHODS: dict[str, Callable[[], Traversal]] = {
     **{name: lambda s=s, k=k: PosteriorSampling(s(), k) for name, (s, k) in SAMPLERS.items()},  # type: ignore[misc]
@@ -136,37 +125,18 @@ FULL, SMALL, OUTPUTS = 64, 16, 19
 """Measurements of the table and of the test; outputs for each. 19 outputs bound regions of 50 and 90 % exactly."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """n measurements of images of a prior, with their exact posteriors and exact samples of these."""
-
-    prior: GaussianMixturePrior
-    truth: Tensor
-    measurement: Measurement
-    posterior: GaussianMixture
-    exact: tuple[Tensor, Tensor]
-
-
 @cache
-def problem(prior: str, task: str, n: int, m: int, seed: int = 0) -> Problem:
-    """The first n images, ids "0" .. "n-1": a smaller n has the same ones."""
-    world, (operator, noise_std) = PRIORS[prior](), TASKS[task]
-    ids = [str(i) for i in range(n)]
-    images = draw(world, ids, seed)
-    measurement = degrade(images, operator, noise_std, ids, seed)
-    posterior = world.posterior(replace(measurement, noise_std=max(noise_std, TINY)))
-    first, second = (exact_samples(posterior, measurement.streams.at("oracle", k), m) for k in range(2))
-    return Problem(world, images.flatten(1), measurement, posterior, (first, second))
+def problem(prior: str, task: str, n: int, m: int) -> Problem:
+    return Problem.of(PRIORS[prior](), *TASKS[task], n, m)
 
 
-def judge(case: Case, n: int, m: int = OUTPUTS, seed: int = 0) -> dict[str, dict[str, Figure]]:
+def judge(case: Case, n: int) -> dict[str, dict[str, Figure]]:
     """Line of the table -> figures: one of a sampler, one for each level of another traversal."""
-    p, traversal = problem(case.prior, case.task, n, m, seed), case.traversal()
-    found = {}
-    for level, x in outputs(traversal, p.measurement, p.prior, m).items():
-        name = "" if isinstance(traversal, PosteriorSampling) else f", {traversal.knob} {level_name(level)}"
-        found[case.method + name] = figures(measures(x, p.truth, p.posterior, p.exact))
-    return found
+    traversal = case.traversal()
+    found = problem(case.prior, case.task, n, OUTPUTS).judge(traversal)
+    one = isinstance(traversal, PosteriorSampling)
+    names = {level: "" if one else f", {traversal.knob} {level_name(level)}" for level in found}
+    return {case.method + names[level]: of for level, of in found.items()}
 
 
 def law_cases() -> list[Case]:
@@ -176,27 +146,12 @@ def law_cases() -> list[Case]:
 
 
 def propagated(case: Case, steps: int | None = None, images: int = 2) -> dict[str, float]:
-    """The gaps of one of the `law_cases` from its exact output law, without any error of sampling: the root mean square
-    over the first few images.
-
-    steps: those of the method when None, but 100 where they are 1000. mean, covariance: as in the figures. w2:
-    Wasserstein-2 to the posterior, over sqrt(Tr C*).
-    """
-    p, traversal = problem(case.prior, case.task, images, OUTPUTS), case.traversal()
+    """`Problem.law_gaps` of one of the `law_cases`.  steps: those of the method when None, but at most 100."""
+    traversal = case.traversal()
     assert isinstance(traversal, PosteriorSampling)
-    schedule, d = p.prior.schedule, p.truth.shape[1]
-    timesteps = traversal.sampler.timesteps(schedule, len(schedule), steps or min(int(traversal.levels[0]), 100))
-    eye = torch.eye(d, dtype=torch.float64)
-    start = Gaussian(0 * eye[0], schedule.sigma(timesteps[0]) ** 2 * eye)
-    squares = []
-    for i in range(images):
-        exact = Gaussian(p.posterior.mean()[i], p.posterior.covariance().expand(images, -1, -1)[i])
-        law = propagate_affine(traversal.sampler, p.measurement.rows(slice(i, i + 1)), p.prior, timesteps, start)
-        trace, difference = exact.cov.trace(), law.cov - exact.cov
-        mean = (law.mean - exact.mean).square().sum() / trace
-        covariance = difference.square().sum() / exact.cov.square().sum()
-        squares.append([mean, covariance, frechet_distance(law, exact) / trace])
-    return dict(zip(("mean", "covariance", "w2"), torch.tensor(squares).mean(0).sqrt().tolist(), strict=True))
+    return problem(case.prior, case.task, images, OUTPUTS).law_gaps(
+        traversal.sampler, steps or min(int(traversal.levels[0]), 100)
+    )
 
 
 def law_changed(gaps: Mapping[str, float], recorded: Mapping[str, float]) -> dict[str, float]:
@@ -222,3 +177,36 @@ def wrong(case: Case, found: Mapping[str, Mapping[str, Figure]], recorded: Mappi
             if not abs(away) <= 4:  # NaN is away
                 far[f"{line}: {name}"] = away
     return far
+
+
+# The plane given y, of docs/oracle.md and its figure.
+T0 = [0, 30, 100, 200, 400, 1000]
+Law = Callable[[Level, Tensor], Tensor]
+"""Level, posterior covariance C -> covariance of the output given y, around the posterior mean; it commutes with C."""
+
+
+@cache
+def plane(n: int = 2048) -> Plane:
+    return Plane(problem("gaussian", "sr2", n, 1))
+
+
+def map_rps(t0: Level, c: Tensor) -> Tensor:
+    """C (I - G^2), see `rps_law`; the mean itself at t0 = 0."""
+    schedule, t = plane(1).problem.prior.schedule, int(t0) - 1
+    return rps_law(Gaussian(c[0], c), schedule.alpha(t), schedule.sigma(t)).cov if t0 else 0 * c
+
+
+EXACT: dict[str, tuple[Traversal, Law]] = {
+    # (1 + w^2) Tr C at (1 - w) sqrt(Tr C): the optimal curve.
+    "optimal interpolation": (
+        Interpolation([0.0, 0.25, 0.5, 0.75, 1.0], PosteriorMean(), ExactPosterior(), steps=2), lambda w, c: w**2 * c,
+    ),
+    # The interpolation of weight 1 / sqrt M.
+    "mean of exact samples": (SampleAverage([1, 2, 4, 16], ExactPosterior(), steps=2), lambda m, c: c / m),
+    "MAP-RPS, exact stages": (MapRps(T0, PosteriorMean(), ExactPosterior(), 20), map_rps),
+}  # fmt: skip
+APPROXIMATE: dict[str, Callable[[], Traversal]] = {
+    "MAP-RPS with MAP and DPS": lambda: MapRps([0, 50, 100, 400], map_estimator(), Dps(), 100),
+    "mean of DPS samples": lambda: SampleAverage([1, 2, 4, 8], Dps(), steps=100),
+    "VSDPS": lambda: VarianceScaling([1.0, 0.8, 0.5, 0.0], 1.0, steps=100),
+}

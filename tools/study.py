@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pages import DOCS, markdown, write_part
 
 from rps.cli import main as rps
 from rps.report.overlay import overlay_plot
 
-DOCS = Path(__file__).parent.parent / "docs"
 Summaries = Mapping[str, Mapping[str, Any]]
 
 
@@ -102,24 +102,11 @@ class Study:
                 overlay_plot(results, figures / name, f"{task}, {self.title}".removeprefix(", "))
 
     def write(self, path: Path, text: str) -> None:
-        """Replaces what stands between the study's markers in docs/PAGE.md."""
-        page = DOCS / f"{self.page}.md"
-        begin, end = f"<!-- {self.name} -->\n", f"<!-- end of {self.name} -->"
-        before, found, rest = page.read_text().partition(begin)
-        if not found or end not in rest:
-            raise SystemExit(f"{page} has no lines {begin.strip()} and {end} to write between")
+        """Into docs/PAGE.md, between the study's markers."""
         names = [(task, name) for task in self.tasks for name in self.plots(task).values()]
         figures = "\n".join(f"![{self.title} {task}](figures/{name})" for task, name in names)
-        parts = ["", f"    python tools/study.py {path} --write", *filter(None, [figures]), text, end]
-        page.write_text(before + begin + "\n\n".join(parts).removeprefix("\n") + rest.partition(end)[2])
-
-
-def rmse(metrics: Mapping[str, Any]) -> str:
-    return f"{metrics['rmse']['mean']:.4f} ({metrics['rmse']['se']:.4f})" if "rmse" in metrics else ""
-
-
-def root(metrics: Mapping[str, Any]) -> str:
-    return f"{metrics['frechet']['sqrt']:.3f} ({metrics['frechet']['se_sqrt']:.3f})"
+        parts = [f"    python tools/study.py {path} --write", *filter(None, [figures]), text]
+        write_part(str(self.page), self.name, "\n" + "\n\n".join(parts) + "\n")
 
 
 def change(level: Mapping[str, Any]) -> str:
@@ -129,19 +116,30 @@ def change(level: Mapping[str, Any]) -> str:
     return f"{error['mean']:+.4f} ({error['se']:.4f}), {distance['value']:+.3f} ({distance['se']:.3f})"
 
 
-def mean(metric: str, digits: int) -> Callable[[Mapping[str, Any]], str]:
-    return lambda level: f"{level['metrics'][metric]['mean']:.{digits}f}" if metric in level["metrics"] else ""
+def of(place: str, form: str, error: str | None = None) -> Callable[[Mapping[str, Any]], str]:
+    """An entry -> what is at a dotted place, with its standard error; "" where there is nothing."""
+
+    def text(entry: Mapping[str, Any]) -> str:
+        values = []
+        for path in filter(None, (place, error)):
+            found: Any = entry
+            for name in path.split("."):
+                found = found.get(name, {})
+            values.append("" if found == {} else form.format(found))
+        return values[0] if len(values) == 1 or not values[0] else f"{values[0]} ({values[1]})"
+
+    return text
 
 
 FIGURES: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "RMSE": lambda level: rmse(level["metrics"]),
-    "sqrt FD": lambda level: root(level["metrics"]),
+    "RMSE": of("metrics.rmse.mean", "{:.4f}", "metrics.rmse.se"),
+    "sqrt FD": of("metrics.frechet.sqrt", "{:.3f}", "metrics.frechet.se_sqrt"),
     "minus its first level, paired": change,
-    "PSNR": mean("psnr", 2),
-    "SSIM": mean("ssim", 3),
-    "consistency": mean("consistency", 3),
-    "calls": lambda level: f"{level['network_calls_per_image']:.0f}" if "network_calls_per_image" in level else "",
-    "seconds": lambda level: f"{level['seconds_per_image']:.2f}" if "seconds_per_image" in level else "",
+    "PSNR": of("metrics.psnr.mean", "{:.2f}"),
+    "SSIM": of("metrics.ssim.mean", "{:.3f}"),
+    "consistency": of("metrics.consistency.mean", "{:.3f}"),
+    "calls": of("network_calls_per_image", "{:.0f}"),
+    "seconds": of("seconds_per_image", "{:.2f}"),
 }
 """Column of the table -> what an entry of "levels" in metrics.json says there."""
 
@@ -162,8 +160,7 @@ def table(results: Mapping[str, Summaries], columns: list[str] | None = None, ba
                 lines.append({"task": task, "run": name, "knob": knob, **figures, LOWER: lower(name, level, summaries)})
     every = ["task", "run", "knob", *(name for name in FIGURES if name not in ("consistency", "seconds")), LOWER]
     kept = columns or [column for column in every if any(line.get(column) for line in lines)]
-    rows = [kept, ["---"] * len(kept), *([line.get(column, "") for column in kept] for line in lines)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown(kept, ([line.get(column, "") for column in kept] for line in lines))
 
 
 LOWER = "lower in both"

@@ -2,6 +2,8 @@
 
 from rps.oracle.gaussian import Gaussian, distortion, optimal_coupling, propagate_affine, rps_law
 from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
+from rps.oracle.plane import Plane
+from rps.oracle.problem import Problem
 from rps.oracle.recorder import OracleRecorder
 from rps.oracle.report import oracle_table
 from rps.oracle.worlds import draw, empirical_prior, smooth_prior
@@ -10,6 +12,8 @@ __all__ = [
     "Figure",
     "Gaussian",
     "OracleRecorder",
+    "Plane",
+    "Problem",
     "distortion",
     "draw",
     "empirical_prior",
