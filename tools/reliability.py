@@ -23,12 +23,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch.cli  # noqa: F401 - so that forked runs begin at once
 import torch
+from pages import markdown, write_part
 
 import modules  # noqa: F401
 import rps.callbacks
@@ -36,32 +36,24 @@ from datamodules import Embedded
 from rps.cli import main as rps
 from rps.records import read_records
 
-PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
-BEGIN, END = "<!-- tries -->\n", "<!-- end of tries -->"
 SAMPLES = 6
 RUN = [
     "predict", "--config", "demo", "--data.limit", str(SAMPLES), "--data.batch_size", "2", "--model.t0", "[0,50]",
     "--model.steps", "20", "--model.estimator.num_steps", "2", "--trainer.accelerator", "cpu",
 ]  # fmt: skip
+RPS = [sys.executable, "-m", "rps.cli"]
+Found = Iterator[tuple[str, str | None]]
+"""Name of a try, and what went wrong."""
+
+Part = Callable[[Path, Any], Found]
+"""(folder to work in, figures of a run that nobody broke) -> tries."""
+
+PARTS: list[tuple[Part, str, str]] = []
 
 
-@dataclass
-class Tries:
-    """What was tried so often, and what went wrong."""
-
-    what: str
-    expected: str
-    count: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    def add(self, name: str, fault: str | None) -> None:
-        self.count += 1
-        if fault:
-            self.wrong.append(f"{name}: {fault}")
-            print(f"  {self.wrong[-1]}", flush=True)
-
-    def row(self) -> str:
-        return f"| {self.what} | {self.count} | {self.expected} | {len(self.wrong)} |"
+def tried(what: str, expected: str) -> Callable[[Part], Part]:
+    """A line of the table; --only takes it by the first word of the function's name."""
+    return lambda part: PARTS.append((part, what, expected)) or part  # type: ignore[func-returns-value]
 
 
 class WildIds(Embedded):
@@ -98,9 +90,18 @@ def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def ended(run: Path, *arguments: str, prepare: Callable[[], None] = lambda: None) -> int:
+    """Exit code of `rps predict`; minus a signal."""
+    return wait(start(run, *arguments, prepare=prepare))
+
+
 def text(run: Path) -> str:
     path = Path(f"{run}.log")
     return path.read_text(errors="replace") if path.is_file() else ""
+
+
+def told(run: Path) -> list[str]:
+    return [line for line in text(run).splitlines() if line.startswith("rps: ")]
 
 
 def figures(run: Path) -> Any:
@@ -161,183 +162,145 @@ def killed_at(step: int) -> Callable[[], None]:
     return prepare
 
 
-def kills(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries("kill -9 before every change of the file system, then the same command", "the figures of a whole run")
-    step, code = 0, -9
-    while code == -9:
-        run = here / f"kill{step}"
-        code = wait(start(run, prepare=killed_at(step)))
-        if code == -9:
-            tries.add(f"change {step}", fault(run, whole, wait(start(run))))
-            shutil.rmtree(run, ignore_errors=True)
+@tried("kill -9 before every change of the file system, then the same command", "the figures of a whole run")
+def kills(here: Path, whole: Any) -> Found:
+    step = 0
+    while ended(run := here / f"kill{step}", prepare=killed_at(step)) == -9:
+        yield f"change {step}", fault(run, whole, ended(run))
+        shutil.rmtree(run, ignore_errors=True)
         step += 1
-    yield tries
 
 
-def overwrite(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries(
-        "--overwrite killed before every third change, then the earlier command", "the earlier run, or a sentence"
-    )
+@tried("--overwrite killed before every third change, then the earlier command", "the earlier run, or a sentence")
+def overwrite(here: Path, whole: Any) -> Found:
     other = ["--model.t0", "[0,100]", "--overwrite"]
     step, code = 0, -9
     while code == -9:
         run = here / f"over{step}"
-        wait(start(run))
-        code = wait(start(run, *other, prepare=killed_at(step)))
-        replaced = "- 100" in (run / "config.yaml").read_text() if (run / "config.yaml").is_file() else False
-        if code == -9 and replaced and not (run / ".rps-replaced").exists():
+        ended(run)
+        code = ended(run, *other, prepare=killed_at(step))
+        replaced = (run / "config.yaml").is_file() and "- 100" in (run / "config.yaml").read_text()
+        if code != -9 or (replaced and not (run / ".rps-replaced").exists()):
             break  # what follows is a run like any other
-        if code == -9:
-            again = wait(start(run))
-            if again == 2 and "holds a run of another config" in text(run):
-                found = None if wait(start(run, *other[:2])) == 0 else "the new run cannot be resumed"
-                found = found or left_behind(run)
-            else:
-                found = fault(run, whole, again)
-            tries.add(f"change {step}", found)
+        again = ended(run)
+        if again == 2 and "holds a run of another config" in text(run):
+            resumed = ended(run, *other[:2]) == 0
+            yield f"change {step}", left_behind(run) if resumed else "the new run cannot be resumed"
+        else:
+            yield f"change {step}", fault(run, whole, again)
         shutil.rmtree(run, ignore_errors=True)
         step += 3
-    yield tries
-    tries = Tries("--overwrite by a run that cannot start", "the earlier run, bit for bit")
+
+
+RECORDER = ["--trainer.callbacks", "MetricRecorder"]
+CANNOT_START = (
+    ["--model.operator.factor", "5"],
+    [*RECORDER, "--trainer.callbacks.reference", "nowhere.safetensors"],
+    [*RECORDER, "--trainer.callbacks.metrics+=Lpips", "--trainer.callbacks.metrics.weights", "no.pth"],
+    ["--model.prior", "rps.priors.DiffusersPrior.from_pretrained", "--model.prior.path", "nobody/nothing"],
+    ["--data.skip", "5000"],
+    ["--model.t0", "[5000]"],
+)
+
+
+@tried("--overwrite by a run that cannot start", "the earlier run, bit for bit")
+def overwrite_in_vain(here: Path, whole: Any) -> Found:
     run = here / "earlier"
-    wait(start(run))
-    for wrong in (
-        ["--model.operator.factor", "5"],
-        ["--trainer.callbacks", "MetricRecorder", "--trainer.callbacks.reference", "nowhere.safetensors"],
-        [
-            "--trainer.callbacks",
-            "MetricRecorder",
-            "--trainer.callbacks.metrics+=rps.metrics.Lpips",
-            "--trainer.callbacks.metrics.weights",
-            "no.pth",
-        ],
-        ["--model.prior", "rps.priors.DiffusersPrior.from_pretrained", "--model.prior.path", "nobody/nothing"],
-        ["--data.skip", "5000"],
-        ["--model.t0", "[5000]"],
-    ):
-        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
-        code = wait(start(run, *wrong, "--overwrite"))
-        after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
-        tries.add(" ".join(wrong), None if code in (1, 2) and before == after else f"exit code {code}, or files differ")
-    yield tries
+    ended(run)
+
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+
+    for wrong in CANNOT_START:
+        before = content()
+        code = ended(run, *wrong, "--overwrite")
+        same = code in (1, 2) and before == content()
+        yield " ".join(wrong), None if same else f"exit code {code}, or files differ"
 
 
-def two(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries(
-        "two processes, one of which is killed at a random moment, then one process", "the figures of a whole run"
-    )
+@tried("two processes, one of which is killed at a random moment, then one process", "the figures of a whole run")
+def two(here: Path, whole: Any) -> Found:
     dice = random.Random(0)
     for i in range(10):
         run = here / f"two{i}"
-        child = start(
-            run, "--trainer.devices", "2", "--trainer.strategy", "ddp_fork", "--model.estimator.num_steps", "2"
-        )
+        child = start(run, "--trainer.devices", "2", "--trainer.strategy", "ddp_fork")
         time.sleep(dice.uniform(0.5, 4))
         with suppress(OSError, IndexError):
             tasks = Path(f"/proc/{child}/task").glob("*/children")
             os.kill([int(one) for task in tasks for one in task.read_text().split()][-1], signal.SIGKILL)
         wait(child)
-        if "Traceback" in text(run):
-            tries.add(f"try {i}", "a traceback")
-            continue
-        tries.add(f"try {i}", fault(run, whole, wait(start(run))))
-    yield tries
+        yield f"try {i}", "a traceback" if "Traceback" in text(run) else fault(run, whole, ended(run))
 
 
-def disk(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries(
-        "a disk of 16 to 4,096 kB that is full, then room and the same command", "one sentence, then a whole run"
-    )
+SIZES = (16, 32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048, 4096)
+
+
+@tried("a disk of 16 to 4,096 kB that is full, then room and the same command", "one sentence, then a whole run")
+def disk(here: Path, whole: Any) -> Found:
     if subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
         print("  this system gives no mount namespace", flush=True)
         return
-    for size in (16, 32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048, 4096):
-        run = here / f"disk{size}"
-        small = here / f"small{size}"
+    for size in SIZES:
+        run, small = here / f"disk{size}", here / f"small{size}"
+        command = " ".join(f"'{argument}'" for argument in (*RPS, *RUN))
         script = (
             f"mkdir -p {small} && mount -t tmpfs -o size={size}k none {small} && "
-            f"{sys.executable} -m rps.cli {' '.join(map(_quoted, RUN))} --output {small}/run >{run}.log 2>&1; code=$?; "
+            f"{command} --output {small}/run >{run}.log 2>&1; code=$?; "
             f"cp -r {small}/run {run} 2>/dev/null; exit $code"
         )
         code = subprocess.run(["unshare", "-rm", "sh", "-c", script], check=False).returncode
-        told = [line for line in text(run).splitlines() if line.startswith("rps: ")]
-        if code not in (0, 2) or "Traceback" in text(run) or (code == 2 and "the disk is full" not in " ".join(told)):
-            tries.add(f"{size} kB", f"exit code {code}: {told[-1:]}")
-        else:
-            tries.add(f"{size} kB", fault(run, whole, wait(start(run))))
-    yield tries
+        said = code == 0 or (code == 2 and "the disk is full" in " ".join(told(run)))
+        wrong = None if said and "Traceback" not in text(run) else f"exit code {code}: {told(run)[-1:]}"
+        yield f"{size} kB", wrong or fault(run, whole, ended(run))
 
 
-def _quoted(argument: str) -> str:
-    return f"'{argument}'"
-
-
-def signals(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries(
-        "SIGTERM and SIGINT every .25 s from the start, then the same command", "exit 143 or 130 and one sentence"
-    )
+@tried("SIGTERM and SIGINT every .25 s from the start, then the same command", "exit 143 or 130 and one sentence")
+def signals(here: Path, whole: Any) -> Found:
     for number, expected in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        moment, code = 0.25, expected
-        while code == expected and moment < 20:
+        for moment in (quarter / 4 for quarter in range(1, 80)):
             run = here / f"signal{number}_{moment}"
             with open(f"{run}.log", "w") as log:
-                child = subprocess.Popen(
-                    [sys.executable, "-m", "rps.cli", *RUN, "--output", str(run)], stdout=log, stderr=log
-                )
+                child = subprocess.Popen([*RPS, *RUN, "--output", str(run)], stdout=log, stderr=log)
                 time.sleep(moment)
                 child.send_signal(number)
                 code = child.wait()
-            told = [line for line in text(run).splitlines() if line.startswith("rps: ")]
-            if code != expected and code != 0:
-                tries.add(f"{number.name} after {moment} s", f"exit code {code}: {text(run)[-200:]}")
-                code = expected
-            elif code == expected:
-                bad = None if len(told) == 1 and "Traceback" not in text(run) else f"said {told or text(run)[-200:]}"
-                tries.add(f"{number.name} after {moment} s", bad or fault(run, whole, wait(start(run))))
-            moment += 0.25
-    yield tries
+            if code == 0:
+                break
+            said = code == expected and len(told(run)) == 1 and "Traceback" not in text(run)
+            wrong = None if said else f"exit code {code}, said {told(run) or text(run)[-200:]}"
+            yield f"{number.name} after {moment} s", wrong or fault(run, whole, ended(run))
 
 
-def broken(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries(
-        "a finished run with one file removed, emptied, cut, garbled or copied; merged, compared, resumed",
-        "whole, or one sentence",
-    )
-    good = here / "good"
-    wait(start(good))
-    dice = random.Random(0)
+DICE = random.Random(0)
+DAMAGES: dict[str, Callable[[Path, bytes], Any]] = {
+    "removed": lambda path, content: path.unlink(),
+    "emptied": lambda path, content: path.write_bytes(b""),
+    "cut": lambda path, content: path.write_bytes(content[: len(content) // 2]),
+    "garbled": lambda path, content: path.write_bytes(DICE.randbytes(len(content))),
+    "copied": lambda path, content: path.with_name(f"{path.stem} (copy){path.suffix}").write_bytes(content),
+}
+
+
+@tried(
+    "a finished run with one file removed, emptied, cut, garbled or copied; merged, compared, resumed",
+    "whole, or one sentence",
+)
+def broken(here: Path, whole: Any) -> Found:
+    good, run = here / "good", here / "broken"
+    ended(good)
     files = [path for path in sorted(good.rglob("*")) if path.is_file() and path.name != ".lock"]
-    kinds = {path.parent.name + path.suffix: path for path in files}
+    kinds = {path.parent.name + path.suffix: path.relative_to(good) for path in files}
     for path in kinds.values():
-        for how in ("removed", "emptied", "cut", "garbled", "copied"):
-            run = here / "broken"
+        for how, damage in DAMAGES.items():
             shutil.rmtree(run, ignore_errors=True)
             Path(f"{run}.log").unlink(missing_ok=True)
             shutil.copytree(good, run)
-            victim = run / path.relative_to(good)
-            content = victim.read_bytes()
-            if how == "removed":
-                victim.unlink()
-            elif how == "emptied":
-                victim.write_bytes(b"")
-            elif how == "cut":
-                victim.write_bytes(content[: len(content) // 2])
-            elif how == "garbled":
-                victim.write_bytes(bytes(dice.randrange(256) for _ in content))
-            else:
-                victim.with_name(f"{victim.stem} (copy){victim.suffix}").write_bytes(content)
-            code = wait(start(run))
-            name = f"{path.relative_to(good)} {how}"
-            tries.add(name, fault(run, whole, code, (0, 2)))
+            damage(run / path, (run / path).read_bytes())
+            yield f"{path} {how}", fault(run, whole, ended(run), (0, 2))
             for command in (["merge", str(run)], ["compare", str(run), str(good)]):
-                done = subprocess.run(
-                    [sys.executable, "-m", "rps.cli", *command], capture_output=True, text=True, check=False
-                )
-                tries.add(
-                    f"{name}, {command[0]}",
-                    None if done.returncode in (0, 2) and "Traceback" not in done.stderr else done.stderr[-200:],
-                )
-    yield tries
+                done = subprocess.run([*RPS, *command], capture_output=True, text=True, check=False)
+                fine = done.returncode in (0, 2) and "Traceback" not in done.stderr
+                yield f"{path} {how}, {command[0]}", None if fine else done.stderr[-200:]
 
 
 WILD = [
@@ -347,34 +310,22 @@ WILD = [
 ]  # fmt: skip
 
 
-def ids(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries(
-        "ids that are paths, commands, escapes, long or of other scripts; a run, a merge, a second start",
-        "every sample, nothing outside",
-    )
-    for name in WILD:
-        run = here / f"id{WILD.index(name)}"
-        data = [
-            "--data",
-            "reliability.WildIds",
-            "--data.names",
-            json.dumps([name, "other"]),
-        ]
-        before = set(here.iterdir())
-        codes = [wait(start(run, *data)), wait(start(run, *data)), _quiet(["merge", str(run)])]
-        bad = (
-            None
-            if codes == [0, 0, 0] and set(read_records(run).rows["restored", 0]) == {name, "other"}
-            else f"exit codes {codes}"
-        )
+@tried(
+    "ids that are paths, commands, escapes, long or of other scripts; a run, a merge, a second start",
+    "every sample, nothing outside",
+)
+def ids(here: Path, whole: Any) -> Found:
+    for i, name in enumerate(WILD):
+        run, before = here / f"id{i}", set(here.iterdir())
+        data = ["--data", "reliability.WildIds", "--data.names", json.dumps([name, "other"])]
+        merge = [*RPS, "merge", str(run)]
+        codes = [ended(run, *data), ended(run, *data), subprocess.run(merge, capture_output=True).returncode]
+        wrong = "a traceback" if "Traceback" in text(run) else None
+        if codes != [0, 0, 0] or set(read_records(run).rows["restored", 0]) != {name, "other"}:
+            wrong = f"exit codes {codes}"
         if set(here.iterdir()) - before - {run, Path(f"{run}.log")} or "\x1b" in text(run):
-            bad = "it wrote elsewhere, or raw to the terminal"
-        tries.add(repr(name), bad or ("a traceback" if "Traceback" in text(run) else None))
-    yield tries
-
-
-def _quiet(command: list[str]) -> int:
-    return subprocess.run([sys.executable, "-m", "rps.cli", *command], capture_output=True, check=False).returncode
+            wrong = "it wrote elsewhere, or raw to the terminal"
+        yield repr(name), wrong
 
 
 class Evil:
@@ -387,8 +338,8 @@ class Evil:
         return self.made
 
 
-def pickles(here: Path, whole: Any) -> Iterator[Tries]:
-    tries = Tries("checkpoints that would run code when they are unpickled", "one sentence, and nothing runs")
+@tried("checkpoints that would run code when they are unpickled", "one sentence, and nothing runs")
+def pickles(here: Path, whole: Any) -> Found:
     trace = here / "ran"
     touch = f"open({str(trace)!r}, 'w')"
     evil = [
@@ -398,45 +349,41 @@ def pickles(here: Path, whole: Any) -> Iterator[Tries]:
         Evil(os.open, str(trace), os.O_CREAT), Evil(getattr, Path, "touch"), Evil(pickle.loads, pickle.dumps(1)),
     ]  # fmt: skip
     for number, thing in enumerate(evil):
-        path = here / f"evil{number}.pt"
+        path, run = here / f"evil{number}.pt", here / f"pickle{number}"
         torch.save({"conv_in.weight": torch.zeros(1), "evil": thing}, path)
-        run = here / f"pickle{number}"
-        prior = ["--model.prior", "rps.priors.GuidedDiffusionPrior", "--model.prior.path", str(path)]
-        code = wait(start(run, *prior))
-        bad = (
-            None
-            if code == 2 and not trace.exists() and "could run code and is refused" in text(run)
-            else f"exit code {code}"
-        )
-        tries.add(f"pickle {number}", bad or ("a traceback" if "Traceback" in text(run) else None))
-    yield tries
-
-
-PARTS = {part.__name__: part for part in (kills, overwrite, two, disk, signals, broken, ids, pickles)}
+        code = ended(run, "--model.prior", "rps.priors.GuidedDiffusionPrior", "--model.prior.path", str(path))
+        refused = code == 2 and not trace.exists() and "could run code and is refused" in text(run)
+        wrong = None if refused else f"exit code {code}"
+        yield f"pickle {number}", wrong or ("a traceback" if "Traceback" in text(run) else None)
 
 
 def main() -> None:
+    names = list(dict.fromkeys(part.__name__.split("_")[0] for part, *_ in PARTS))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", nargs="*", choices=names, default=names)
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     arguments = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).parent))
+    if arguments.write and arguments.only != names:
+        parser.error("--write records the whole table; leave out --only")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        wait(start(here / "whole"))
+        ended(here / "whole")
         whole = figures(here / "whole")
-        for name in arguments.only:
-            print(name, flush=True)
-            begin = time.monotonic()
-            for tries in PARTS[name](here, whole):
-                rows.append(tries.row())
-                print(f"{rows[-1]}  {time.monotonic() - begin:.0f} s", flush=True)
+        for part, what, expected in PARTS:
+            if part.__name__.split("_")[0] not in arguments.only:
+                continue
+            print(part.__name__, flush=True)
+            begin, found = time.monotonic(), []
+            for name, wrong in part(here, whole):
+                found.append(wrong)
+                if wrong:
+                    print(f"  {name}: {wrong}", flush=True)
+            rows.append([what, str(len(found)), expected, str(sum(map(bool, found)))])
+            print(*rows[-1], f"{time.monotonic() - begin:.0f} s", sep=" | ", flush=True)
     if arguments.write:
-        table = "\n".join(["| what was tried | times | expected | otherwise |", "|---|---:|---|---:|", *rows])
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}{table}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-        print(f"Written:\n  {PAGE}")
+        write_part("reliability", "tries", markdown(["what was tried", "times", "expected", "otherwise"], rows))
+        print("Written:\n  docs/reliability.md")
 
 
 if __name__ == "__main__":

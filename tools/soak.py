@@ -10,13 +10,14 @@ Prints a markdown table with a line every --mark samples, and what the run direc
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import lightning as L
+import torch
 
 from datamodules import Embedded, SampleDataModule
 from modules import MapRps
@@ -25,7 +26,7 @@ from rps.estimators import MapEstimator
 from rps.metrics import EmbeddedFeatures
 from rps.operators import SuperResolution
 from rps.priors import EmbeddedPrior
-from rps.records import RecordWriter, Row, Vectors, done_ids
+from rps.records import RecordWriter, Row, Vectors, done_ids, outcomes
 from rps.report import merge
 
 MB = 2**20
@@ -43,11 +44,9 @@ class Again(SampleDataModule):
 
 class _Endless:
     def __iter__(self) -> Iterator:
-        turn = 0
-        while True:
+        for turn in itertools.count():
             for name, read in Embedded(limit=None).samples():
                 yield f"{turn}-{name}", read
-            turn += 1
 
 
 class Marks(L.Callback):
@@ -55,26 +54,24 @@ class Marks(L.Callback):
 
     def __init__(self, every: int) -> None:
         self.every, self.count, self.next = every, 0, every
-        self.since, self.worked = time.monotonic(), time.process_time()
 
     def on_predict_start(self, *_: object) -> None:
-        self.since, self.worked = time.monotonic(), time.process_time()
+        self.since = time.monotonic(), time.process_time()
         print("| samples | resident MB | seconds per sample | CPU seconds per sample |\n|---:|---:|---:|---:|")
         print(f"| 0 | {resident():.0f} | | |", flush=True)
 
     def on_predict_batch_end(self, trainer: object, module: object, outputs: object, *_: object) -> None:
         self.count += len(outputs.ids)  # type: ignore[attr-defined]
         if self.count >= self.next:
-            now, worked = time.monotonic(), time.process_time()
-            wall, cpu = (now - self.since) / self.every, (worked - self.worked) / self.every
+            now = time.monotonic(), time.process_time()
+            wall, cpu = ((after - before) / self.every for after, before in zip(now, self.since, strict=True))
             print(f"| {self.count} | {resident():.0f} | {wall:.3f} | {cpu:.3f} |", flush=True)
-            self.since, self.worked, self.next = now, worked, self.next + self.every
+            self.since, self.next = now, self.next + self.every
 
 
 def resident() -> float:
     """MB of this process in memory, now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / MB
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / MB
 
 
 def soak(samples: int, batch_size: int, mark: int, output: Path) -> None:
@@ -87,44 +84,28 @@ def soak(samples: int, batch_size: int, mark: int, output: Path) -> None:
         enable_model_summary=False, enable_progress_bar=False, inference_mode=False, use_distributed_sampler=False,
     )  # fmt: skip
     trainer.predict(module, datamodule=Again(batch_size, limit=samples), return_predictions=False)
-    holds(output)
 
 
 def merge_only(samples: int, levels: int, dim: int, batch_size: int, output: Path) -> None:
     """Records without a run: metrics that are functions of the position, features of `dim` numbers if it is not 0."""
-    import torch
-
     writer, start = RecordWriter(output), time.monotonic()
+    values = {"rmse": 0.1, "psnr": 20.0, "ssim": 0.5, "consistency": 1.0, "residual_rms": 0.1}
+    sets = [(level, "restored") for level in range(levels)] + [(None, "reference")]
     for first in range(0, samples, batch_size):
         ids = [f"{i:09d}" for i in range(first, min(first + batch_size, samples))]
-        values = {"rmse": 0.1, "psnr": 20.0, "ssim": 0.5, "consistency": 1.0, "residual_rms": 0.1}
-        rows = [
-            Row(id_, level, metrics={k: v + int(id_) % 97 / 1e3 for k, v in values.items()})
-            for level in range(levels)
-            for id_ in ids
-        ]
-        vectors = (
-            [Vectors(ids, level, "restored", torch.randn(len(ids), dim)) for level in range(levels)] if dim else []
-        )
-        vectors += [Vectors(ids, None, "reference", torch.randn(len(ids), dim))] if dim else []
+        metrics = [{k: v + int(id_) % 97 / 1e3 for k, v in values.items()} for id_ in ids]
+        rows = [Row(id_, level, metrics=m) for level in range(levels) for id_, m in zip(ids, metrics, strict=True)]
+        vectors = [Vectors(ids, level, kind, torch.randn(len(ids), dim)) for level, kind in sets if dim]
         writer.write(rows, "t0", vectors, "none")
     print(f"written in {time.monotonic() - start:.1f} s, resident {resident():.0f} MB")
-    for what, job in (("which samples are done", lambda: done_ids(output)), ("merge", lambda: merge(output))):
+    for what, job in (("which samples are done", lambda: done_ids(outcomes(output))), ("merge", lambda: merge(output))):
         start = time.monotonic()
         job()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{what}: {time.monotonic() - start:.1f} s, peak resident {peak:.0f} MB")
-    holds(output)
 
 
-def holds(output: Path) -> None:
-    for folder in ("records", "features", "images", "grids"):
-        sizes = [path.stat().st_size for path in (output / folder).rglob("*") if path.is_file()]
-        if sizes:
-            print(f"{folder}: {len(sizes)} files, {sum(sizes) / MB:.2f} MB")
-
-
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--batch-size", type=int, default=20)
@@ -135,14 +116,16 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="a new folder")
     given = parser.parse_args()
     if given.output.exists():
-        print(f"{given.output} exists; give a new folder", file=sys.stderr)
-        return 2
+        parser.error(f"{given.output} exists; give a new folder")
     if given.merge_only:
         merge_only(given.merge_only, given.levels, given.dim, given.batch_size, given.output)
     else:
         soak(given.samples, given.batch_size, given.mark, given.output)
-    return 0
+    for folder in ("records", "features", "images", "grids"):
+        sizes = [path.stat().st_size for path in (given.output / folder).rglob("*") if path.is_file()]
+        if sizes:
+            print(f"{folder}: {len(sizes)} files, {sum(sizes) / MB:.2f} MB")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
