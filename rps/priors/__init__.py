@@ -1,4 +1,4 @@
-"""What images look like: one call gives the denoised image."""
+"""Priors, the models of clean images: one call gives the denoised image."""
 
 from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.analytic.empirical import EmpiricalPrior, WeightedImages

@@ -1,4 +1,4 @@
-"""What a prior is: one call that gives the denoised image E[x_0 | x_t]."""
+"""Prior, the base class: one call gives the denoised image E[x_0 | x_t]."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Denoised(NamedTuple):
-    """What a prior says of x_t = alpha_t x_0 + sigma_t eps.
+    """A prior's estimate for x_t = alpha_t x_0 + sigma_t eps.
 
     x0: [N, ...] the posterior mean E[x_0 | x_t] (Tweedie); never clipped.
     eps: [N, ...] the matching noise (x_t - alpha_t x0) / sigma_t.
-    variance_fraction: [N, ...] of networks with learned variance, or None. 0 is the smallest and 1 the largest
+    variance_fraction: [N, ...] for networks with learned variance, else None. 0 is the smallest and 1 the largest
         variance of the reverse step, interpolated in the logarithm (arXiv 2102.09672, eq. 15).
     """
 
@@ -28,9 +28,9 @@ class Denoised(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What every sample must come with: a column of the batch, and of Measurement.conditions.
+    """A condition that every sample must have: a column of the batch and of Measurement.conditions.
 
-    name: of the column. instead: the prior's argument that says the same of all samples.
+    name: name of the column. instead: the prior's argument that sets the condition for all samples.
     """
 
     name: str
@@ -38,15 +38,15 @@ class Need(NamedTuple):
 
 
 class Prior(nn.Module):
-    """What images look like. Subclasses set `schedule` and `sample_shape` and define `denoise`.
+    """A model of clean images. Subclasses set `schedule` and `sample_shape` and define `denoise`.
 
-    The diffusion runs in a sample space of shape `sample_shape`; for pixel models this is the image itself, for latent
-    models `encode` and `decode` lead there and back.
+    The diffusion runs in a sample space of shape `sample_shape`: the image itself for pixel models; latent models map
+    images to samples and back with `encode` and `decode`.
 
-    map_timestep: where MapEstimator takes the score by default.
-    latent: whether samples are something else than images. needs: what a batch must come with, if anything.
-    evaluations: how many times one `denoise` evaluates the network; 2 with classifier-free guidance. Network calls are
-    counted in evaluations.
+    map_timestep: timestep at which MapEstimator takes the score by default.
+    latent: whether samples are latents and not images. needs: the condition that every sample must have, if any.
+    evaluations: network evaluations in one `denoise`; 2 with classifier-free guidance. Network calls are counted in
+    evaluations.
     """
 
     schedule: Schedule
@@ -58,7 +58,7 @@ class Prior(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """[C, H, W] of the images; that of the samples unless a decoder stands between them."""
+        """[C, H, W] of the images; the shape of the samples unless there is a decoder."""
         return self.sample_shape
 
     def denoise(self, x: Tensor, t: Tensor) -> Denoised:
@@ -66,20 +66,23 @@ class Prior(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define denoise(x, t)")
 
     def given(self, measurement: Measurement) -> Prior:
-        """This prior bound to the samples of a measurement, row by row: their captions or labels, and their random
-        numbers. An override returns a shallow copy (`rps.shallow.shallow_copy`) and leaves self unchanged."""
+        """This prior bound, row by row, to the captions or labels and the random numbers of a measurement's samples. An
+        override returns a shallow copy (`rps.shallow.shallow_copy`) and leaves self unchanged."""
         return self
 
     def posterior(self, measurement: Measurement) -> Mixture:
-        """p(x_0 | y), one mixture per row, where it is known.  Errors: ValueError where it is not."""
+        """p(x_0 | y), one mixture per row.  Errors: ValueError if it is not known."""
         raise ValueError(
-            "the exact posterior needs an AnalyticPrior, whose posterior is known (GaussianMixturePrior, "
-            f"LowRankMixturePrior, EmpiricalPrior), got {type(self).__name__}"
+            "the exact posterior needs an AnalyticPrior (GaussianMixturePrior, LowRankMixturePrior or EmpiricalPrior), "
+            f"got {type(self).__name__}"
         )
 
     def posterior_at(self, x: Tensor, t: Tensor, measurement: Measurement) -> Mixture:
-        """p(x_0 | x_t, y), where p(x_0 | y) is known.  x: [N, *sample_shape], t: [N]."""
-        raise ValueError(f"p(x_0 | x_t, y) needs an AnalyticPrior, whose posterior is known, got {type(self).__name__}")
+        """p(x_0 | x_t, y).  x: [N, *sample_shape], t: [N].  Errors: ValueError if it is not known."""
+        raise ValueError(
+            "p(x_0 | x_t, y) needs an AnalyticPrior (GaussianMixturePrior, LowRankMixturePrior or EmpiricalPrior), "
+            f"got {type(self).__name__}"
+        )
 
     def encode(self, image: Tensor) -> Tensor:
         """Image [N, C, H, W] in [-1, 1] -> sample [N, *sample_shape]."""
@@ -90,17 +93,17 @@ class Prior(nn.Module):
         return sample
 
     def from_x0(self, x: Tensor, x0: Tensor, t: Tensor) -> Denoised:
-        """The Denoised that belongs to an estimate of x_0."""
+        """The Denoised for an estimate of x_0."""
         alpha, sigma = self.schedule.at(t, x)
         return Denoised(x0, (x - alpha * x0) / sigma)
 
     def from_eps(self, x: Tensor, eps: Tensor, t: Tensor) -> Denoised:
-        """The Denoised that belongs to an estimate of the noise."""
+        """The Denoised for an estimate of the noise."""
         alpha, sigma = self.schedule.at(t, x)
         return Denoised((x - sigma * eps) / alpha, eps)
 
     def from_v(self, x: Tensor, v: Tensor, t: Tensor) -> Denoised:
-        """The Denoised that belongs to v = alpha_t eps - sigma_t x_0 (arXiv 2202.00512)."""
+        """The Denoised for an estimate of v = alpha_t eps - sigma_t x_0 (arXiv 2202.00512)."""
         alpha, sigma = self.schedule.at(t, x)
         norm = alpha**2 + sigma**2
         return Denoised((alpha * x - sigma * v) / norm, (sigma * x + alpha * v) / norm)

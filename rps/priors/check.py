@@ -1,4 +1,4 @@
-"""check_prior: what is wrong with a prior, in words."""
+"""check_prior describes what is wrong with a prior."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from rps.randomness import Streams
 from rps.schedule import CLEAN, Schedule
 
 TOLERANCE = 1e-4
-"""Relative; a network in single precision rounds differently in another batch."""
+"""Relative tolerance; a network in single precision rounds differently in another batch."""
 
 
 def check_prior(prior: Prior, seed: int = 0) -> list[str]:
-    """What is wrong with this prior, one sentence each; an empty list when nothing is.
+    """A list of the faults of this prior, one sentence each; empty if there are none.
 
-    Tests what solvers rely on, with four rows at different times, the first and the last among them: a schedule whose
-    noise grows with t, `denoise(x, t)` that keeps shape, dtype and device and is finite, x_t = alpha x0 + sigma eps,
-    that the same input gives the same result, that each row is treated by itself, gradients from x0 to x, and `encode`
-    and `decode` that lead from images to samples and back.
+    Tests what solvers rely on, with four rows at different times, including the first and the last: the noise of the
+    schedule grows with t; `denoise(x, t)` keeps shape, dtype and device and is finite; x_t = alpha x0 + sigma eps;
+    equal inputs give equal results; each row is treated by itself; x0 is differentiable in x; `encode` and `decode` map
+    images to samples and back.
 
-    seed: of the samples.
+    seed: seed of the samples.
     """
     faults = list(_schedule(prior))
     if faults:
@@ -38,7 +38,7 @@ def check_prior(prior: Prior, seed: int = 0) -> list[str]:
     x = prior.schedule.add_noise(x0, eps, t)
 
     def run(what: str, check: Callable[[], Iterator[str]]) -> bool:
-        """Adds the first thing that the check finds; True when it finds nothing. What the prior raises is a finding."""
+        """Adds the first fault that the check finds, which may be an exception; returns whether it finds none."""
         before = len(faults)
         try:
             faults.extend(islice(check(), 1))
@@ -56,7 +56,7 @@ def check_prior(prior: Prior, seed: int = 0) -> list[str]:
 
 
 def _schedule(prior: Prior) -> Iterator[str]:
-    """The first thing that is wrong with the attributes on which everything rests."""
+    """The first fault of the attributes that the other checks rely on."""
     schedule, shape = getattr(prior, "schedule", None), getattr(prior, "sample_shape", None)
     if not isinstance(schedule, Schedule):
         yield f"schedule is {type(schedule).__name__}: set self.schedule to a rps.schedule.Schedule"
@@ -69,7 +69,7 @@ def _schedule(prior: Prior) -> Iterator[str]:
     if not bool((alpha.isfinite() & sigma.isfinite() & (alpha >= 0) & (sigma > 0)).all()):
         yield (
             "the schedule has a timestep at which alpha_t is negative, sigma_t is not positive or one of them is not "
-            "finite: leave it out"
+            "finite: remove it"
         )
     elif not bool((noise.diff() > 0).all()):
         t = int((noise.diff() <= 0).nonzero()[0]) + 1
@@ -84,16 +84,16 @@ def _denoise(prior: Prior, x: Tensor, t: Tensor) -> Iterator[str]:
     with torch.no_grad():
         denoised: Any = prior.denoise(x, t)
     if not isinstance(denoised, Denoised):
-        yield f"denoise returns {type(denoised).__name__}: return a Denoised, e.g. by self.from_x0(x, x0, t)"
+        yield f"denoise returns {type(denoised).__name__}: return a Denoised, e.g. self.from_x0(x, x0, t)"
         return
     if not (torch.equal(x, given) and torch.equal(t, given_t)):
         yield "denoise changes x or t in place: work on a copy"
-    said = {name: value for name, value in denoised._asdict().items() if value is not None}
-    for name, value in said.items():
+    outputs = {name: value for name, value in denoised._asdict().items() if value is not None}
+    for name, value in outputs.items():
         if value.shape != x.shape:
             yield f"{name} has shape {sizes(value)}, not that of the samples, {sizes(x)}"
         elif value.dtype != x.dtype:
-            yield f"{name} of {x.dtype} samples is {value.dtype}: keep the samples' dtype, e.g. by {name}.to(x)"
+            yield f"{name} of {x.dtype} samples is {value.dtype}: keep the samples' dtype, e.g. with {name}.to(x)"
         elif value.device != x.device:
             yield f"{name} of samples on {x.device} is on {value.device}: register tensors as buffers"
         for row in (~torch.isfinite(value).flatten(1).all(1)).nonzero().flatten().tolist():
@@ -102,39 +102,39 @@ def _denoise(prior: Prior, x: Tensor, t: Tensor) -> Iterator[str]:
     gap = gap_of(alpha * denoised.x0 + sigma * denoised.eps, x)
     if gap > TOLERANCE:
         yield (
-            f"x0 and eps do not belong together: alpha x0 + sigma eps differs from x by {gap:.1e}, relative; make both "
-            "with self.from_x0, self.from_eps or self.from_v"
+            f"x0 and eps do not match: alpha x0 + sigma eps differs from x by {gap:.1e}, relative; compute both with "
+            "self.from_x0, self.from_eps or self.from_v"
         )
 
 
 @torch.no_grad()
 def _rows(prior: Prior, x: Tensor, t: Tensor) -> Iterator[str]:
-    """The first thing that makes a row depend on what is beside it."""
+    """The first way in which a row depends on the other rows of its batch."""
     x0 = prior.denoise(x, t).x0
     if gap_of(prior.denoise(x, t).x0, x0) > TOLERANCE:
-        yield "denoise is not deterministic: the same x and t give another x0 (dropout left on? call self.eval())"
+        yield "denoise is not deterministic: the same x and t give different x0 (dropout left on? call self.eval())"
         return
     other, other_t = x.clone(), t.clone()
     other[1], other_t[1] = -x[1].flip(0, 1, 2), t[2]
     if gap_of(prior.denoise(other, other_t).x0[[0, 2, 3]], x0[[0, 2, 3]]) > TOLERANCE:
-        yield "denoise mixes the rows of a batch: x0 of one sample changes with another sample or time beside it"
+        yield "denoise mixes the rows of a batch: x0 of one sample depends on another sample or its time"
         return
     for row in range(len(x)):
         alone = prior.denoise(x[row : row + 1], t[row : row + 1]).x0
         if gap_of(alone, x0[row : row + 1]) > TOLERANCE:
             yield (
-                f"a row by itself is not what it is in a batch (t = {int(t[row])}): rows stand at different times, use "
-                "t of each row and nothing else of the batch"
+                f"a row by itself gives a different result than in a batch (t = {int(t[row])}): use only the row's own "
+                "x and t, which differs between rows"
             )
 
 
 def _gradient(prior: Prior, x: Tensor, t: Tensor) -> Iterator[str]:
-    """x0 is differentiable with respect to x, which DPS and its kin need."""
+    """The first fault of the gradient of x0 with respect to x, which DPS and similar samplers need."""
     x = x.clone().requires_grad_()
     with torch.enable_grad():
         x0 = prior.denoise(x, t).x0
     if not x0.requires_grad:
-        yield "x0 is not differentiable: autograd finds no way from x0 to x (no_grad, detach or numpy in denoise?)"
+        yield "x0 is not differentiable: autograd finds no path from x0 to x (no_grad, detach or numpy in denoise?)"
         return
     (gradient,) = torch.autograd.grad(x0.sum(), x)
     if not torch.isfinite(gradient).all():
@@ -157,4 +157,4 @@ def _coder(prior: Prior, x0: Tensor, streams: Streams) -> Iterator[str]:
     elif not (torch.isfinite(decoded).all() and torch.isfinite(encoded).all()):
         yield "encode or decode returns values that are not finite"
     elif not decoded.requires_grad:
-        yield "decode is not differentiable: autograd finds no way from the image to the sample"
+        yield "decode is not differentiable: autograd finds no path from the image to the sample"

@@ -1,4 +1,4 @@
-"""Counting the network calls of a prior, whoever makes them."""
+"""CountedPrior counts the network calls of a prior."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rps.progress import Progress, silent
 
 
 class Meter:
-    """Images that have passed through a network, and whom to report them to.
+    """Counts the images that have passed through a network and reports them.
 
-    phase: the name under which progress is reported.
+    phase: name under which progress is reported.
     """
 
     def __init__(self, progress: Progress = silent) -> None:
@@ -25,8 +25,8 @@ class Meter:
 
 
 class CountedPrior(Prior):
-    """The same prior, which counts on a meter the images that pass through its network, each as often as the network
-    was evaluated on it (`Prior.evaluations`). What `given` returns counts on the same meter.
+    """A prior that counts on a meter the images that pass through its network, once per evaluation of the network
+    (`Prior.evaluations`). Priors returned by `given` share the meter.
     """
 
     def __init__(self, prior: Prior, progress: Progress = silent, meter: Meter | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Pixel-space diffusion models in diffusers format: a UNet2DModel and a scheduler config."""
+"""DiffusersPrior: pixel-space diffusion models in diffusers format, a UNet2DModel and a scheduler config."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from rps.shallow import shallow_copy
 
 
 class DiffusersPrior(Prior):
-    """A UNet2DModel, asked and understood as its scheduler says (`Parametrisation.of_scheduler`).
+    """A UNet2DModel whose inputs and outputs its scheduler defines (`Parametrisation.of_scheduler`).
 
-    Schedulers with alphas_cumprod (DDPM and its relatives; the network predicts eps, v or the clean sample), EDM,
-    consistency models and flow matching. With twice as many output as input channels the network predicts the variance
-    of the reverse step as well (arXiv 2102.09672).
+    Supports schedulers with alphas_cumprod (DDPM and similar; the network predicts eps, v or the clean sample), EDM,
+    consistency models and flow matching. A network with twice as many output as input channels also predicts the
+    variance of the reverse step (arXiv 2102.09672).
 
     Args:
         unet: a diffusers UNet2DModel, or anything called as unet(x, t).sample with in_channels, out_channels
             and sample_size in its config.
-        scheduler: a diffusers scheduler; its noise levels and its prediction_type are used, its stepping rule is not.
-        class_label: the class of all images, for a network that is conditioned on one of its num_class_embeds; or
-            that sees, as a UNet2DConditionModel, one of encoder_hid_dim classes by cross-attention. None is each
-            sample's own class, which the batch must come with.
-        image_size: of square images, a multiple of 2^(levels - 1); None is the sample_size of the UNet's config.
+        scheduler: a diffusers scheduler; its noise levels and prediction_type are used, its stepping rule is not.
+        class_label: class of all images, for a network conditioned on num_class_embeds classes or, as a
+            UNet2DConditionModel, on encoder_hid_dim classes by cross-attention. None uses each sample's class, which
+            the batch must contain.
+        image_size: height and width of the images, a multiple of 2^(levels - 1); None is the UNet config's sample_size.
     """
 
     schedule: Parametrisation
     streams: Streams | None = None
-    """Of the rows that `given` bound this prior to."""
+    """Random numbers of the rows that `given` bound this prior to."""
     conditions: Any = None
-    """Of the same rows: see `condition`."""
+    """Conditions of the same rows, see `condition`."""
 
     def __init__(
         self, unet: nn.Module, scheduler: Any, class_label: int | None = None, image_size: int | None = None
@@ -49,13 +49,14 @@ class DiffusersPrior(Prior):
         size = sample_size(config, image_size)
         self.classes = classes = int(config.get("num_class_embeds") or config.get("encoder_hid_dim") or 0)
         if class_label is not None and not classes:
-            raise ValueError(f"this network knows no classes; leave out class_label, got {class_label}")
-        self.class_label = None if class_label is None else self._known(class_label, "class_label")
+            raise ValueError(f"class_label is {class_label}, but this network has no classes; leave class_label out")
+        self.class_label = None if class_label is None else self._class_index(class_label, "class_label")
         self.needs = Need("label", "class_label") if classes and class_label is None else None
         channels, out_channels = config.in_channels, config.out_channels
         if out_channels not in (channels, 2 * channels):
             raise ValueError(
-                f"a UNet of {channels} input channels needs {channels} or {2 * channels} outputs, got {out_channels}"
+                f"a UNet of {channels} input channels must have {channels} or {2 * channels} output channels, got "
+                f"{out_channels}"
             )
         self.schedule = Parametrisation.of_scheduler(scheduler)
         self.sample_shape = (channels, size, size)
@@ -71,16 +72,16 @@ class DiffusersPrior(Prior):
         class_label: int | None = None,
         image_size: int | None = None,
     ) -> DiffusersPrior:
-        """The model in a folder or under a hub id (e.g. google/ddpm-celebahq-256).
+        """Loads a model from a folder or from the hub (e.g. google/ddpm-celebahq-256).
 
         Args:
             path: a folder as a pipeline's save_pretrained writes it (unet/ and scheduler/), or with config.json and
                 scheduler_config.json side by side; or the id of such a repository on the Hugging Face hub.
             revision: branch, tag or commit of a hub repository.
-            dtype: of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
-            local_files_only: never ask the hub.
-            class_label: the class of all images, for class-conditional models; None is each sample's own.
-            image_size: of square images; None is the sample_size of the UNet's config.
+            dtype: precision of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
+            local_files_only: whether to use only local files and never contact the hub.
+            class_label: class of all images, for class-conditional models; None uses each sample's class.
+            image_size: height and width of the images; None is the UNet config's sample_size.
         """
         from diffusers import UNet2DModel
 
@@ -92,13 +93,13 @@ class DiffusersPrior(Prior):
         return shallow_copy(self, streams=measurement.streams, conditions=self.condition(measurement))
 
     def condition(self, measurement: Measurement) -> Any:
-        """The condition of each row: its class, [N]; None where it is the same for all.
+        """The condition of each row, its class, [N]; None if all rows share one.
 
-        Errors: ValueError for a row without a class, or with one that the network does not know.
+        Errors: ValueError for a row without a class, or with a class that the network does not have.
         """
         if self.needs is None:
             return None
-        labels = [self._known(label, self.needs.name) for label in self._own(measurement, self.needs)]
+        labels = [self._class_index(label, self.needs.name) for label in self._own(measurement, self.needs)]
         return torch.tensor(labels, dtype=torch.int64, device=measurement.y.device)
 
     def denoise(self, x: Tensor, t: Tensor) -> Denoised:
@@ -106,11 +107,14 @@ class DiffusersPrior(Prior):
         if self.needs and self.conditions is None:
             raise ValueError(_lacks_condition(self.needs))
         if self.streams is not None and self.conditions is not None and len(x) != len(self.streams):
-            raise ValueError(f"{len(x)} rows for a prior that was given {len(self.streams)}; use prior.given(rows)")
-        return self._understood(x, t, lambda scaled, time: self.predict(scaled, time, self.conditions))
+            raise ValueError(
+                f"x has {len(x)} rows, but the prior is bound to {len(self.streams)}; bind it to the measurement of "
+                "these rows with prior.given(measurement)"
+            )
+        return self._interpret(x, t, lambda scaled, time: self.predict(scaled, time, self.conditions))
 
     def predict(self, x: Tensor, time: Tensor, condition: Any = None) -> Tensor:
-        """The network's output, in its own precision.  x: [N, *sample_shape], time: [N]. condition: see `condition`."""
+        """The network's output, in its precision.  x: [N, *sample_shape], time: [N]. condition: see `condition`."""
         unet: Any = self.unet
         if not self.classes:
             return unet(x, time).sample
@@ -122,26 +126,26 @@ class DiffusersPrior(Prior):
         return unet(x, time, encoder_hidden_states=one[:, None]).sample
 
     def _own(self, measurement: Measurement, need: Need) -> Sequence[Any]:
-        """What each row comes with."""
+        """The condition values of the rows."""
         values = measurement.conditions.get(need.name, ())
         if len(values) != len(measurement):
             raise ValueError(_lacks_condition(need))
         return values
 
-    def _known(self, label: Any, name: str) -> int:
-        """A class as an integer.  Errors: ValueError where it is none of the network's."""
+    def _class_index(self, label: Any, name: str) -> int:
+        """A class as an integer.  Errors: ValueError for a class that the network does not have."""
         try:
-            known = operator.index(label)
+            index = operator.index(label)
         except TypeError:
-            known = -1
-        if not 0 <= known < self.classes:
+            index = -1
+        if not 0 <= index < self.classes:
             raise ValueError(
-                f"this network knows {self.classes} classes; {name} must be 0 .. {self.classes - 1}, got {label!r}"
+                f"this network has {self.classes} classes; {name} must be 0 .. {self.classes - 1}, got {label!r}"
             )
-        return known
+        return index
 
-    def _understood(self, x: Tensor, t: Tensor, predict: Callable[[Tensor, Tensor], Tensor]) -> Denoised:
-        """What predict(scaled x, time) says of x_t."""
+    def _interpret(self, x: Tensor, t: Tensor, predict: Callable[[Tensor, Tensor], Tensor]) -> Denoised:
+        """The Denoised for the output of predict(scaled x, time)."""
         unet: Any = self.unet
         scaled, time = self.schedule.question(x, t)
         output = predict(scaled.to(unet.dtype), time).to(x.dtype)
@@ -155,7 +159,7 @@ class DiffusersPrior(Prior):
 class EmbeddedPrior(DiffusersPrior):
     """The prior that ships with the package: 32x32 grey Fashion-MNIST images, trained by tools/train_prior.py."""
 
-    map_timestep = 100  # of 10 .. 200, the best over the embedded tasks (docs/embedded.md)
+    map_timestep = 100  # the best in 10 .. 200 over the embedded tasks (docs/embedded.md)
 
     def __init__(self) -> None:
         from diffusers import DDPMScheduler, UNet2DModel
@@ -172,14 +176,14 @@ class EmbeddedPrior(DiffusersPrior):
 
 
 LARGEST = 16384
-"""Height and width of images, in pixels: a config of strangers may not ask for terabytes."""
+"""Largest height and width of images, in pixels, so that a config from elsewhere cannot ask for terabytes."""
 
 
 def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> int:
-    """Height and width of a UNet's samples: image_size / stride where it is given, or as the UNet's config says.
+    """Height and width of a UNet's samples: image_size / stride if given, else the sample_size of its config.
 
-    stride: of the autoencoder, in pixels. Errors: ValueError where the config has no single number, or where the UNet
-    cannot halve the samples as often as its levels do.
+    stride: stride of the autoencoder, in pixels. Errors: ValueError if the config has no single number, or if the
+    levels of the UNet cannot halve the samples.
     """
     factor = 2 ** (len(config.get("block_out_channels") or (0,)) - 1)
     if image_size is not None:
@@ -192,11 +196,11 @@ def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> 
     given = config.sample_size
     sizes = {given} if isinstance(given, int) else set(given or ())
     if len(sizes) != 1:
-        raise ValueError(f"the UNet's config has sample_size {given}, expected one number: give image_size")
+        raise ValueError(f"the UNet's config has sample_size {given}, expected one number; give image_size")
     (size,) = sizes
     if not isinstance(size, int) or not 1 <= size <= LARGEST // stride or size % factor:
         raise ValueError(
-            f"the UNet's config has sample_size {size}, expected a multiple of {factor} for its levels: give "
+            f"the UNet's config has sample_size {size}, expected a multiple of {factor} for its levels; give "
             f"image_size, a multiple of {stride * factor} and at most {LARGEST}"
         )
     return size
@@ -207,21 +211,21 @@ CONDITIONS: dict[str, tuple[str | None, ...]] = {
     "encoder_hid_dim_type": (None, "text_proj"),
     "addition_embed_type": (None, "text_time"),
 }
-"""Kinds of conditions in the config of a UNet, and those that are supported: classes by a table, and texts."""
+"""Types of conditions in a UNet's config, and the supported values: classes by a table, and texts."""
 
 
 def _check_conditions(config: Any) -> None:
-    """Errors: ValueError where the network has a condition that no prior here can give."""
+    """Errors: ValueError if the network has a condition that no prior here supports."""
     for name, supported in CONDITIONS.items():
         if (kind := config.get(name)) not in supported:
             raise ValueError(
-                f"the UNet's config has {name} {kind!r}, which is not supported; take a network that is unconditional, "
+                f"the UNet's config has {name} {kind!r}, which is not supported; use a network that is unconditional, "
                 "or conditioned on classes by a table (num_class_embeds, class_embed_type null) or on texts"
             )
 
 
 def _lacks_condition(need: Need) -> str:
     return (
-        f"this prior is conditioned on the {need.name} of each sample: use prior.given(measurement) with a "
-        f"measurement that has one for each in its conditions, or give a {need.instead} for all"
+        f"this prior is conditioned on the {need.name} of each sample and got none; use prior.given(measurement) with "
+        f"a {need.name} per sample in the measurement's conditions, or give a {need.instead} for all"
     )

@@ -1,4 +1,5 @@
-"""Latent diffusion models in diffusers format: a UNet on the latents of an autoencoder (arXiv 2112.10752)."""
+"""LatentPrior: latent diffusion models in diffusers format, a UNet on the latents of an autoencoder
+(arXiv 2112.10752)."""
 
 from __future__ import annotations
 
@@ -20,22 +21,23 @@ class LatentPrior(DiffusersPrior):
     latents_mean (one number per channel) or shift_factor, s its latents_std. Without them m = 0 and s = 1; a VQModel
     whose config has no scaling_factor has c = 1.
 
-    A VQModel encodes to what comes before the quantisation and quantises when it decodes, with a straight-through
-    gradient; an AutoencoderKL encodes to a Gaussian.
+    A VQModel encodes without quantisation and quantises in the decoder, with a straight-through gradient; an
+    AutoencoderKL encodes to a Gaussian.
 
     Args:
-        unet: of the latents. vae: an AutoencoderKL or a VQModel of diffusers, or what is called like one.
+        unet: diffusion network on the latents.
+        vae: a diffusers AutoencoderKL or VQModel, or an object with the same interface.
         scheduler: see DiffusersPrior.
-        class_label: the class of all images, for a network that is conditioned on one; None is each sample's own. See
-            DiffusersPrior.
-        guidance_scale: g of u + g (c - u), c and u the network's output with the sample's class and with its last
-            class, which stands for none. The ImageNet model's published c + 3 (c - u) is g = 4. Other than 1, g takes
-            two evaluations of the network, both of which are counted.
-        image_size: of square images; None is that of the network's own latents.
-        scaling_factor: c, where the config has another one than the network was trained with.
-        posterior: of an AutoencoderKL, the mean of the latents or a sample, which is a function of (seed, id).
-        slicing, tiling: decode image by image or in overlapping tiles, in less memory. Tiles have seams.
-        checkpointing: compute activations again in the backward pass, in less memory and more time.
+        class_label: class of all images, for a class-conditional network; None uses each sample's class.
+        guidance_scale: g of u + g (c - u), c and u the network's output with the sample's class and with the last
+            class, which means "no class". The ImageNet model's published c + 3 (c - u) is g = 4. Any g other than 1
+            needs two evaluations of the network, both of which are counted.
+        image_size: height and width of the images; None derives it from the network's latents.
+        scaling_factor: c, if the config does not have the one that the network was trained with.
+        posterior: latents of an AutoencoderKL: their "mean", or a "sample", which is a function of (seed, id).
+        slicing: whether to decode image by image, which needs less memory.
+        tiling: whether to decode in overlapping tiles, which needs less memory but leaves seams.
+        checkpointing: whether to recompute activations in the backward pass, with less memory and more time.
     """
 
     map_timestep = 50
@@ -63,8 +65,8 @@ class LatentPrior(DiffusersPrior):
             raise ValueError(f"posterior must be mean or sample, got {posterior!r}")
         if config.latent_channels != self.sample_shape[0]:
             raise ValueError(
-                f"the UNet works on {self.sample_shape[0]} channels but the autoencoder has {config.latent_channels}; "
-                "take both from one model"
+                f"the UNet has {self.sample_shape[0]} channels, but the autoencoder has {config.latent_channels}; "
+                "use a UNet and an autoencoder from one model"
             )
         self.stride = stride
         self._image_shape = (int(config.out_channels), stride * size, stride * size)
@@ -101,16 +103,22 @@ class LatentPrior(DiffusersPrior):
         tiling: bool = False,
         checkpointing: bool = False,
     ) -> LatentPrior:
-        """The model in a folder or under a hub id (e.g. CompVis/ldm-celebahq-256).
+        """Loads a model from a folder or from the hub (e.g. CompVis/ldm-celebahq-256).
 
         Args:
             path: a folder as a pipeline's save_pretrained writes it: unet/, scheduler/, and vae/ or vqvae/; or the id
                 of such a repository on the Hugging Face hub.
             revision: branch, tag or commit of a hub repository.
-            dtype: of the networks' weights: float32, float16 or bfloat16. Everything else runs in float32.
-            local_files_only: never ask the hub.
-            class_label, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling, checkpointing: see
-                LatentPrior.
+            dtype: precision of the networks' weights: float32, float16 or bfloat16. Everything else runs in float32.
+            local_files_only: whether to use only local files and never contact the hub.
+            class_label: class of all images, for a class-conditional network; None uses each sample's class.
+            guidance_scale: scale of classifier-free guidance, see LatentPrior; 1 is none.
+            image_size: height and width of the images; None derives it from the network's latents.
+            scaling_factor: scale of the latents, if the config does not have the one used in training.
+            posterior: latents of an AutoencoderKL: their "mean", or a "sample", which is a function of (seed, id).
+            slicing: whether to decode image by image, which needs less memory.
+            tiling: whether to decode in overlapping tiles, which needs less memory but leaves seams.
+            checkpointing: whether to recompute activations in the backward pass, with less memory and more time.
         """
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         kind = load(_UNetKind, path, "unet", **options)
@@ -135,8 +143,8 @@ class LatentPrior(DiffusersPrior):
     def encode(self, image: Tensor) -> Tensor:
         """Image [N, C, H, W] in [-1, 1] -> z [N, *sample_shape].
 
-        With posterior = "sample", a prior that was given a measurement draws from the random numbers of its rows; one
-        that was not takes the mean.
+        With posterior = "sample", a prior that is bound to a measurement (`given`) draws from the random numbers of its
+        rows; an unbound one uses the mean.
         """
         vae: Any = self.vae
         encoded = vae.encode(image.to(vae.dtype))
@@ -158,13 +166,13 @@ class LatentPrior(DiffusersPrior):
         return vae.decode(z.to(vae.dtype)).sample.to(sample.dtype)
 
     def _normalisation(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(m, s), shaped to act on latents [N, C, H, W] like these."""
+        """(m, s), shaped to broadcast over latents [N, C, H, W]."""
         mean, std = like.new_tensor(self.latents_mean), like.new_tensor(self.latents_std)
         return mean.view(-1, 1, 1), std.view(-1, 1, 1)
 
 
 class EmbeddedLatentPrior(LatentPrior):
-    """The latent prior that ships with the package: 32x32 grey Fashion-MNIST images in latents of 4x8x8, trained by
+    """The latent prior that ships with the package: 32x32 grey Fashion-MNIST images, latents of 4x8x8, trained by
     tools/train_latent.py."""
 
     def __init__(self) -> None:
@@ -185,7 +193,7 @@ def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
 
 
 def load_autoencoder(path: str, dtype: str, **options: Any) -> Any:
-    """The AutoencoderKL or VQModel in vae/ or vqvae/ of a folder or a hub repository; in float32 where its config says
+    """The AutoencoderKL or VQModel in vae/ or vqvae/ of a folder or a hub repository; in float32 if its config states
     that it overflows in half precision (force_upcast)."""
     folder = Path(path)
     places = ["vae", "vqvae"]
@@ -193,8 +201,8 @@ def load_autoencoder(path: str, dtype: str, **options: Any) -> Any:
         places = [place for place in places if (folder / place / "config.json").is_file()]
         if not places:
             raise FileNotFoundError(
-                f"{path} has no vae/config.json and no vqvae/config.json; give a folder of a latent model in diffusers "
-                "format"
+                f"{path} has neither vae/config.json nor vqvae/config.json; give the folder of a latent model in "
+                "diffusers format"
             )
     reason: ValueError | None = None
     for place in places:
@@ -208,7 +216,7 @@ def load_autoencoder(path: str, dtype: str, **options: Any) -> Any:
 
 
 class _UNetKind:
-    """The class that a UNet's config names: unconditional, or with classes by class_labels or cross-attention."""
+    """Loads the class named in a UNet's config: unconditional, or with classes by class_labels or cross-attention."""
 
     config_name, what = "config.json", "a UNet"
 
@@ -225,7 +233,7 @@ class _UNetKind:
 
 
 class _AutoencoderKind:
-    """The class that an autoencoder's config names, and whether it must run in float32."""
+    """Loads the class named in an autoencoder's config, and whether it must run in float32."""
 
     config_name, what = "config.json", "an autoencoder"
 
@@ -236,25 +244,25 @@ class _AutoencoderKind:
         config = diffusers.AutoencoderKL.load_config(place, **options)
         name = config.get("_class_name")
         if name not in ("AutoencoderKL", "VQModel"):
-            raise ValueError(f"its config names {name!r}; an AutoencoderKL or a VQModel is needed")
+            raise ValueError(f"its config names {name!r}, expected AutoencoderKL or VQModel")
         return getattr(diffusers, name), bool(config.get("force_upcast", False))
 
 
 def _scaling_factor(config: Any) -> float:
-    """c as the config has it; 1 for a quantised autoencoder whose config does not say."""
-    unsaid = "scaling_factor" in config.get("_use_default_values", [])
-    return 1.0 if unsaid and "num_vq_embeddings" in config else float(config.get("scaling_factor", 1.0))
+    """c from the config; 1 for a quantised autoencoder whose config does not set it."""
+    unset = "scaling_factor" in config.get("_use_default_values", [])
+    return 1.0 if unset and "num_vq_embeddings" in config else float(config.get("scaling_factor", 1.0))
 
 
 def _per_channel(config: Any, name: str) -> list[float] | None:
-    """The numbers of an autoencoder's config under this name, one per channel; None where it has none."""
+    """The entry of an autoencoder's config with this name, one number per channel; None if there is none."""
     values = config.get(name)
     if values is None:
         return None
     numbers = [float(value) for value in values]
     if len(numbers) != config.latent_channels or not all(math.isfinite(number) for number in numbers):
         raise ValueError(
-            f"{name} of the autoencoder's config must be {config.latent_channels} finite numbers, one per channel, got "
+            f"{name} in the autoencoder's config must be {config.latent_channels} finite numbers, one per channel, got "
             f"{numbers}"
         )
     return numbers
@@ -264,4 +272,4 @@ def _enable(network: Any, name: str) -> None:
     try:
         getattr(network, f"enable_{name}")()
     except (AttributeError, NotImplementedError, ValueError) as error:
-        raise ValueError(f"{type(network).__name__} has no {name.replace('_', ' ')}; leave it out") from error
+        raise ValueError(f"{type(network).__name__} does not support {name.replace('_', ' ')}; leave it out") from error

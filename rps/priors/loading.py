@@ -1,4 +1,4 @@
-"""Networks and schedulers from folders and repositories in diffusers format, with errors in one sentence."""
+"""Loads networks and schedulers from folders and repositories in diffusers format, with one-sentence errors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import torch
 EMBEDDED = Path(__file__).parent.parent / "assets" / "embedded" / "prior"
 MOST_TIMESTEPS = 1_000_000
 MOST_LAYERS = 1000
-HARMLESS = 100_000_000  # parameters, for which there is memory: reading the weights says what is wrong with them
+HARMLESS = 100_000_000  # so many parameters fit into memory, and reading the weights reports what is wrong with them
 
 
 class SchedulerLoader:
-    """Loads a scheduler as the class that its config names."""
+    """Loads a scheduler as the class named in its config."""
 
     config_name, what = "scheduler_config.json", "a scheduler"
 
@@ -49,7 +49,7 @@ def dtype_of(name: str) -> torch.dtype:
 
 
 def load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
-    """kind.from_pretrained from path/subfolder, or from path itself where files lie flat; errors in one sentence."""
+    """kind.from_pretrained of path/subfolder, or of path itself if it has no subfolders; errors in one sentence."""
     folder = Path(path)
     if folder.is_dir():
         found = [f for f in (folder / subfolder, folder) if (f / kind.config_name).is_file()]
@@ -60,9 +60,9 @@ def load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
         places: list[tuple[str, str | None]] = [(str(found[0]), None)]
     elif folder.is_file():
         raise FileNotFoundError(
-            f"prior {path!r} is a file; a .pt file goes to rps.priors.GuidedDiffusionPrior, "
-            "tools/convert_checkpoint.py makes a folder of a .ckpt of latent diffusion, and diffusers' "
-            "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER) one of Stable Diffusion"
+            f"prior {path!r} is a file, expected a folder or a hub id; use rps.priors.GuidedDiffusionPrior for a .pt, "
+            "convert a .ckpt of latent diffusion with tools/convert_checkpoint.py, and one of Stable Diffusion with "
+            "diffusers' StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
         )
     elif path.startswith((".", "/", "~")) or path.count("/") != 1:
         raise FileNotFoundError(f"prior {path!r} is neither a folder nor a hub id of the form owner/name")
@@ -73,21 +73,21 @@ def load(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
         try:
             with _silent_diffusers():
                 return kind.from_pretrained(place, **({"subfolder": sub} if sub else {}), **options)
-        except Exception as error:  # diffusers raises many kinds; every one of them means that the model is unusable
+        except Exception as error:  # diffusers raises many exceptions, all of which mean that the model is unusable
             reason = reason or error
             if _chain_names(error) & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}:
                 raise OSError(
-                    f"{path} is not in the local cache, and the Hugging Face hub could not be reached; fetch it once "
-                    "on a machine with a network, or give the folder of a model"
+                    f"{path} is not in the local cache, and the Hugging Face hub could not be reached; download it "
+                    "once on a machine with network access, or give the folder of a model"
                 ) from error
     first_line = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
     if "UnpicklingError" in _chain_names(reason):
-        first_line = "its weights are no file of tensors alone; what else a pickle holds could run code and is refused"
+        first_line = "its weights contain more than tensors, which could run code and is refused"
     raise ValueError(f"cannot load {getattr(kind, 'what', kind.__name__)} from {path!r}: {first_line}") from reason
 
 
 def _chain_names(error: BaseException | None) -> set[str]:
-    """The classes of an error and of all that led to it."""
+    """The class names of an error and of all its causes."""
     names = set()
     while error is not None:
         names.add(type(error).__name__)
@@ -96,7 +96,7 @@ def _chain_names(error: BaseException | None) -> set[str]:
 
 
 def load_network(kind: Any, path: str, subfolder: str, dtype: str, **options: Any) -> Any:
-    """`load` of a network of diffusers, whose config may not ask for more than the weights in its folder can be."""
+    """`load` for a network of diffusers, after a check that its config does not ask for more than its weights."""
     found = [place for place in (Path(path, subfolder), Path(path)) if (place / "config.json").is_file()]
     if found:
         _check_parameters(kind, found[0])
@@ -104,9 +104,9 @@ def load_network(kind: Any, path: str, subfolder: str, dtype: str, **options: An
 
 
 def _check_parameters(kind: Any, folder: Path) -> None:
-    """Before any memory is taken: are there as many numbers in the weight files as the config asks for?
+    """Checks, before memory is allocated, that the weight files can hold the parameters that the config asks for.
 
-    Errors: ValueError where there are not, at a quarter of a byte each.
+    Errors: ValueError if the files have less than a quarter of a byte per parameter.
     """
     sizes = [file.stat().st_size for end in ("safetensors", "bin") for file in folder.glob(f"*.{end}")]
     try:
@@ -114,31 +114,31 @@ def _check_parameters(kind: Any, folder: Path) -> None:
             config = kind.load_config(folder)
             deep = {name: value for name, value in config.items() if "layers" in name and _largest(value) > MOST_LAYERS}
             number = 0 if deep else sum(weight.numel() for weight in kind.from_config(config).parameters())
-    except Exception:  # `load` says what is wrong with it
+    except Exception:  # `load` reports what is wrong with it
         return
     for name, value in deep.items():
         raise ValueError(f"{folder / 'config.json'} has {name} {value}, expected at most {MOST_LAYERS}; correct it")
     if sizes and number > max(HARMLESS, 4 * sum(sizes)):
         raise ValueError(
-            f"{folder / 'config.json'} asks for a network of {number:,} parameters, but the weights beside it are "
+            f"{folder / 'config.json'} asks for a network of {number:,} parameters, but its weights are "
             f"{sum(sizes):,} bytes; download both again"
         )
 
 
 def _largest(value: Any) -> int:
-    """Of the integers in a value of a config, at any depth; 0 where there are none."""
+    """The largest integer in a value of a config, at any depth; 0 if there is none."""
     return max(map(_largest, value), default=0) if isinstance(value, list) else value if isinstance(value, int) else 0
 
 
 def load_complete(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
-    """`load` of a network that must have all its tensors; half-precision files are read where there are no others."""
+    """`load` for a network that must have all its tensors; reads half-precision files if there are no others."""
     options = {"output_loading_info": True, **options}
     try:
         network, loaded = load(kind, path, subfolder, **_variant(path, subfolder), **options)
     except (OSError, ValueError) as error:
         if Path(path).exists() or not _lacks_file(error):
             raise
-        try:  # a repository on the hub, whose files are not known beforehand
+        try:  # a repository on the hub, whose files are not known in advance
             network, loaded = load(kind, path, subfolder, variant="fp16", **options)
         except (OSError, ValueError):
             raise error from None
@@ -151,7 +151,7 @@ def load_complete(kind: Any, path: str, subfolder: str, **options: Any) -> Any:
 
 
 def _variant(path: str, subfolder: str) -> dict[str, str]:
-    """The option that reads a folder whose only weights are *.fp16.* or *.bf16.*, whole or in shards."""
+    """The `variant` option for a folder whose only weights are *.fp16.* or *.bf16.*, whole or in shards."""
     places = [place for place in (Path(path, subfolder), Path(path)) if (place / "config.json").is_file()]
     names = [file.name for file in places[0].iterdir()] if places else []
     whole = re.compile(r"(diffusion_pytorch_|pytorch_)?model(-\d+-of-\d+)?\.(safetensors|bin)")
@@ -162,14 +162,14 @@ def _variant(path: str, subfolder: str) -> dict[str, str]:
 
 
 def _lacks_file(error: Exception) -> bool:
-    """Whether an error of diffusers or transformers says that a repository lacks the file, or the cache does."""
+    """Whether an error of diffusers or transformers means that the file is missing in a repository or the cache."""
     missing = any(name.endswith("EntryNotFoundError") for name in _chain_names(error))
     return missing or "does not appear to have a file named" in str(error)
 
 
 @contextmanager
 def _silent_diffusers() -> Iterator[None]:
-    """Without its log, since what it warns of is an error here, and without its progress bar for shards."""
+    """Silences the log of diffusers, whose warnings are errors here, and its progress bar for shards."""
     from diffusers.utils import logging as bars
 
     logger = logging.getLogger("diffusers")

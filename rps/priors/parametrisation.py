@@ -1,4 +1,4 @@
-"""How a network is asked about x_t and what its answer means: eps, v, x0, EDM, consistency models, flow matching."""
+"""Parametrisation: a network's inputs and outputs for x_t: eps, v, x0, EDM, consistency models, flow matching."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
 class Parametrisation(Schedule):
-    """x0hat = skip_t x_t + out_t F(scale_t x_t, time_t), a row of a table for each t (arXiv 2206.00364, eq. 7).
+    """x0hat = skip_t x_t + out_t F(scale_t x_t, time_t), as a table with one row per t (arXiv 2206.00364, eq. 7).
 
-    The other numbers of x_t = alpha_t x_0 + sigma_t eps follow: eps = (x_t - alpha_t x0hat) / sigma_t.
+    The noise follows from x_t = alpha_t x_0 + sigma_t eps: eps = (x_t - alpha_t x0hat) / sigma_t.
 
     Args:
-        alpha, sigma: [T], ordered from the least to the most noise; sigma is never 0, and alpha may be 0 only where the
+        alpha, sigma: [T], ordered from the least to the most noise; sigma is never 0, and alpha may be 0 only if the
             output of the network still determines x_0, as with v.
-        skip, out: [T].
-        scale: [T], of the network's input; 1 when None.
-        time: [T], the network's name of t; t itself when None.
+        skip, out: [T], coefficients of x_t and of the network's output.
+        scale: [T], scale of the network's input; None is 1.
+        time: [T], the network's time input; None is t itself.
 
-    Errors: ValueError where a row is not finite.
+    Errors: ValueError if a row is not finite.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Parametrisation(Schedule):
         super().__init__(alpha, sigma)
         alpha, sigma, skip, out = (v.double() for v in (alpha, sigma, skip, out))
         scale = torch.ones_like(alpha) if scale is None else scale.double()
-        # eps in coefficients of its own: a difference of nearly equal numbers is taken in double precision.
+        # eps has its own coefficients, so that differences of nearly equal numbers are taken in double precision.
         rows = [scale, skip, out, (1 - alpha * skip) / sigma, -alpha * out / sigma]
         self.coefficients = torch.stack(rows)
         self.times = torch.arange(len(alpha)) if time is None else time.float()
@@ -60,11 +60,11 @@ class Parametrisation(Schedule):
         return self
 
     def question(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(scale_t x, time_t), the arguments of the network.  x: [N, ...], t: [N]."""
+        """(scale_t x, time_t), the inputs of the network.  x: [N, ...], t: [N]."""
         return self._row(0, t, x) * x, self.times[t]
 
     def answer(self, x: Tensor, output: Tensor, t: Tensor) -> Denoised:
-        """What the network's output says of x_t.  x, output: [N, ...], t: [N]."""
+        """The Denoised for the network's output.  x, output: [N, ...], t: [N]."""
         skip, out, eps_skip, eps_out = (self._row(k, t, x) for k in (1, 2, 3, 4))
         return Denoised(skip * x + out * output, eps_skip * x + eps_out * output)
 
@@ -73,9 +73,9 @@ class Parametrisation(Schedule):
 
     @classmethod
     def of_schedule(cls, schedule: Schedule, prediction_type: str = "epsilon") -> Parametrisation:
-        """The network sees t and predicts eps, v = alpha eps - sigma x_0 (arXiv 2202.00512) or x_0.
+        """For a network that takes t and predicts eps, v = alpha eps - sigma x_0 (arXiv 2202.00512) or x_0.
 
-        Where alpha is 0 (a schedule rescaled to zero SNR, arXiv 2305.08891), eps does not determine x_0: the table of a
+        If alpha is 0 (a schedule rescaled to zero SNR, arXiv 2305.08891), eps does not determine x_0, so the table of a
         network that predicts eps ends before.
         """
         alpha, sigma = schedule.alpha_table[:-1], schedule.sigma_table[:-1]
@@ -94,8 +94,8 @@ class Parametrisation(Schedule):
         found = cls(alpha, sigma, skip, out)
         if number < len(schedule):
             found.note = (
-                f"; from timestep {number} on the schedule has alpha = 0 (zero SNR), where a network that predicts eps "
-                "does not determine x_0"
+                f"; from timestep {number} on, the schedule has alpha = 0 (zero SNR), where a prediction of eps does "
+                "not determine x_0"
             )
         return found
 
@@ -104,7 +104,7 @@ class Parametrisation(Schedule):
         """alpha = 1; c_in = 1 / sqrt(sigma^2 + d^2), c_noise = ln(sigma) / 4, c_skip = d^2 / (sigma^2 + d^2),
         c_out = sigma d / sqrt(sigma^2 + d^2), d = sigma_data (arXiv 2206.00364, table 1); -c_out for v_prediction.
 
-        sigma: [T], e.g. of `karras`.
+        sigma: [T], e.g. from `karras`.
         """
         if prediction_type not in ("epsilon", "v_prediction"):
             raise ValueError(
@@ -120,8 +120,8 @@ class Parametrisation(Schedule):
         """alpha = 1; c_skip = d^2 / ((sigma - sigma_0)^2 + d^2), c_out = (sigma - sigma_0) d / sqrt(sigma^2 + d^2)
         (arXiv 2303.01469, appendix C), c_in as in `edm`, and the network takes 1000 c_noise.
 
-        What it says is the end of the probability flow at sigma_0, a sharp image, and not the mean of x_0: the two
-        agree at little noise only. sigma: [T]; sigma_0 is its first entry.
+        The prediction is the end of the probability flow at sigma_0, a sharp image, and not the mean of x_0: the two
+        agree only at low noise. sigma: [T]; sigma_0 is its first entry.
         """
         sigma = sigma.double()
         norm, above = (sigma**2 + sigma_data**2).sqrt(), sigma - sigma[0]
@@ -132,7 +132,7 @@ class Parametrisation(Schedule):
     def flow_matching(cls, num_timesteps: int = 1000, shift: float = 1.0) -> Parametrisation:
         """x_t = (1 - s) x_0 + s eps and F = d x_t / d s = eps - x_0, so x0hat = x_t - s F (arXiv 2210.02747).
 
-        s = shift u / (1 + (shift - 1) u) at the midpoints u = (i + 1/2) / T, which leaves out the ends, where alpha or
+        s = shift u / (1 + (shift - 1) u) at the midpoints u = (i + 1/2) / T, which excludes the ends, where alpha or
         sigma is 0. The network takes s times num_timesteps.
         """
         u = (torch.arange(num_timesteps, dtype=torch.float64) + 0.5) / num_timesteps
@@ -141,9 +141,9 @@ class Parametrisation(Schedule):
 
     @classmethod
     def of_scheduler(cls, scheduler: Any) -> Parametrisation:
-        """That of a model with this diffusers scheduler; its stepping rule is not used.
+        """The parametrisation of a model with this diffusers scheduler, whose stepping rule is not used.
 
-        EDM*, CMStochasticIterative* and FlowMatch* schedulers are known by their class, any other needs alphas_cumprod.
+        EDM*, CMStochasticIterative* and FlowMatch* are recognised by class; any other scheduler needs alphas_cumprod.
         """
         config, kind = scheduler.config, type(scheduler).__name__
         if kind.startswith(("EDM", "CMStochasticIterative")):

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x, 2.x and XL in diffusers format: latent priors that are conditioned on texts."""
+"""StableDiffusionPrior: Stable Diffusion 1.x, 2.x and XL in diffusers format, latent priors conditioned on text."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from rps.priors.text import TextEncoder
 
 
 class Texts(NamedTuple):
-    """hidden: [N, L, C]. pooled: [N, P], of SDXL."""
+    """Encoded texts.  hidden: [N, L, C]. pooled: [N, P] for SDXL, else None."""
 
     hidden: Tensor
     pooled: Tensor | None
 
 
 class StableDiffusionPrior(LatentPrior):
-    """A LatentPrior whose network is conditioned on a text by cross-attention. It predicts eps or v, as the scheduler
-    says.
+    """A LatentPrior whose network is conditioned on a text by cross-attention and predicts eps or v.
 
     Args:
-        unet: a UNet2DConditionModel. vae: an AutoencoderKL. scheduler: see DiffusersPrior.
-        text: the text encoder.
-        prompt: what the image shows. "{caption}" in it stands for the sample's own caption, which the batch must come
-            with; "" is no text.
-        negative_prompt: the text of the unconditional network.
+        unet: a UNet2DConditionModel.
+        vae: an AutoencoderKL.
+        scheduler: see DiffusersPrior.
+        text: text encoder.
+        prompt: description of the image. "{caption}" is replaced by the sample's caption, which the batch must contain;
+            "" is no text.
+        negative_prompt: text for the unconditional prediction u.
         guidance_scale: g of u + g (c - u), c and u the network's output with prompt and negative_prompt (arXiv
-            2207.12598). Other than 1, it takes two evaluations of the network, both of which are counted.
+            2207.12598). Any g other than 1 needs two evaluations of the network, both of which are counted.
         image_size, scaling_factor, posterior, slicing, tiling, checkpointing: see LatentPrior.
     """
 
@@ -61,17 +62,17 @@ class StableDiffusionPrior(LatentPrior):
         self.evaluations = 1 if guidance_scale == 1 else 2
         if self.classes:
             raise ValueError(
-                f"the network knows {self.classes} classes, but this prior gives it texts; use LatentPrior"
+                f"the network is conditioned on {self.classes} classes, but this prior gives it texts; use LatentPrior"
             )
         if unknown := set(re.findall(r"{\w*}", prompt + negative_prompt)) - {"{caption}"}:
             raise ValueError(
-                f"a prompt may hold {{caption}}, which stands for the sample's own, and no {', '.join(sorted(unknown))}"
+                f"a prompt contains {', '.join(sorted(unknown))}, but may only contain {{caption}}, the sample's own"
             )
         if "{caption}" in negative_prompt:
-            raise ValueError("negative_prompt is one text for all samples and cannot hold {caption}")
+            raise ValueError("negative_prompt contains {caption}, but it is one text for all samples; remove {caption}")
         self.needs = Need("caption", "prompt") if "{caption}" in prompt else None
         for own in [negative_prompt] if self.needs else [negative_prompt, prompt]:
-            text(own)  # its errors, before any data are read
+            text(own)  # raises errors before any data are read
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -90,16 +91,23 @@ class StableDiffusionPrior(LatentPrior):
         tiling: bool = False,
         checkpointing: bool = False,
     ) -> StableDiffusionPrior:
-        """The model in a folder or under a hub id (e.g. stable-diffusion-v1-5/stable-diffusion-v1-5).
+        """Loads a model from a folder or from the hub (e.g. stable-diffusion-v1-5/stable-diffusion-v1-5).
 
         Args:
-            path: a folder as StableDiffusionPipeline.save_pretrained writes it, or StableDiffusionXLPipeline; or the id
-                of such a repository on the Hugging Face hub. Of SDXL, its base model.
+            path: a folder as save_pretrained of StableDiffusionPipeline or StableDiffusionXLPipeline writes it, or the
+                id of such a repository on the Hugging Face hub. For SDXL, the base model.
             revision: branch, tag or commit of a hub repository.
-            dtype: of the networks' weights: float32, float16 or bfloat16. Everything else runs in float32.
-            local_files_only: never ask the hub.
-            prompt, negative_prompt, guidance_scale: see StableDiffusionPrior.
-            image_size, scaling_factor, posterior, slicing, tiling, checkpointing: see LatentPrior.
+            dtype: precision of the networks' weights: float32, float16 or bfloat16. Everything else runs in float32.
+            local_files_only: whether to use only local files and never contact the hub.
+            prompt: description of the image. "{caption}" is replaced by the sample's caption; "" is no text.
+            negative_prompt: text for the unconditional prediction.
+            guidance_scale: scale of classifier-free guidance, see StableDiffusionPrior; 1 is none.
+            image_size: height and width of the images; None derives it from the network's latents.
+            scaling_factor: scale of the latents, if the config does not have the one used in training.
+            posterior: latents of the autoencoder: their "mean", or a "sample", which is a function of (seed, id).
+            slicing: whether to decode image by image, which needs less memory.
+            tiling: whether to decode in overlapping tiles, which needs less memory but leaves seams.
+            checkpointing: whether to recompute activations in the backward pass, with less memory and more time.
         """
         from diffusers import UNet2DConditionModel
 
@@ -107,7 +115,7 @@ class StableDiffusionPrior(LatentPrior):
         unet = load_network(UNet2DConditionModel, path, "unet", dtype, **options)
         if unet.config.get("encoder_hid_dim"):
             raise ValueError(
-                f"cannot load {path!r}: it is conditioned on a class; use rps.priors.LatentPrior.from_pretrained"
+                f"cannot load {path!r}: it is conditioned on classes; use rps.priors.LatentPrior.from_pretrained"
             )
         pair = unet.config.get("addition_embed_type") == "text_time"
         return cls(
@@ -120,7 +128,7 @@ class StableDiffusionPrior(LatentPrior):
         )  # fmt: skip
 
     def condition(self, measurement: Measurement) -> Texts:
-        """The texts of the rows, encoded."""
+        """The encoded texts of the rows."""
         captions = self._own(measurement, self.needs) if self.needs else [""] * len(measurement)
         return self._texts([self.prompt.replace("{caption}", caption) for caption in captions])
 
@@ -136,7 +144,7 @@ class StableDiffusionPrior(LatentPrior):
         unet: Any = self.unet
         extra: dict[str, Any] = {}
         if texts.pooled is not None:
-            # SDXL's other conditions: (height, width) before and (top, left) of a crop, and (height, width) after it.
+            # SDXL's other conditions: (height, width) before a crop, its (top, left), and (height, width) after it.
             _, height, width = self.image_shape
             sizes = torch.tensor([height, width, 0, 0, height, width], device=x.device, dtype=x.dtype)
             added = {"text_embeds": texts.pooled.to(x.dtype), "time_ids": sizes.expand(len(x), 6)}

@@ -1,4 +1,4 @@
-"""Texts as text-to-image networks take them: the CLIP encoders of Stable Diffusion and SDXL."""
+"""TextEncoder: the CLIP encoders of Stable Diffusion and SDXL."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ REMEMBERED = 512
 class TextEncoder(nn.Module):
     """text -> (hidden states [1, L, C], pooled [1, P] or None).
 
-    One encoder (Stable Diffusion): its last hidden states. Two of them (SDXL): the last but one of both, side by side,
-    and the pooled, projected output of the second. Every text is encoded by itself, once.
+    With one encoder (Stable Diffusion): its last hidden states. With two (SDXL): the penultimate hidden states of both,
+    concatenated, and the pooled, projected output of the second. Each text is encoded by itself, once.
 
     Args:
-        tokenizers, encoders: of transformers, one for one.
+        tokenizers: tokenizers of transformers.
+        encoders: text encoders of transformers, one per tokenizer.
     """
 
     def __init__(self, tokenizers: Sequence[Any], encoders: Sequence[nn.Module]) -> None:
@@ -31,7 +32,7 @@ class TextEncoder(nn.Module):
 
     @classmethod
     def from_pretrained(cls, path: str, dtype: str = "float32", pair: bool = False, **options: Any) -> TextEncoder:
-        """Those in tokenizer/ and text_encoder/ of a model; also in tokenizer_2/ and text_encoder_2/ where `pair`."""
+        """Loads tokenizer/ and text_encoder/ of a model and, if `pair`, tokenizer_2/ and text_encoder_2/."""
         try:
             from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
         except ImportError as error:
@@ -67,7 +68,7 @@ class TextEncoder(nn.Module):
         return torch.cat([output.hidden_states[-2] for output in outputs], dim=-1), outputs[1].text_embeds
 
     def tokens(self, text: str, tokenizer: Any, encoder: Any) -> Tensor:
-        """The text as [1, L] integers, padded to the length that the encoder takes."""
+        """The text as [1, L] integers, padded to the length that the encoder needs."""
         longest = min(int(tokenizer.model_max_length), int(encoder.config.max_position_embeddings))
         count = len(tokenizer(text, truncation=False, verbose=False).input_ids)
         if count > longest:
@@ -78,7 +79,7 @@ class TextEncoder(nn.Module):
 
 
 class _Of:
-    """A class of transformers, which does not say what its config file is called."""
+    """A class of transformers together with the name of its config file."""
 
     def __init__(self, kind: Any, config_name: str) -> None:
         self.kind, self.config_name, self.__name__ = kind, config_name, kind.__name__
@@ -86,9 +87,9 @@ class _Of:
     def from_pretrained(self, place: str, **options: Any) -> Any:
         from transformers.utils import logging
 
-        logging.disable_progress_bar()  # of a second or two, beside the one of the run
+        logging.disable_progress_bar()  # loading takes a second or two, and the run has its own bar
         level = logging.get_verbosity()
-        logging.set_verbosity_error()  # it would print a table of missing tensors, which are an error here
+        logging.set_verbosity_error()  # no table of missing tensors, which are an error here
         try:
             return self.kind.from_pretrained(place, **options)
         finally:

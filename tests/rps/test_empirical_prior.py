@@ -110,10 +110,10 @@ def test_stored_images(tmp_path):
     assert torch.equal(again.images, prior.images[1:])
     save_file({"pixels": expected}, tmp_path / "other.safetensors")
     with pytest.raises(
-        ValueError, match=r"must hold one tensor `images` \[n, C, H, W\], found pixels \(5, 1, 32, 32\)"
+        ValueError, match=r"must contain one tensor `images` \[n, C, H, W\], found pixels \(5, 1, 32, 32\)"
     ):
         EmpiricalPrior.of(str(tmp_path / "other.safetensors"))
-    with pytest.raises(ValueError, match="no images are left of 'embedded' after skip=1000"):
+    with pytest.raises(ValueError, match="skip=1000 and limit=300 leave no images of 'embedded'"):
         EmpiricalPrior.of(skip=1000)
     with pytest.raises(FileNotFoundError, match=r"an existing \.safetensors file, got 'photos'"):
         EmpiricalPrior.of("photos")

@@ -87,7 +87,7 @@ def test_what_is_no_class_is_that_samples_failure(label):
     batch = {"id": ["a", "b", "c"], "image": images(8), "label": LABELS}
     whole = module.predict_step(batch, 0)
     found = module.predict_step({**batch, "label": [2, label, 3]}, 0)
-    assert found.failures == {"b": f"this network knows 5 classes; label must be 0 .. 4, got {label!r}"}
+    assert found.failures == {"b": f"this network has 5 classes; label must be 0 .. 4, got {label!r}"}
     assert found.ids == ["a", "c"] and found.measurement.conditions == {"label": [2, 3]}
     assert close(found.restoration.images[100], whole.restoration.images[100][[0, 2]], 1e-5)
 
@@ -105,14 +105,14 @@ def test_data_without_labels_are_told_by_the_first_batch(ids):
 
 def test_rows_without_their_classes_are_refused(tmp_path):
     prior, x, t = pixel(), torch.zeros(3, 3, 8, 8), torch.tensor([1, 2, 3])
-    told = r"is conditioned on the label of each sample: .* or give a class_label for all"
+    told = r"is conditioned on the label of each sample .* or give a class_label for all"
     with pytest.raises(ValueError, match=told):
         prior.denoise(x, t)
     for labels in ({}, {"label": [1, 2]}):
         with pytest.raises(ValueError, match=told):
             prior.given(replace(measured(8), conditions=labels))
-    with pytest.raises(ValueError, match="3 rows for a prior that was given 1"):
+    with pytest.raises(ValueError, match="x has 3 rows, but the prior is bound to 1"):
         prior.given(measured(8).rows(slice(0, 1))).denoise(x, t)
     sd = StableDiffusionPrior.from_pretrained(save_stable_diffusion(tmp_path))
-    with pytest.raises(ValueError, match="knows 5 classes, but this prior gives it texts; use LatentPrior"):
+    with pytest.raises(ValueError, match="conditioned on 5 classes, but this prior gives it texts; use LatentPrior"):
         StableDiffusionPrior(unet(num_class_embeds=5), vae(), scheduler(), sd.text)

@@ -168,12 +168,12 @@ def bad(kind: str, here: Path) -> list[str]:
 
 
 BAD = {
-    "ckpt as it is": "tools/convert_checkpoint.py makes a folder of a .ckpt",
-    "ckpt as a pixel model": "it is of latent diffusion; tools/convert_checkpoint.py makes a folder for LatentPrior",
+    "ckpt as it is": "convert a .ckpt of latent diffusion",
+    "ckpt as a pixel model": "it is of latent diffusion; tools/convert_checkpoint.py converts it into a folder for",
     "truncated autoencoder": "cannot load VQModel from 'model'",
     "autoencoder of another": "of the tensors of its vqvae, e.g. ",
     "text encoder of another": "of the tensors of its text_encoder, e.g. ",
-    "a single file": "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER) one of Stable Diffusion",
+    "a single file": "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)",
     "no class": "come without labels; name their column (--data.label_column, of datamodules.HuggingFace) or give one",
     "no text encoder": "model has no text_encoder/config.json",
     "no captions": "the data come without captions; name their column (--data.caption_column,",
@@ -241,7 +241,7 @@ def test_each_picture_is_restored_as_its_own_class(kind, here, capfd):
     pq.write_table(pa.Table.from_pylist(table), "pictures.parquet")
     left = pictures("left", "--data.label_column", "label", code=3)
     assert set(left) == {"a"} and abs(left["a"] - own["a"]).max() <= 1
-    assert "this network knows 6 classes; label must be 0 .. 5, got 6" in capfd.readouterr().err
+    assert "this network has 6 classes; label must be 0 .. 5, got 6" in capfd.readouterr().err
 
 
 def test_latent_samplers_run_on_pixel_models(here):

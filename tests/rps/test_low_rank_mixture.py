@@ -182,9 +182,9 @@ def test_without_noise_the_posterior_agrees_with_y():
     x = exact_samples(posterior, measurement.streams, 2)
     assert measurement.residual_norm(x[:, 1].view(-1, *SHAPE)).max() < 1e-6
     assert (x[:, 0] - x[:, 1]).norm(dim=1).min() > 0.1
-    with pytest.raises(ValueError, match="no density; use noise_std > 0"):
+    with pytest.raises(ValueError, match="no density; raise noise_std"):
         posterior.log_density(x)
-    with pytest.raises(ValueError, match="are both 0, raise one"):
+    with pytest.raises(ValueError, match="are both 0, but the posterior"):
         low_rank(rank=16, floor=0.0).posterior(measurement)
 
 

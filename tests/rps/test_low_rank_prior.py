@@ -104,7 +104,7 @@ def test_a_saved_prior_is_the_same_prior(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"means": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="is no mixture: it lacks alpha, floor, log_weights"):
+    with pytest.raises(ValueError, match="is not a mixture: it lacks alpha, floor, log_weights"):
         LowRankMixturePrior.from_file(str(tmp_path / "other.safetensors"))
     with pytest.raises(ValueError, match="as many pixels, got"):
         LowRankMixturePrior(prior.mixture, (1, 16, 16))

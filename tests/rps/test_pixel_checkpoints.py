@@ -163,7 +163,7 @@ BAD = {
     "folder that lacks a tensor": "'checkpoint' lacks 1 of the tensors of its unet, e.g. conv_out.bias",
     "folder of another scheduler": "ScoreSdeVeScheduler has no alphas_cumprod",
     "folder of an unknown scheduler": "its scheduler config names 'os.system', which is not a scheduler of diffusers",
-    "folder of no size": "the UNet's config has sample_size None, expected one number: give image_size",
+    "folder of no size": "the UNet's config has sample_size None, expected one number; give image_size",
 }
 
 
@@ -203,9 +203,9 @@ def test_the_size_of_a_folder_can_be_given(here):
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("block_out_channels", [8192, 8192], "parameters, but the weights beside it are"),
+        ("block_out_channels", [8192, 8192], "parameters, but its weights are"),
         ("layers_per_block", 10**9, "has layers_per_block 1000000000, expected at most 1000"),
-        ("cross_attention_dim", 10**8, "parameters, but the weights beside it are"),
+        ("cross_attention_dim", 10**8, "parameters, but its weights are"),
     ],
 )
 def test_a_config_that_asks_for_more_than_its_weights_is_refused_before_memory_is_taken(

@@ -1,1 +1,1 @@
-"""Priors whose denoiser and posterior are closed formulas."""
+"""Priors whose denoiser and posterior have closed forms."""

@@ -1,4 +1,4 @@
-"""Priors whose denoiser and whose posterior are closed formulas, so that solvers can be judged without a network."""
+"""AnalyticPrior: denoiser and posterior in closed form, so that solvers can be evaluated without a network."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rps.priors.base import Denoised, Prior
 
 
 class AnalyticPrior(Prior):
-    """x_0 ~ a mixture. Subclasses define `law` and `posterior`; images of their mixtures are flat, [N, D].
+    """x_0 ~ a mixture. Subclasses define `law` and `posterior`, whose mixtures are over flat images, [N, D].
 
     posterior(measurement).mean().view(-1, *prior.sample_shape) is the MMSE estimate, .trace() its expected squared
     error per image; rps.oracle.exact_samples(posterior, streams, n) draws from it.
     """
 
     def law(self, like: Tensor) -> Mixture:
-        """p(x_0) on the device and in the dtype of `like`. One row stands for all."""
+        """p(x_0) on the device and in the dtype of `like`; one row, shared by all images."""
         raise NotImplementedError(f"{type(self).__name__} must define law(like)")
 
     def posterior(self, measurement: Measurement) -> Mixture:
-        """p(x_0 | y) of a linear operator and Gaussian noise of noise_std, one mixture per row."""
+        """p(x_0 | y) for a linear operator and Gaussian noise of noise_std, one mixture per row."""
         raise NotImplementedError(f"{type(self).__name__} must define posterior(measurement)")
 
     def working(self, tensor: Tensor) -> Tensor:
-        """The tensor in the precision of the formulas: double where the device has it, because the logarithms of the
-        weights are differences of large numbers."""
+        """The tensor in double precision if the device has it, because the logarithms of the weights are differences of
+        large numbers."""
         return tensor if tensor.device.type == "mps" else tensor.double()
 
     def posterior_at(self, x: Tensor, t: Tensor, measurement: Measurement) -> Mixture:
@@ -43,7 +43,7 @@ class AnalyticPrior(Prior):
 
 
 def dense(measurement: Measurement, like: Tensor) -> Tensor:
-    """A of every row, of like's dtype; one where all rows share it.  -> [N or 1, m, D]."""
+    """The matrix A of every row, or one if all rows share it, in like's dtype.  -> [N or 1, m, D]."""
     operator = linear(measurement)
     rows = range(len(measurement)) if operator.per_sample else range(1)
     matrices = [operator.rows(slice(i, i + 1)).matrix(like.dtype) for i in rows]
@@ -53,7 +53,7 @@ def dense(measurement: Measurement, like: Tensor) -> Tensor:
 
 
 def linear(measurement: Measurement) -> LinearOperator:
-    """The operator, for what is exact for linear ones alone."""
+    """The operator of the measurement.  Errors: ValueError if it is not linear."""
     operator = measurement.operator
     if not isinstance(operator, LinearOperator):
         raise ValueError(f"the exact posterior needs a LinearOperator, got {type(operator).__name__}")

@@ -1,4 +1,4 @@
-"""Images themselves as a prior: every one of them is possible, and nothing else is."""
+"""EmpiricalPrior: a finite set of images as the prior."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WeightedImages(Mixture):
         return self.spread()
 
     def covariance_times(self, v: Tensor) -> Tensor:
-        """One row at a time, without the covariance itself: K images are fewer than pixels squared."""
+        """Cov[x] v, row by row, without forming the covariance: K images are smaller than pixels squared."""
         return torch.stack([o.mT @ (w.unsqueeze(1) * (o @ one)) for (w, o), one in zip(self.offsets(), v, strict=True)])
 
     def covariance_square(self) -> Tensor:
@@ -45,13 +45,13 @@ class WeightedImages(Mixture):
         return torch.stack([w @ offset.square().sum(-1) ** 2 for w, offset in self.offsets()])
 
     def given_noisy(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> WeightedImages:
-        """Weights times exp(-|x_t - alpha x_k|^2 / 2 sigma_t^2), of which |x_t|^2 is common to all k."""
+        """p(x_0 | x_t): weights times exp(-|x_t - alpha x_k|^2 / 2 sigma_t^2), without |x_t|^2, which all k share."""
         images = self.means[0]
         inner = alpha * (x @ images.mT) - 0.5 * alpha**2 * images.square().sum(1)
         return WeightedImages(self.log_weights + inner / sigma**2, self.means)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """The logarithm of the probability of the image x: -inf unless it is one of the x_k, to 1e-5 a pixel."""
+        """The log probability of the image x: -inf unless it equals one of the x_k, to 1e-5 per pixel."""
         many = x if x.ndim == 3 else x.unsqueeze(1)
         log_weights = torch.log_softmax(self.log_weights, 1)
         rows = []
@@ -71,7 +71,8 @@ class EmpiricalPrior(AnalyticPrior):
     The posterior has weights softmax(-|y - A x_k|^2 / 2 noise_std^2). Both are computed in double precision.
 
     Args:
-        images: [K, C, H, W], equally likely. schedule: DDPM linear when None.
+        images: [K, C, H, W], equally likely.
+        schedule: noise schedule; None is DDPM linear.
     """
 
     images: Tensor
@@ -87,13 +88,13 @@ class EmpiricalPrior(AnalyticPrior):
 
     @classmethod
     def of(cls, images: str = "embedded", skip: int = 700, limit: int | None = 300) -> EmpiricalPrior:
-        """The prior of stored images.
+        """The prior over stored images.
 
         Args:
             images: "embedded" for the Fashion-MNIST test images of the package, or a .safetensors file with a tensor
                 `images` [n, C, H, W].
-            skip: leave out so many images first.
-            limit: then use so many; null is all.
+            skip: number of images to skip at the start.
+            limit: number of images to use after that; null is all.
         """
         return cls(read_images(images, skip, limit))
 
@@ -103,12 +104,12 @@ class EmpiricalPrior(AnalyticPrior):
 
     @torch.no_grad()
     def posterior(self, measurement: Measurement) -> WeightedImages:
-        """p(x_0 | y), in double precision; without noise, equal weights of the images nearest to y."""
+        """p(x_0 | y), in double precision; without noise, equal weights for the images nearest to y."""
         operator, y = linear(measurement), self.working(measurement.y.flatten(1))
         law, images = self.law(y), self.images.to(y)
         distances = []
         if operator.per_sample:
-            for row in range(len(y)):  # one at a time, for the memory of K measurements
+            for row in range(len(y)):  # one at a time, because a row needs the memory of K measurements
                 rows = torch.full((len(images),), row, device=y.device)
                 distances.append((operator.rows(rows)(images).flatten(1) - y[row]).square().sum(1))
         else:

@@ -1,4 +1,4 @@
-"""Fitting a mixture of low rank to images: k-means, then the principal components of every cluster."""
+"""Fits a low-rank mixture to images: k-means, then the principal components of every cluster."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def fit_mixture(
     images: Tensor, components: int = 10, rank: int = 20, min_std: float = 0.05, seed: int = 0
 ) -> LowRankMixture:
     """S_k = sum_r (l_r - s_k^2) u_r u_r^T + s_k^2 I: l_r, u_r are the principal components of cluster k, s_k^2 the mean
-    squared residual per pixel of images that were left out.
+    squared residual per pixel of held-out images.
 
     Probabilistic principal components (Tipping and Bishop 1999, doi 10.1111/1467-9868.00196) take s_k^2 from the fitted
-    images themselves, which is too little where a cluster has fewer images than pixels: s_k of 0.05 to 0.14 for the
-    default on the embedded images, where those left out show 0.22 to 0.30.
+    images themselves, which is too small if a cluster has fewer images than pixels: s_k is 0.05 to 0.14 for the default
+    on the embedded images, but 0.22 to 0.30 on held-out ones.
 
-    images: [n, C, H, W]. components: clusters, of k-means++ and Lloyd's iterations. rank: at most so many principal
-    components of each. min_std: s_k at least, in [-1, 1] image units. seed: of k-means++; one seed gives one result.
+    images: [n, C, H, W]. components: number of clusters, found by k-means++ and Lloyd's iterations. rank: largest
+    number of principal components of a cluster. min_std: smallest s_k, in [-1, 1] image units. seed: seed of k-means++.
     """
     n, dim = len(images), images[0].numel() if len(images) else 0
     if not 1 <= components <= n:
@@ -33,17 +33,17 @@ def fit_mixture(
     cluster = _k_means(flat, components, seed)
     sizes = torch.stack([(cluster == k).sum() for k in range(components)])
     parts = [_principal(flat[cluster == k], rank) for k in range(components)]
-    floor = torch.stack([_left_out(flat[cluster == k], rank) for k in range(components)])
-    told = ~torch.isnan(floor)
-    pooled = (sizes[told] * floor[told]).sum() / sizes[told].sum().clamp(min=1)
-    floor = torch.where(told, floor, pooled).clamp(min=min_std**2)
+    floor = torch.stack([_held_out_residual(flat[cluster == k], rank) for k in range(components)])
+    known = ~torch.isnan(floor)
+    pooled = (sizes[known] * floor[known]).sum() / sizes[known].sum().clamp(min=1)
+    floor = torch.where(known, floor, pooled).clamp(min=min_std**2)
     means, vectors, spectrum = (torch.stack(part) for part in zip(*parts, strict=True))
     values = (spectrum - floor.unsqueeze(1)).clamp(min=0)
     return LowRankMixture((sizes.to(flat) / n).log()[None], means[None], vectors, values[None], floor[None])
 
 
 def _principal(cluster: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(mean [D], u [D, R], l [R]) of the images of one cluster [n, D]; what n images do not have is zero."""
+    """(mean [D], u [D, R], l [R]) of the images of one cluster [n, D]; components beyond n - 1 are zero."""
     n, dim = cluster.shape
     mean, kept = cluster.mean(0), min(rank, n - 1)
     _, singular, axes = torch.linalg.svd((cluster - mean) / n**0.5, full_matrices=False)
@@ -52,8 +52,8 @@ def _principal(cluster: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     return mean, vectors, values
 
 
-def _left_out(cluster: Tensor, rank: int, folds: int = 5) -> Tensor:
-    """Mean squared residual per pixel outside mean and components that were found without the image; NaN of one."""
+def _held_out_residual(cluster: Tensor, rank: int, folds: int = 5) -> Tensor:
+    """Mean squared residual per pixel of images about mean and components fitted without them; NaN for one image."""
     n, dim = cluster.shape
     fold, squares = torch.arange(n) % folds, []
     for left_out in range(min(folds, n) if n > 1 else 0):
@@ -65,11 +65,11 @@ def _left_out(cluster: Tensor, rank: int, folds: int = 5) -> Tensor:
 
 
 def _k_means(x: Tensor, k: int, seed: int, iterations: int = 100) -> Tensor:
-    """The cluster of each row, none of them empty.  x: [n, D] -> int64 [n]."""
+    """The cluster of each row; no cluster is empty.  x: [n, D] -> int64 [n]."""
     generator = torch.Generator().manual_seed(seed)
     centres = x[torch.randint(len(x), (1,), generator=generator)]
     for _ in range(1, k):
-        # k-means++: the next centre is drawn in proportion to the squared distance from those there are.
+        # k-means++: the next centre is drawn in proportion to the squared distance from the nearest centre.
         distance = torch.cdist(x, centres).square().amin(1)
         share = torch.cumsum(distance, 0) if bool(distance.any()) else torch.arange(1.0, len(x) + 1).to(x)
         chosen = torch.searchsorted(share, torch.rand(1, generator=generator).to(x) * share[-1])
@@ -79,7 +79,7 @@ def _k_means(x: Tensor, k: int, seed: int, iterations: int = 100) -> Tensor:
         distance = torch.cdist(x, centres)
         nearest = distance.argmin(1)
         for empty in sorted(set(range(k)) - set(nearest.tolist())):
-            # The image that is furthest from its centre, of a cluster that keeps another.
+            # The image furthest from its centre, among clusters of more than one image.
             shared = torch.bincount(nearest, minlength=k)[nearest] > 1
             nearest[torch.where(shared, distance.amin(1), -1.0).argmax()] = empty
         if torch.equal(nearest, cluster):

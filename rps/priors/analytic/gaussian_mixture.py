@@ -1,4 +1,4 @@
-"""Gaussian mixtures: a prior whose denoiser and whose posterior are known exactly."""
+"""Gaussian mixtures, and the prior that they define."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rps.schedule import Schedule
 
 @dataclass(frozen=True)
 class GaussianMixture(Mixture):
-    """p(x) = sum_k pi_k N(x; m_k, S_k), one mixture per row; rows (N) of size 1 stand for all.
+    """p(x) = sum_k pi_k N(x; m_k, S_k), one mixture per row; with N = 1, all rows share it.
 
     log_weights: [N, K], not necessarily normalised. means: [N, K, D].
     vectors, values: S_k = Q diag(l) Q^T with Q [N, K, D, D] (columns are eigenvectors) and l [N, K, D].
@@ -29,7 +29,7 @@ class GaussianMixture(Mixture):
 
     @classmethod
     def from_covariances(cls, log_weights: Tensor, means: Tensor, covariances: Tensor) -> GaussianMixture:
-        """covariances: [N, K, D, D], symmetric positive semi-definite."""
+        """The mixture with these covariances: [N, K, D, D], symmetric positive semi-definite."""
         values, vectors = torch.linalg.eigh(covariances)
         return cls(log_weights, means, vectors, values.clamp(min=0))
 
@@ -55,7 +55,7 @@ class GaussianMixture(Mixture):
         return (self.weights * (size**2 + 2 * self.values.square().sum(-1) + 4 * across)).sum(1)
 
     def log_density(self, x: Tensor) -> Tensor:
-        """log sum_k pi_k N(x; m_k, S_k), for S_k without a zero eigenvalue."""
+        """log sum_k pi_k N(x; m_k, S_k), for nonsingular S_k."""
         many = x if x.ndim == 3 else x.unsqueeze(1)
         delta = many.unsqueeze(2) - self.means.unsqueeze(1)
         coordinates = (self.vectors.mT.unsqueeze(1) @ delta.unsqueeze(-1)).squeeze(-1)
@@ -112,11 +112,13 @@ class GaussianMixture(Mixture):
 
 
 class GaussianMixturePrior(AnalyticPrior):
-    """x_0 ~ sum_k pi_k N(m_k, S_k): E[x_0 | x_t] in closed form, so that solvers can be judged without a network.
+    """x_0 ~ sum_k pi_k N(m_k, S_k), with E[x_0 | x_t] and p(x_0 | y) in closed form.
 
     Args:
-        means: [K, C, H, W]. covariances: [K, D, D] with D = C H W, or a number s^2 for S_k = s^2 I.
-        weights: [K], equal when None. schedule: DDPM linear when None.
+        means: [K, C, H, W].
+        covariances: [K, D, D] with D = C H W, or a number s^2 for S_k = s^2 I.
+        weights: [K]; None is equal weights.
+        schedule: noise schedule; None is DDPM linear.
     """
 
     mixture: GaussianMixture
@@ -143,12 +145,12 @@ class GaussianMixturePrior(AnalyticPrior):
         self.mixture = GaussianMixture.from_covariances(weights.log()[None], means.flatten(1)[None], covariances[None])
 
     def working(self, tensor: Tensor) -> Tensor:
-        return tensor  # of any precision, as the covariances that were given
+        return tensor  # in any precision, like the given covariances
 
     def law(self, like: Tensor) -> GaussianMixture:
         return self.mixture.to(like)
 
     def posterior(self, measurement: Measurement) -> GaussianMixture:
-        """p(x | y) of a linear operator, one mixture per row (in the dtype of y)."""
+        """p(x | y) for a linear operator, one mixture per row, in the dtype of y."""
         y = measurement.y.flatten(1)
         return self.law(y).given_linear(y, dense(measurement, y), measurement.noise_std)

@@ -1,4 +1,4 @@
-"""The images that an analytic prior is made of."""
+"""Reads the images from which analytic priors are built."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def read_images(source: str, skip: int = 0, limit: int | None = None) -> Tensor:
     """Images in [-1, 1].  -> float32 [n, C, H, W].
 
     source: "embedded" for the Fashion-MNIST test images of the package, or a .safetensors file with one tensor
-    `images` [n, C, H, W]: uint8, or floating point in [-1, 1]. skip, limit: leave out so many, then take so many.
+    `images` [n, C, H, W]: uint8, or floating point in [-1, 1]. skip: number of images to skip at the start. limit:
+    number of images to take after that.
     """
     if source == "embedded":
         images = _embedded(skip, limit)
@@ -24,7 +25,7 @@ def read_images(source: str, skip: int = 0, limit: int | None = None) -> Tensor:
     else:
         raise FileNotFoundError(f"images must be 'embedded' or an existing .safetensors file, got {source!r}")
     if not len(images):
-        raise ValueError(f"no images are left of {source!r} after skip={skip} and limit={limit}")
+        raise ValueError(f"skip={skip} and limit={limit} leave no images of {source!r}; choose smaller numbers")
     return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images.float()
 
 
@@ -44,5 +45,5 @@ def _file(path: str) -> Tensor:
     tensors = load_file(path)
     if "images" not in tensors or tensors["images"].ndim != 4:
         found = ", ".join(f"{name} {tuple(v.shape)}" for name, v in tensors.items()) or "nothing"
-        raise ValueError(f"{path} must hold one tensor `images` [n, C, H, W], found {found}")
+        raise ValueError(f"{path} must contain one tensor `images` [n, C, H, W], found {found}")
     return tensors["images"]

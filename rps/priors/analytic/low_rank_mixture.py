@@ -1,4 +1,4 @@
-"""Gaussian mixtures of low rank: a prior of whole images whose posterior is known, at the cost of the rank."""
+"""Gaussian mixtures with low-rank covariances, whose cost grows with the rank and not with pixels squared."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rps.priors.analytic.mixture import Mixture, selected
 
 @dataclass(frozen=True)
 class LowRankMixture(Mixture):
-    """p(x) = sum_k pi_k N(x; m_k, S_k), S_k = U_k diag(d_k) U_k^T + s_k^2 I; rows (N) of size 1 stand for all.
+    """p(x) = sum_k pi_k N(x; m_k, S_k), S_k = U_k diag(d_k) U_k^T + s_k^2 I; with N = 1, all rows share the mixture.
 
     log_weights: [N, K]. means: [N, K, D]. vectors U: [K, D, R], the same for all rows; columns are orthonormal, or zero
-    where d is. values d >= 0: [N, K, R]. floor s^2: [N, K]. Nothing of size D x D is made but by `covariances`.
+    where d is. values d >= 0: [N, K, R]. floor s^2: [N, K]. Only `covariances` allocates D x D matrices.
     """
 
     log_weights: Tensor
@@ -27,7 +27,7 @@ class LowRankMixture(Mixture):
 
     @property
     def noises(self) -> int:
-        """D for s z and R for U sqrt(d) w."""
+        """D normals for s z and R for U sqrt(d) w."""
         return self.means.shape[2] + self.vectors.shape[2]
 
     def covariances(self) -> Tensor:
@@ -51,7 +51,7 @@ class LowRankMixture(Mixture):
         return LowRankMixture(own[0], own[1], self.vectors, own[2], own[3])
 
     def given_noisy(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> LowRankMixture:
-        """The posterior has the same U: variance v becomes v sigma^2 / (alpha^2 v + sigma^2) in each direction."""
+        """p(x_0 | x_t), with the same U: a variance v becomes v sigma^2 / (alpha^2 v + sigma^2) in each direction."""
         a, s2 = alpha.unsqueeze(-1), sigma.unsqueeze(-1) ** 2
         floor = self.floor.unsqueeze(-1)
         along, rest = self._split(x.unsqueeze(1) - a * self.means)
@@ -87,7 +87,7 @@ class LowRankMixture(Mixture):
         return x
 
     def _split(self, delta: Tensor) -> tuple[Tensor, Tensor]:
-        """U_k^T delta and what is orthogonal to U_k.  [N, K, D] -> [N, K, R], [N, K, D]."""
+        """U_k^T delta and the part of delta orthogonal to U_k.  [N, K, D] -> [N, K, R], [N, K, D]."""
         along = (delta.transpose(0, 1) @ self.vectors).transpose(0, 1)
         return along, delta - self._images(along)
 
@@ -96,7 +96,7 @@ class LowRankMixture(Mixture):
         return (along.transpose(0, 1) @ self.vectors.mT).transpose(0, 1)
 
     def _log_normal(self, along: Tensor, rest: Tensor, total: Tensor, outside: Tensor) -> Tensor:
-        """log N with variances `total` [N, K, R] along U, `outside` [N, K, 1] elsewhere, but for 2 pi.  -> [N, K]."""
+        """log N without 2 pi, with variances `total` [N, K, R] along U, `outside` [N, K, 1] elsewhere.  -> [N, K]."""
         others = rest.shape[-1] - along.shape[-1]
         if others == 0:  # U spans the space, and `outside` may be zero
             return -0.5 * (along**2 / total + total.log()).sum(-1)

@@ -19,11 +19,11 @@ class _Component(NamedTuple):
     """N(mean, s^2 (I - V phi V^T) + T root root^T T^T), T = U - V phi V^T U."""
 
     evidence: Tensor
-    """log N(W^T y; A m, A S A^T + s^2 I), without the factor of 2 pi.  [N]."""
+    """log N(W^T y; A m, A S A^T + s^2 I), without the factors of 2 pi.  [N]."""
     mean: Tensor
     """[N, D]."""
     phi: Tensor
-    """[N, p], which part of the variance s^2 the measurement removes."""
+    """Fraction of the variance s^2 that the measurement removes.  [N, p]."""
     seen: Tensor
     """V^T U.  [N or 1, p, R]."""
     root: Tensor
@@ -31,7 +31,7 @@ class _Component(NamedTuple):
 
 
 class _Covariance(NamedTuple):
-    """s^2 I - V psi V^T + F F^T, of which nothing of size D x D is made."""
+    """s^2 I - V psi V^T + F F^T, without any D x D matrix."""
 
     spectrum: Spectrum
     level: Tensor
@@ -42,7 +42,7 @@ class _Covariance(NamedTuple):
     """F [N, D, q]."""
 
     def times(self, v: Tensor) -> Tensor:
-        """[N, D, B] -> [N, D, B]."""
+        """The covariance times v.  [N, D, B] -> [N, D, B]."""
         inside = self.spectrum.back(self.seen.unsqueeze(2) * self.spectrum.forward(v))
         return self.level.view(-1, 1, 1) * v - inside + self.factors @ (self.factors.mT @ v)
 
@@ -61,11 +61,11 @@ class _Covariance(NamedTuple):
 class LowRankPosterior(Mixture):
     """p(x | y) of a LowRankMixture, for y = A x + noise_std n.
 
-    Of x = m + U b + s e, the coefficients b and then e are conditioned on y. With psi = 1 / (s^2 a^2 + noise_std^2)
-    and B = diag(a) V^T U, the precision of b is 1/d + B^T psi B, [R, R], and phi = s^2 a^2 psi. What y has outside the
-    range of A says nothing and is left out.
+    In x = m + U b + s e, first the coefficients b and then e are conditioned on y. With
+    psi = 1 / (s^2 a^2 + noise_std^2) and B = diag(a) V^T U, the precision of b is 1/d + B^T psi B, [R, R], and
+    phi = s^2 a^2 psi. The part of y outside the range of A carries no information and is dropped.
 
-    log_weights: [N, K], means: [N, K, D]: made by `of`. prior, spectrum: of the same rows. y: W^T y [N, p].
+    log_weights: [N, K], means: [N, K, D]: computed by `of`. prior, spectrum: for the same rows. y: W^T y [N, p].
     """
 
     log_weights: Tensor
@@ -77,10 +77,10 @@ class LowRankPosterior(Mixture):
 
     @classmethod
     def of(cls, prior: LowRankMixture, y: Tensor, matrix: Tensor, noise_std: float) -> LowRankPosterior:
-        """y: [N, m], matrix A: [N or 1, m, D].  Needs noise_std > 0 or s_k > 0."""
+        """The posterior given y: [N, m] and the matrix A: [N or 1, m, D].  Needs noise_std > 0 or s_k > 0."""
         if noise_std == 0 and not bool((prior.floor > 0).all()):
             raise ValueError(
-                "the posterior of a low-rank mixture needs noise: noise_std and the floor s^2 are both 0, raise one"
+                "noise_std and the floor s^2 are both 0, but the posterior of a low-rank mixture needs noise; raise one"
             )
         spectrum = Spectrum.of(matrix)
         blank = cls(prior.log_weights, prior.means, prior, spectrum, spectrum.measured(y), noise_std)
@@ -122,12 +122,12 @@ class LowRankPosterior(Mixture):
         return _Covariance(self.spectrum, level, seen, torch.cat(factors, dim=2))
 
     def _within(self, k: int) -> _Covariance:
-        """Of component k."""
+        """The covariance of component k."""
         part, floor = self._component(k), self.prior.floor[:, k].expand(len(self.y))
         return _Covariance(self.spectrum, floor, floor.unsqueeze(1) * part.phi, self._through(k, part, part.root))
 
     def fourth(self) -> Tensor:
-        """As of a GaussianMixture."""
+        """E|x - E[x]|^4, as in GaussianMixture.  -> [N]."""
         result, weights, middle = torch.zeros_like(self.y[:, 0]), self.weights, self.mean()
         for k in range(self.means.shape[1]):
             own, offset = self._within(k), self.means[:, k] - middle
@@ -139,7 +139,7 @@ class LowRankPosterior(Mixture):
     def log_density(self, x: Tensor) -> Tensor:
         """log p(x) + log N(y; A x, noise_std^2 I) - log p(y), for noise_std > 0."""
         if self.noise_std == 0:
-            raise ValueError("without noise the posterior lies in a subspace and has no density; use noise_std > 0")
+            raise ValueError("with noise_std = 0 the posterior lies in a subspace and has no density; raise noise_std")
         if x.ndim == 3:
             return torch.stack([self.log_density(x[:, m]) for m in range(x.shape[1])], dim=1)
         present = self.spectrum.values > 0

@@ -1,4 +1,4 @@
-"""A Gaussian mixture fitted to images, as a prior: whole images, a denoiser and a posterior in closed form."""
+"""LowRankMixturePrior: a Gaussian mixture fitted to images, with denoiser and posterior in closed form."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ FIELDS = ("log_weights", "means", "vectors", "values", "floor")
 class LowRankMixturePrior(AnalyticPrior):
     """x_0 ~ sum_k pi_k N(m_k, U_k diag(d_k) U_k^T + s_k^2 I): E[x_0 | x_t] and p(x_0 | y) in closed form.
 
-    A call of N images costs N K D R operations; a posterior holds A as a matrix, [m, D] for each row whose operator is
-    its own. Both are computed in double precision.
+    A call with N images costs N K D R operations. A posterior stores A as a matrix, [m, D], once per row if the
+    operator differs between rows. Both are computed in double precision.
 
     Args:
-        mixture: one row (N = 1). sample_shape: [C, H, W], with D = C H W. schedule: DDPM linear when None.
+        mixture: mixture of one row (N = 1).
+        sample_shape: [C, H, W], with D = C H W.
+        schedule: noise schedule; None is DDPM linear.
     """
 
     def __init__(
@@ -56,16 +58,17 @@ class LowRankMixturePrior(AnalyticPrior):
         min_std: float = 0.05,
         seed: int = 0,
     ) -> LowRankMixturePrior:
-        """Fitted to images, anew each time (`fit_mixture`); the same arguments give the same prior.
+        """The prior fitted to images by `fit_mixture`, on each call; the same arguments give the same prior.
 
         Args:
             images: "embedded" for the Fashion-MNIST test images of the package, or a .safetensors file with a tensor
-                `images` [n, C, H, W]. Choose others than those that are degraded and restored.
-            components: K. rank: R.
-            skip: leave out so many images first.
-            limit: then use so many; null is all.
-            min_std: s_k at least, in [-1, 1] image units.
-            seed: of the clusters.
+                `images` [n, C, H, W]. Choose images other than those to restore.
+            components: number K of components.
+            rank: rank R of each component.
+            skip: number of images to skip at the start.
+            limit: number of images to use after that; null is all.
+            min_std: smallest s_k, in [-1, 1] image units.
+            seed: seed of the clustering.
         """
         bank = read_images(images, skip, limit)
         _, c, h, w = bank.shape
@@ -73,10 +76,10 @@ class LowRankMixturePrior(AnalyticPrior):
 
     @classmethod
     def from_file(cls, path: str) -> LowRankMixturePrior:
-        """The prior that `save` wrote.
+        """The prior in a file written by `save`.
 
         Args:
-            path: a .safetensors file.
+            path: .safetensors file.
         """
         from safetensors.torch import load_file
 
@@ -84,14 +87,14 @@ class LowRankMixturePrior(AnalyticPrior):
         missing = sorted({*FIELDS, "sample_shape", "alpha", "sigma"} - set(tensors))
         if missing:
             raise ValueError(
-                f"{path} is no mixture: it lacks {', '.join(missing)}; write it with LowRankMixturePrior.save"
+                f"{path} is not a mixture: it lacks {', '.join(missing)}; write it with LowRankMixturePrior.save"
             )
         c, h, w = tensors["sample_shape"].tolist()
         mixture = LowRankMixture(*(tensors[name] for name in FIELDS))
         return cls(mixture, (c, h, w), Schedule(tensors["alpha"], tensors["sigma"]))
 
     def save(self, path: str) -> None:
-        """Mixture, shape and schedule into one .safetensors file."""
+        """Writes mixture, shape and schedule to one .safetensors file."""
         from safetensors.torch import save_file
 
         tensors: dict[str, Any] = {name: getattr(self, name).contiguous().cpu() for name in FIELDS}
@@ -110,12 +113,12 @@ class LowRankMixturePrior(AnalyticPrior):
         return self.mixture.to(like)
 
     def posterior(self, measurement: Measurement) -> LowRankPosterior:
-        """p(x_0 | y) of a linear operator, one mixture per row, in double precision."""
+        """p(x_0 | y) for a linear operator, one mixture per row, in double precision."""
         y = self.working(measurement.y.flatten(1))
         return self._given(self.law(y), measurement, y)
 
     def posterior_at(self, x: Tensor, t: Tensor, measurement: Measurement) -> LowRankPosterior:
-        """p(x_0 | x_t, y): x_t first, because that leaves a mixture of the same rank."""
+        """p(x_0 | x_t, y), conditioned on x_t first, which keeps the rank of the mixture."""
         flat, y = self.working(x.flatten(1)), self.working(measurement.y.flatten(1))
         return self._given(self.law(flat).given_noisy(flat, *self.schedule.at(t, flat)), measurement, y)
 

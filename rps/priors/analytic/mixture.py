@@ -1,4 +1,4 @@
-"""What a law of images is whose mean, covariance, density and draws are known: a mixture, one for each row."""
+"""Mixture, the base class of laws of images whose mean, covariance, density and draws are known."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing_extensions import Self
 
 
 class Mixture:
-    """p(x) = sum_k pi_k p_k(x), one mixture per row; rows (N) of size 1 stand for all. Images are flat, [N, D].
+    """p(x) = sum_k pi_k p_k(x), one mixture per row; with N = 1, all rows share it. Images are flat, [N, D].
 
-    log_weights: [N, K], not necessarily normalised. means: [N, K, D]. noises: the normals that a draw takes.
-    Subclasses say what p_k is.
+    log_weights: [N, K], not necessarily normalised. means: [N, K, D]. noises: number of normals that a draw needs.
+    Subclasses define p_k.
     """
 
     log_weights: Tensor
@@ -21,22 +21,22 @@ class Mixture:
 
     @property
     def noises(self) -> int:
-        raise NotImplementedError(f"{type(self).__name__} must say how many normals a draw takes")
+        raise NotImplementedError(f"{type(self).__name__} must define noises, the number of normals that a draw needs")
 
     def rows(self, index: Tensor | slice) -> Self:
         """The mixtures of some rows (a row may be taken more than once)."""
         raise NotImplementedError(f"{type(self).__name__} must define rows(index)")
 
     def sample(self, uniform: Tensor, normal: Tensor) -> Tensor:
-        """One draw per row: the component by inverse transform.  uniform: [N, 1], normal: [N, noises] -> [N, D]."""
+        """One draw per row; uniform chooses the component.  uniform: [N, 1], normal: [N, noises] -> [N, D]."""
         raise NotImplementedError(f"{type(self).__name__} must define sample(uniform, normal)")
 
     def given_noisy(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Mixture:
         """p(x_0 | x_t) for x_t = alpha x_0 + sigma eps.  x: [N, D], alpha, sigma: [N, 1]."""
-        raise NotImplementedError(f"{type(self).__name__} has no closed form given x_t: condition the prior first")
+        raise NotImplementedError(f"{type(self).__name__} has no closed form given x_t; condition the prior on x_t")
 
     def log_density(self, x: Tensor) -> Tensor:
-        """log p(x), exact.  x: [N, D], or [N, M, D] for M images of each row -> [N] or [N, M]."""
+        """log p(x), exact.  x: [N, D], or [N, M, D] for M images per row -> [N] or [N, M]."""
         raise NotImplementedError(f"{type(self).__name__} must define log_density(x)")
 
     def covariance(self) -> Tensor:
@@ -44,7 +44,7 @@ class Mixture:
         raise NotImplementedError(f"{type(self).__name__} must define covariance()")
 
     def trace(self) -> Tensor:
-        """Tr Cov[x], which is the least mean squared error per image where p is a posterior.  -> [N]."""
+        """Tr Cov[x], the least mean squared error per image if p is a posterior.  -> [N]."""
         raise NotImplementedError(f"{type(self).__name__} must define trace()")
 
     def covariance_times(self, v: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Mixture:
         return (uniform > cumulative).sum(1).clamp(max=cumulative.shape[1] - 1)
 
     def offsets(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(pi_k [K], m_k - m [K, D]) of each row, one row at a time for the memory of K images."""
+        """(pi_k [K], m_k - m [K, D]) of each row, one at a time, because a row needs the memory of K images."""
         for row, (weights, mean) in enumerate(zip(self.weights, self.mean(), strict=False)):
             yield weights, taken(self.means, row) - mean
 
@@ -88,17 +88,17 @@ class Mixture:
 
 
 def taken(tensor: Tensor, row: int) -> Tensor:
-    """A row of a tensor whose first dimension may be 1 for all."""
+    """A row of a tensor, or its only row if all rows share it."""
     return tensor[row if len(tensor) > 1 else 0]
 
 
 def selected(tensor: Tensor, index: Tensor | slice) -> Tensor:
-    """The rows of a tensor, which stays as it is where one row stands for all."""
+    """Some rows of a tensor, or the whole tensor if it has one row that all share."""
     return tensor[index] if len(tensor) > 1 else tensor
 
 
 def applied(matrix: Tensor, vector: Tensor) -> Tensor:
-    """M v for each row, without a copy of M where one stands for all.  matrix: [N or 1, a, b], vector: [N, b]."""
+    """M v for each row, without copies of M if all rows share it.  matrix: [N or 1, a, b], vector: [N, b]."""
     if len(matrix) == 1:
         return vector @ matrix[0].mT
     return (matrix @ vector.unsqueeze(-1)).squeeze(-1)

@@ -1,4 +1,4 @@
-"""The singular values of a measurement, in which the posterior of a mixture of low rank is written."""
+"""Spectrum: the singular value decomposition in whose coordinates the low-rank posterior is computed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rps.priors.analytic.mixture import applied, selected
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A = W diag(a) V^T of each row, or one for all (N = 1), with p singular values.
+    """A = W diag(a) V^T with p singular values, one per row, or one for all rows (N = 1).
 
-    Where no pixel is measured twice (masks, mean pooling), W is the identity and V has one entry a pixel: then V^T x
-    costs D operations, not p D.
+    If no pixel is measured twice (masks, mean pooling), W is the identity and V has one entry per pixel, so V^T x costs
+    D operations and not p D.
 
-    values a: [N, p]; what belongs to a = 0 counts for nothing. left W: [N, m, p], or None for the identity. right: V^T
-    [N, p, D], or the one entry of each pixel [N, D], which stands in row `place` [N, D] of V^T.
+    values a: [N, p]; directions with a = 0 are ignored. left W: [N, m, p], or None for the identity. right: V^T
+    [N, p, D], or the one entry of each pixel [N, D], which belongs to row `place` [N, D] of V^T.
     """
 
     values: Tensor
@@ -28,7 +28,7 @@ class Spectrum:
 
     @classmethod
     def of(cls, matrix: Tensor) -> Spectrum:
-        """matrix A: [N, m, D]."""
+        """The decomposition of the matrix A: [N, m, D]."""
         present = matrix != 0
         if bool((present.sum(1) <= 1).all()):
             values, place = torch.linalg.vector_norm(matrix, dim=2), present.long().argmax(1)

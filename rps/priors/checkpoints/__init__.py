@@ -1,1 +1,1 @@
-"""Checkpoints of guided-diffusion (.pt) and latent diffusion (.ckpt), read without running code."""
+"""Readers of guided-diffusion (.pt) and latent-diffusion (.ckpt) checkpoints, which run none of their code."""

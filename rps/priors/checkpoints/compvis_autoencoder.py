@@ -1,4 +1,4 @@
-"""The autoencoder of latent diffusion (arXiv 2112.10752) as a VQModel or an AutoencoderKL of diffusers."""
+"""Converts the autoencoder of latent diffusion (arXiv 2112.10752) to a VQModel or AutoencoderKL of diffusers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rps.priors.checkpoints.torch_files import State, Unfit
 
 @dataclass(frozen=True)
 class AutoencoderShape:
-    """What the flags of `ddconfig` say, as the shapes tell it.
+    """The flags of `ddconfig`, inferred from the shapes of the tensors.
 
-    channels: ch times ch_mult. layers: num_res_blocks. attended: does a level have attention? middle: does the middle?
-    latent: z_channels. codes: n_embed of a quantised autoencoder, None of a Gaussian one (double_z).
+    channels: ch times ch_mult. layers: num_res_blocks. attended: whether each level has attention. middle: whether the
+    middle has. latent: z_channels. codes: n_embed of a quantised autoencoder, None for a Gaussian one (double_z).
     """
 
     image_channels: int
@@ -30,24 +30,24 @@ class AutoencoderShape:
 
     @classmethod
     def of(cls, state: State) -> AutoencoderShape:
-        """Errors: Unfit."""
+        """The shape of the autoencoder in a state dict.  Errors: Unfit."""
 
         def size(name: str, axis: int = 0) -> int:
             if name not in state or state[name].ndim <= axis:
-                raise Unfit(f"its autoencoder has no {name} of the right kind")
+                raise Unfit(f"its autoencoder has no tensor {name} of the expected shape")
             return state[name].shape[axis]
 
         found = [re.fullmatch(r"encoder\.down\.(\d+)\.block\.(\d+)\.conv1\.weight", name) for name in state]
         blocks = sorted((int(match[1]), int(match[2])) for match in found if match)
         levels, layers = (max(k) + 1 for k in zip(*blocks, strict=True)) if blocks else (0, 0)
         if len(blocks) != levels * layers or not blocks:
-            raise Unfit("the levels of its autoencoder are not equally deep; it is incomplete or of another kind")
+            raise Unfit("the levels of its autoencoder are not equally deep; it is incomplete or of another type")
         latent, embedded = size("post_quant_conv.weight"), size("post_quant_conv.weight", 1)
         if latent != embedded:
-            raise Unfit(f"its autoencoder has {latent} channels and codes of {embedded}, which must be equal")
+            raise Unfit(f"its autoencoder has {latent} channels and codes of {embedded}, but these must be equal")
         channels = [size(f"encoder.down.{level}.block.0.conv1.weight") for level in range(levels)]
         if odd := [c for c in channels if c % 32]:
-            raise Unfit(f"the channels of its autoencoder must be multiples of 32, got {odd[0]}")
+            raise Unfit(f"its autoencoder has a level of {odd[0]} channels, expected a multiple of 32")
         return cls(
             size("encoder.conv_in.weight", 1),
             channels,
@@ -59,7 +59,7 @@ class AutoencoderShape:
         )
 
     def network(self, image_size: int, scaling_factor: float) -> Any:
-        """A VQModel or an AutoencoderKL without numbers, on the meta device."""
+        """A VQModel or an AutoencoderKL without weights, on the meta device."""
         from diffusers import AutoencoderKL, VQModel
 
         config: dict[str, Any] = {
@@ -92,7 +92,7 @@ class AutoencoderShape:
             for theirs, ours in (("block_1", "resnets.0"), ("attn_1", "attentions.0"), ("block_2", "resnets.1")):
                 yield f"{half}.mid.{theirs}", f"{half}.mid_block.{ours}"
             for level in range(levels):
-                # Theirs count levels from the finest, ours in the order of the data flow.
+                # Latent diffusion counts levels from the finest, diffusers in the order of the data flow.
                 place = f"{half}.{side}_blocks.{level if side == 'down' else levels - 1 - level}"
                 for layer in range(layers):
                     yield f"{half}.{side}.{level}.block.{layer}", f"{place}.resnets.{layer}"
@@ -106,17 +106,17 @@ ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_
 
 
 def translate_autoencoder(theirs: State, shape: AutoencoderShape) -> State:
-    """The state dict of an autoencoder under the names of diffusers.  Errors: Unfit where a name has no place."""
+    """The state dict of an autoencoder under the names of diffusers.  Errors: Unfit for a name without counterpart."""
     places, ours = dict(shape.modules()), {}
     for name, value in theirs.items():
-        if name.startswith("loss."):  # the critic of its training
+        if name.startswith("loss."):  # the discriminator of its training
             continue
         module = next((m for m in (name.rsplit(".", k)[0] for k in (1, 2)) if m in places), None)
         if module is None:
-            raise Unfit(f"there is no place for the tensor {name} of its autoencoder")
+            raise Unfit(f"the tensor {name} of its autoencoder has no counterpart in diffusers")
         part, _, kind = name[len(module) + 1 :].rpartition(".")
         attention = ".attn" in module
         target = (ATTENTION if attention else PARTS).get(part, part)
-        matrix = attention and kind == "weight" and value.ndim == 4  # 1 x 1 convolutions, in ours linear layers
+        matrix = attention and kind == "weight" and value.ndim == 4  # 1 x 1 convolutions, linear layers in diffusers
         ours[".".join(filter(None, (places[module], target, kind)))] = value[:, :, 0, 0] if matrix else value
     return ours

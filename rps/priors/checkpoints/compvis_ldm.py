@@ -1,5 +1,5 @@
-"""Checkpoints of the latent-diffusion code base (.ckpt, arXiv 2112.10752), unconditional or class-conditional, as
-diffusers networks: a UNet, an autoencoder and a scheduler."""
+"""Converts checkpoints of the latent-diffusion code base (.ckpt, arXiv 2112.10752), unconditional or class-conditional,
+to a UNet, an autoencoder and a scheduler of diffusers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from rps.priors.checkpoints.torch_files import State, Unfit
 
 UNET, AVERAGED, FIRST, CLASSES = "model.diffusion_model.", "model_ema.", "first_stage_model.", "cond_stage_model."
 TEXTS = ("cond_stage_model.transformer.", "cond_stage_model.model.", "conditioner.embedders.")
-"""How the names of text encoders begin in Stable Diffusion 1, 2 and XL."""
+"""Prefixes of the text encoders of Stable Diffusion 1, 2 and XL."""
 STABLE_DIFFUSION = (
-    "it is Stable Diffusion, which rps.priors.StableDiffusionPrior.from_pretrained reads as a folder in diffusers "
-    "format; convert it by diffusers' StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
+    "it is Stable Diffusion, which rps.priors.StableDiffusionPrior.from_pretrained reads from a folder in diffusers "
+    "format; convert it with diffusers' StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)"
 )
 
 
 class LatentDiffusion(NamedTuple):
-    """unet: a UNet2DModel; or, told a class, a UNet2DConditionModel whose encoder_hid_proj is the table of classes.
-    autoencoder: a VQModel or an AutoencoderKL. scheduler: a DDIMScheduler."""
+    """The parts of a latent diffusion model.
+
+    unet: a UNet2DModel or, if class-conditional, a UNet2DConditionModel whose encoder_hid_proj is the class table.
+    autoencoder: a VQModel or an AutoencoderKL. scheduler: a DDIMScheduler.
+    """
 
     unet: Any
     autoencoder: Any
@@ -47,11 +50,11 @@ def latent_diffusion(
 
     Args:
         state: see rps.priors.checkpoints.torch_files.read_tensors.
-        head_channels, num_heads: of attention layers of the UNet, see rps.priors.checkpoints.heads.
-        image_size: of square images, 256 unless given, which no tensor says.
-        averaged: take the moving averages of the UNet's weights (`model_ema.*`) where there are any, as CompVis do.
-        scale_factor: of the latents. None is the tensor of that name, which a checkpoint has where training measured
-            it; without it a quantised autoencoder has 1, and a Gaussian one is refused.
+        head_channels, num_heads: heads of the UNet's attention layers, see rps.priors.checkpoints.heads.
+        image_size: height and width of the images, which no tensor contains; None is 256.
+        averaged: whether to use the moving averages of the UNet's weights (`model_ema.*`) if present, as CompVis do.
+        scale_factor: scale of the latents. None uses the tensor of that name, which exists if training measured it;
+            without it, a quantised autoencoder has 1, and a Gaussian one is refused.
 
     Errors: Unfit.
     """
@@ -67,14 +70,14 @@ def latent_diffusion(
     theirs = unet_tensors(state, averaged)
     architecture = Architecture.of(theirs, head_channels, num_heads, size // stride, (shape.latent,))
     if unsaid := architecture.unsaid():
-        raise Unfit(f"the config of a UNet of diffusers has no word for {unsaid}")
+        raise Unfit(f"the config of a UNet of diffusers cannot express {unsaid}")
     ours = translate(theirs, architecture)
     if architecture.context is None:
         unet = architecture.network()
     else:
         table = class_table(state, architecture.context)
         unet = class_conditional(architecture, len(table))
-        # One class as a row of ones and zeros [1, K], times [K, C], is its row of the table.
+        # A one-hot class [1, K] times the table [K, C] is the class's row.
         ours["encoder_hid_proj.weight"] = table.T.contiguous()
         ours["encoder_hid_proj.bias"] = torch.zeros_like(table[0])
     fill(unet, ours)
@@ -84,23 +87,23 @@ def latent_diffusion(
 
 
 def below(state: State, prefix: str) -> State:
-    """The tensors whose names begin so, without it."""
+    """The tensors whose names begin with the prefix, named without it."""
     return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
 
 def unet_tensors(state: State, averaged: bool) -> State:
-    """Those of the UNet; their moving averages, which are named without dots, where wanted and there are any."""
+    """The tensors of the UNet, or their moving averages (whose names have no dots) if wanted and present."""
     last, means = below(state, UNET), below(state, AVERAGED)
     if not averaged or not means:
         return last
     names = {name: ("diffusion_model." + name).replace(".", "") for name in last}
     if lacking := [name for name, mean in names.items() if mean not in means]:
-        raise Unfit(f"it has no moving average of {lacking[0]}; take the last weights in their place (--last-weights)")
+        raise Unfit(f"it has no moving average of {lacking[0]}; use the last weights instead (--last-weights)")
     return {name: means[mean] for name, mean in names.items()}
 
 
 def scale_of(state: State, quantised: bool) -> float:
-    """The scale_factor of the latents.  Errors: Unfit where only the YAML of the model has it."""
+    """The scale_factor of the latents.  Errors: Unfit if only the YAML of the model has it."""
     if "scale_factor" in state:
         return float(state["scale_factor"])
     if not quantised:
@@ -112,27 +115,27 @@ def scale_of(state: State, quantised: bool) -> float:
 
 
 def class_table(state: State, context: int) -> Tensor:
-    """[K, C], what the network is told of each class.  Errors: Unfit."""
+    """The embedding of each class, [K, C].  Errors: Unfit."""
     table = state.get(CLASSES + "embedding.weight")
     if table is None or table.ndim != 2 or table.shape[1] != context:
-        raise Unfit("its condition is not a class; a model that is conditioned on texts must be in diffusers format")
+        raise Unfit("it is not conditioned on classes; a model conditioned on texts must be in diffusers format")
     return table
 
 
 def class_conditional(architecture: Architecture, classes: int) -> Any:
-    """A UNet2DConditionModel without numbers, on the meta device."""
+    """A UNet2DConditionModel without weights, on the meta device."""
     from diffusers import UNet2DConditionModel
 
     if architecture.updown:
-        raise Unfit("it has both transformers and resblock_updown, which no UNet of diffusers has")
+        raise Unfit("it has both transformers and resblock_updown, which no UNet of diffusers supports")
     blocks = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D"), ("DownBlock2D", "UpBlock2D")
-    attended = [*architecture.attended[:-1], True]  # the last level's heads are those of the middle as well
+    attended = [*architecture.attended[:-1], True]  # the middle has the heads of the last level
     levels = zip(architecture.channels, attended, strict=True)
     with torch.device("meta"):
         return UNet2DConditionModel(
             **architecture.shared_config(*blocks),
             cross_attention_dim=architecture.context,
-            # In this class a number of heads.
+            # UNet2DConditionModel takes the number of heads here.
             attention_head_dim=tuple(c // architecture.heads.width(c) if a else 1 for c, a in levels),
             encoder_hid_dim=classes,
             encoder_hid_dim_type="text_proj",
@@ -140,11 +143,11 @@ def class_conditional(architecture: Architecture, classes: int) -> Any:
 
 
 def scheduler_of(state: State) -> Any:
-    """DDIMScheduler of the `betas` that lie beside the weights; of the published .0015 to .0195 without them."""
+    """A DDIMScheduler with the `betas` of the checkpoint; without any, with the published .0015 to .0195."""
     from diffusers import DDIMScheduler
 
     betas = state["betas"].double() if "betas" in state else _scaled_linear(0.0015, 0.0195, 1000)
-    start, end = (round(betas[k].item(), 8) for k in (0, -1))  # of float32
+    start, end = (round(betas[k].item(), 8) for k in (0, -1))  # they were float32
     options: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": start, "beta_end": end}
     if not torch.allclose(_scaled_linear(start, end, len(betas)), betas, rtol=1e-4, atol=0):
         options = {"trained_betas": betas.tolist()}

@@ -1,4 +1,4 @@
-"""Checkpoints of the guided-diffusion code base (arXiv 2105.05233): a prior from the tensors in a .pt file."""
+"""GuidedDiffusionPrior: a prior from a .pt checkpoint of the guided-diffusion code base (arXiv 2105.05233)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from rps.priors.loading import dtype_of
 
 NoiseSchedule = Literal["linear", "cosine"]
 LATENT = "model.diffusion_model."
-"""How the names of latent diffusion's networks begin."""
+"""Prefix of the UNet in latent-diffusion checkpoints."""
 
 
 class GuidedDiffusionPrior(DiffusersPrior):
-    """The network in a .pt file: `ffhq_10m.pt` of DPS, `256x256_diffusion_uncond.pt` and their class-conditional and
-    other relatives. Only tensors are read from it. What the shapes do not say are the flags of its training:
+    """The network in a .pt file: `ffhq_10m.pt` of DPS, `256x256_diffusion_uncond.pt` and similar networks, also
+    class-conditional ones. Only tensors are read. The arguments are training flags that the shapes do not reveal.
 
     Args:
-        path: the .pt file.
-        class_label: the class of all images, for class-conditional networks; None is each sample's own.
-        head_channels: num_head_channels.
-        attention_order: "new" where use_new_attention_order was set (64x64_diffusion.pt).
-        noise_schedule: of T = 1000 timesteps; "cosine" for 64x64_diffusion.pt.
-        image_size: of square images; None derives it from the number of levels, 8 pixels at the last.
-        dtype: of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
-        num_heads: of every attention layer, for networks trained with num_heads and without num_head_channels. With
-            neither, a network of a published shape has the published heads (64 channels each; 4 heads in
-            128x128_diffusion.pt), and another is refused.
+        path: .pt file.
+        class_label: class of all images, for class-conditional networks; None uses each sample's class.
+        head_channels: channels per attention head, num_head_channels in training.
+        attention_order: "new" if use_new_attention_order was set in training (64x64_diffusion.pt), else "legacy".
+        noise_schedule: schedule over T = 1000 timesteps, "linear" or "cosine" (64x64_diffusion.pt).
+        image_size: height and width of the images; None derives it from the number of levels, 8 pixels at the last.
+        dtype: precision of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
+        num_heads: heads of every attention layer, for networks trained with num_heads and not num_head_channels. With
+            neither, a published shape uses its published heads (64 channels each; 4 heads in 128x128_diffusion.pt),
+            and any other shape is refused.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ def read_checkpoint(
     dtype: torch.dtype = torch.float32,
     num_heads: int | None = None,
 ) -> tuple[Any, Any]:
-    """(UNet2DModel, DDPMScheduler) of a .pt file; arguments as of GuidedDiffusionPrior.
+    """(UNet2DModel, DDPMScheduler) from a .pt file; for the arguments see GuidedDiffusionPrior.
 
-    Errors: FileNotFoundError; ValueError where the file is not such a checkpoint.
+    Errors: FileNotFoundError; ValueError if the file is not such a checkpoint.
     """
     if attention_order not in ("legacy", "new"):
         raise ValueError(f"attention_order must be legacy or new, got {attention_order!r}")
@@ -72,15 +72,15 @@ def read_checkpoint(
         architecture = architecture_of(theirs, head_channels, num_heads, image_size)
         return network_of(theirs, architecture, attention_order, noise_schedule, dtype)
     except Unfit as reason:
-        raise ValueError(f"{path} is not a guided-diffusion checkpoint that can be used: {reason}") from reason
+        raise ValueError(f"{path} is not a usable guided-diffusion checkpoint: {reason}") from reason
 
 
 def architecture_of(
     theirs: State, head_channels: int | None = None, num_heads: int | None = None, image_size: int | None = None
 ) -> Architecture:
-    """That of a state dict of guided-diffusion.  Errors: Unfit."""
+    """The architecture of a guided-diffusion state dict.  Errors: Unfit."""
     if any(name.startswith(LATENT) for name in theirs):
-        raise Unfit("it is of latent diffusion; tools/convert_checkpoint.py makes a folder for LatentPrior of it")
+        raise Unfit("it is of latent diffusion; tools/convert_checkpoint.py converts it into a folder for LatentPrior")
     return Architecture.of(theirs, head_channels, num_heads, image_size)
 
 
@@ -91,7 +91,7 @@ def network_of(
     noise_schedule: NoiseSchedule = "linear",
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Any, Any]:
-    """(UNet2DModel, DDPMScheduler) of a state dict of guided-diffusion.  Errors: Unfit."""
+    """(UNet2DModel, DDPMScheduler) from a guided-diffusion state dict.  Errors: Unfit."""
     from diffusers import DDPMScheduler
 
     unet = architecture.network()

@@ -1,5 +1,5 @@
-"""The UNet of guided-diffusion (arXiv 2105.05233), which latent diffusion (2112.10752) shares, as a diffusers UNet of
-the same function: its architecture, read off the shapes of its tensors, and their names."""
+"""Converts the UNet of guided-diffusion (arXiv 2105.05233), which latent diffusion (2112.10752) shares, to diffusers:
+infers its architecture from the shapes of its tensors and translates their names."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ AttentionOrder = Literal["legacy", "new"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the published flags say, as the shapes tell it.
+    """The training flags, inferred from the shapes of the tensors.
 
-    channels: of each level. layers: num_res_blocks. attended: does a level have attention? updown: resblock_updown.
-    time_channels: num_channels. context: channels of what cross-attention sees, None without transformers.
+    channels: channels of each level. layers: num_res_blocks. attended: whether each level has attention. updown:
+    resblock_updown. time_channels: num_channels. context: channels of the cross-attention input, None without
+    transformers.
     """
 
     in_channels: int
@@ -48,32 +49,32 @@ class Architecture:
         image_size: int | None = None,
         channels_allowed: Sequence[int] = (1, 3),
     ) -> Architecture:
-        """Errors: Unfit."""
+        """The architecture of a state dict.  Errors: Unfit."""
 
         def size(name: str, axis: int = 0) -> int:
             if name not in state or state[name].ndim <= axis:
-                raise Unfit(f"it has no {name} of the right kind among its {len(state)} tensors")
+                raise Unfit(f"it has no {name} of the expected shape among its {len(state)} tensors")
             return state[name].shape[axis]
 
         in_channels, out_channels = size("input_blocks.0.0.weight", 1), size("out.2.weight")
         if in_channels not in channels_allowed or out_channels not in (in_channels, 2 * in_channels):
             allowed = " or ".join(str(c) for c in channels_allowed)
             raise Unfit(
-                f"it maps {in_channels} channels to {out_channels}, and a prior {allowed} to as many or twice as many "
-                "(upsamplers, which see a second image, are none)"
+                f"it maps {in_channels} channels to {out_channels}, but a prior maps {allowed} to as many or twice as "
+                "many (upsamplers, which take a second image, are not priors)"
             )
         # An output block with a second convolution ends a level.
         ups = [re.fullmatch(r"output_blocks\.(\d+)\.[12]\.(in_layers\.2|conv)\.weight", name) for name in state]
         ends = sorted((int(match[1]), match[2]) for match in ups if match)
         levels, layers = len(ends) + 1, ends[0][0] if ends else 0
         if layers < 1 or [end for end, _ in ends] != [layers + k * (layers + 1) for k in range(levels - 1)]:
-            raise Unfit("its output_blocks are not those of equally deep levels; it is incomplete or of another kind")
+            raise Unfit("its output_blocks do not form equally deep levels; it is incomplete or of another type")
         firsts = [1 + level * (layers + 1) for level in range(levels)]
         channels = [size(f"input_blocks.{first}.0.out_layers.3.weight") for first in firsts]
         attended = [f"input_blocks.{first}.1.norm.weight" in state for first in firsts]
         updown, transformer = ends[0][1] != "conv", "middle_block.1.proj_in.weight" in state
         if odd := [c for c in channels if c % 32]:
-            raise Unfit(f"the channels of its levels must be multiples of 32, got {odd[0]}")
+            raise Unfit(f"it has a level of {odd[0]} channels, expected a multiple of 32")
         heads = heads_of(Shape(tuple(channels), layers, updown, transformer), head_channels, num_heads)
         if image_size is not None and (image_size < 1 or image_size % 2 ** (levels - 1)):
             raise Unfit(
@@ -93,16 +94,16 @@ class Architecture:
             heads=heads,
             image_size=image_size or 8 * 2 ** (levels - 1),
         )
-        found.widths()  # its errors
+        found.widths()  # raises errors
         return found
 
     def widths(self) -> list[int]:
-        """Channels per head of the layers with attention."""
+        """Channels per head of each layer with attention."""
         attending = [c for c, a in zip(self.channels, self.attended, strict=True) if a] + self.channels[-1:]
         return widths(self.heads, attending)
 
     def unsaid(self) -> str | None:
-        """What the config of a UNet of diffusers has no word for, so that the network cannot be saved as one."""
+        """The feature that the config of a diffusers UNet cannot express, if any; such a network cannot be saved."""
         if self.time_channels != self.channels[0]:
             return f"a time embedding of {self.time_channels} channels before a first level of {self.channels[0]}"
         if self.context is None and len(set(self.widths())) > 1:
@@ -122,7 +123,7 @@ class Architecture:
         }
 
     def shared_config(self, attended: tuple[str, str], plain: tuple[str, str]) -> dict[str, Any]:
-        """Arguments that all UNets of diffusers share, for blocks (down, up) of these kinds."""
+        """Arguments that all UNets of diffusers share, for blocks (down, up) of these types."""
         return {
             "sample_size": self.image_size,
             "in_channels": self.in_channels,
@@ -136,7 +137,7 @@ class Architecture:
         }
 
     def network(self) -> Any:
-        """A UNet2DModel without numbers, on the meta device."""
+        """A UNet2DModel without weights, on the meta device."""
         from diffusers import UNet2DModel
         from diffusers.models.attention_processor import Attention
         from diffusers.models.embeddings import TimestepEmbedding, Timesteps
@@ -192,15 +193,15 @@ PARTS = {
 
 
 def translate(theirs: State, architecture: Architecture, attention_order: AttentionOrder = "legacy") -> State:
-    """The state dict of guided-diffusion under the names of UNet2DModel.  Errors: Unfit where a name has no place."""
+    """The state dict under the names of UNet2DModel.  Errors: Unfit for a name without counterpart."""
     places, ours = dict(architecture.modules()), {}
     for name, value in theirs.items():
         module = next((m for m in (name.rsplit(".", k)[0] for k in range(1, name.count(".") + 1)) if m in places), None)
         if module is None:
-            raise Unfit(f"there is no place for its tensor {name}")
+            raise Unfit(f"its tensor {name} has no counterpart in diffusers")
         part, _, kind = name[len(module) + 1 :].rpartition(".")
         place = places[module]
-        if f"{module}.proj_in.weight" in theirs:  # a transformer, whose parts are called alike
+        if f"{module}.proj_in.weight" in theirs:  # a transformer, whose parts have the same names in both
             ours[f"{place}.{part}.{kind}"] = value
         elif part == "qkv":
             for target, third in zip(
@@ -208,18 +209,18 @@ def translate(theirs: State, architecture: Architecture, attention_order: Attent
             ):
                 ours[f"{place}.{target}.{kind}"] = third
         else:
-            matrix = part == "proj_out" and kind == "weight"  # a 1 x 1 convolution in one, a linear layer in the other
+            matrix = part == "proj_out" and kind == "weight"  # a 1 x 1 convolution, a linear layer in diffusers
             target = PARTS.get(part, part)
             ours[".".join(filter(None, (place, target, kind)))] = value.flatten(1) if matrix else value
     return ours
 
 
 def _thirds(qkv: Tensor, architecture: Architecture, order: AttentionOrder) -> tuple[Tensor, ...]:
-    """q, k and v of a joint projection [3 C, C, 1] or its bias [3 C]: in "legacy" order the rows are those of head 1's
-    q, k and v, then head 2's; in "new" order all heads' q, then all k, then all v."""
+    """q, k and v of a joint projection [3 C, C, 1] or its bias [3 C]: in "legacy" order the rows are q, k and v of head
+    1, then of head 2, ...; in "new" order q of all heads, then k, then v."""
     rows = qkv.flatten(1) if qkv.ndim > 1 else qkv
     if len(rows) % 3:
-        raise Unfit(f"its qkv have {len(rows)} rows, which is no multiple of 3")
+        raise Unfit(f"its qkv has {len(rows)} rows, expected a multiple of 3")
     if order == "new":
         return tuple(third.clone() for third in rows.chunk(3))  # safetensors refuses tensors that share memory
     heads = rows.unflatten(0, (-1, 3, architecture.heads.width(len(rows) // 3)))
@@ -227,14 +228,14 @@ def _thirds(qkv: Tensor, architecture: Architecture, order: AttentionOrder) -> t
 
 
 def fill(network: nn.Module, ours: State, dtype: torch.dtype = torch.float32) -> None:
-    """Give a network on the meta device its numbers.  Errors: Unfit where names or shapes are not its own."""
+    """Loads weights into a network on the meta device.  Errors: Unfit if names or shapes do not match."""
     wanted = network.state_dict()
     for name, parameter in wanted.items():
         if name not in ours or ours[name].shape != parameter.shape:
             found = tuple(ours[name].shape) if name in ours else "nothing"
             raise Unfit(f"for {name} it has {found} instead of {tuple(parameter.shape)}")
     if more := sorted(ours.keys() - wanted.keys()):
-        raise Unfit(f"there is no place for its {more[0]}")
+        raise Unfit(f"its {more[0]} has no counterpart in diffusers")
     network.load_state_dict({name: value.to(dtype) for name, value in ours.items()}, assign=True)
 
 

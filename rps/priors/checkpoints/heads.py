@@ -1,4 +1,4 @@
-"""How the attention layers of a checkpoint are divided into heads: what the shapes of its tensors cannot say."""
+"""The attention heads of a checkpoint, which the shapes of its tensors do not reveal."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from rps.priors.checkpoints.torch_files import Unfit
 
 @dataclass(frozen=True)
 class Heads:
-    """`channels` of every head (num_head_channels), or the `number` of heads of every layer (num_heads)."""
+    """The `channels` of every head (num_head_channels) or the `number` of heads of every layer (num_heads)."""
 
     channels: int | None = None
     number: int | None = None
 
     def width(self, channels: int) -> int:
-        """Channels per head of a layer of so many channels.  Errors: Unfit."""
+        """Channels per head of a layer with this many channels.  Errors: Unfit."""
         option, value = ("num_heads", self.number) if self.channels is None else ("head_channels", self.channels)
         if value is None or value < 1 or channels % value:
-            raise Unfit(f"{option} must divide the {channels} channels of attention layers, got {value}")
+            raise Unfit(f"{option} must divide the {channels} channels of the attention layers, got {value}")
         return channels // value if self.channels is None else value
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What tells published networks apart: channels of the levels, num_res_blocks, resblock_updown, whether attention
-    is part of a transformer."""
+    """The features that distinguish published networks: channels of the levels, num_res_blocks, resblock_updown, and
+    whether attention is part of a transformer."""
 
     channels: tuple[int, ...]
     layers: int
@@ -44,13 +44,13 @@ PUBLISHED = {
     Shape((192, 384, 576, 960), 2, False, True): Heads(number=1),  # latent diffusion: cin256-v2
     Shape((256, 512, 1024), 2, False, True): Heads(32),  # latent diffusion: cin256
 }
-"""The flags of training in the README of guided-diffusion and in the config.yaml of latent-diffusion."""
+"""Training flags from the README of guided-diffusion and the config.yaml files of latent-diffusion."""
 
 
 def heads_of(shape: Shape, head_channels: int | None = None, num_heads: int | None = None) -> Heads:
-    """As asked for; else the published ones of a network of this shape.
+    """The given heads, or else the published heads of this shape.
 
-    Errors: Unfit where both are given, and where none is for a shape that was not published.
+    Errors: Unfit if both are given, or neither for a shape that was not published.
     """
     if head_channels is not None and num_heads is not None:
         raise Unfit(f"head_channels and num_heads exclude each other, got {head_channels} and {num_heads}")
@@ -58,12 +58,12 @@ def heads_of(shape: Shape, head_channels: int | None = None, num_heads: int | No
         return Heads(head_channels, num_heads)
     if shape not in PUBLISHED:
         raise Unfit(
-            "its tensors do not say how attention is divided into heads, and its shape is none of those published; "
-            "give head_channels or num_heads, num_head_channels or num_heads of its training"
+            "its tensors do not reveal the attention heads, and its shape is not a published one; give head_channels "
+            "(num_head_channels in training) or num_heads"
         )
     return PUBLISHED[shape]
 
 
 def widths(heads: Heads, channels: Iterable[int]) -> list[int]:
-    """Channels per head of layers of so many channels.  Errors: Unfit."""
+    """Channels per head of each layer, given the layers' channels.  Errors: Unfit."""
     return [heads.width(c) for c in channels]

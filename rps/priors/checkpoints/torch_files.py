@@ -1,4 +1,4 @@
-"""Tensors by name from a file of torch.save (.pt, .ckpt) or .safetensors, without running anything that lies in it."""
+"""Reads tensors by name from a torch.save file (.pt, .ckpt) or .safetensors, without running any code in it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 State = dict[str, Tensor]
 
 INERT = ("pytorch_lightning.", "lightning.")
-"""Classes of these packages lie in the checkpoints of PyTorch Lightning, beside the tensors, as names of callbacks."""
+"""Packages whose classes PyTorch Lightning stores in checkpoints beside the tensors, for callbacks."""
 
 
 WRAPPERS = ("module.", "model.")
-"""What DistributedDataParallel and training classes put before the name of every tensor."""
+"""Prefixes that DistributedDataParallel and training classes add to the name of every tensor."""
 COMPILED = "_orig_mod."
-"""What torch.compile puts before the names in the part of a network that it compiled."""
+"""Prefix that torch.compile adds to the names in the part of a network that it compiled."""
 
 
 class Unfit(Exception):
-    """Why a state dict is not what it should be."""
+    """The reason why a state dict cannot be used."""
 
 
 class Inert:
-    """What is made in place of a class of Lightning: something that takes anything and does nothing."""
+    """A stand-in for a class of Lightning, which accepts any arguments and does nothing."""
 
     def __new__(cls, *arguments: Any, **options: Any) -> Inert:
         return super().__new__(cls)
@@ -40,23 +40,23 @@ class Inert:
 
 
 def read_tensors(path: str | Path) -> State:
-    """The tensors in a file, by name; of a Lightning checkpoint, those of its "state_dict". Without the prefixes of a
-    network that was wrapped, see `unwrapped`.
+    """The tensors in a file, by name, without the prefixes of wrapped networks (see `unwrapped`); for a Lightning
+    checkpoint, those in its "state_dict".
 
-    Nothing but tensors and plain values is unpickled (torch's weights_only), and no code runs: classes of Lightning,
-    which is not imported, are replaced by `Inert`.
+    Only tensors and plain values are unpickled (torch's weights_only), and no code runs: `Inert` replaces classes of
+    Lightning, which is not imported.
 
-    Errors: FileNotFoundError; Unfit where the file holds something else, or is broken.
+    Errors: FileNotFoundError; Unfit if the file contains anything else, or is broken.
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        hint = "; a folder in diffusers format goes to DiffusersPrior.from_pretrained" if path.is_dir() else ""
+        hint = "; for a folder in diffusers format use DiffusersPrior.from_pretrained" if path.is_dir() else ""
         raise FileNotFoundError(f"there is no checkpoint file {path}{hint}")
     if path.suffix == ".safetensors":
         try:
             return unwrapped(load_file(path))
         except Exception as error:
-            raise Unfit("it is truncated, or no file of safetensors; download it again") from error
+            raise Unfit("it is truncated or not a safetensors file; download it again") from error
     named = _named(path)
     try:
         with warnings.catch_warnings(), safe_globals([(Inert, name) for name in named if name.startswith(INERT)]):
@@ -66,22 +66,22 @@ def read_tensors(path: str | Path) -> State:
         other = [name for name in named if not name.startswith(INERT)]
         what = f" ({other[0]})" if other else ""
         raise Unfit(
-            f"it is no file of tensors alone; what else a pickle holds{what} could run code and is refused; where you "
-            "trust its origin, save the state dict of the network alone"
+            f"it contains more than tensors{what}, which could run code and is refused; if you trust its origin, save "
+            "only the state dict of the network"
         ) from error
-    except Exception as error:  # torch raises many kinds; every one of them means that the file is unusable
-        raise Unfit("it is truncated, or no file that torch.save wrote; download it again") from error
+    except Exception as error:  # torch raises many exceptions, all of which mean that the file is unusable
+        raise Unfit("it is truncated or not a file that torch.save wrote; download it again") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise Unfit("it holds something else than tensors by name; save the state dict of the network alone")
+        raise Unfit("it is not a dictionary of tensors; save only the state dict of the network")
     return unwrapped({str(name): value for name, value in state.items()})
 
 
 def unwrapped(state: State) -> State:
-    """The state dict without COMPILED, and without the WRAPPERS with which all names begin.
+    """The state dict without COMPILED, and without those WRAPPERS with which all names begin.
 
-    Latent diffusion's own name of its UNet, `model.diffusion_model.`, is kept.
+    `model.diffusion_model.`, latent diffusion's name of its UNet, is kept.
     """
     state = {name.replace(COMPILED, ""): value for name, value in state.items()}
     while prefix := next((p for p in WRAPPERS if state and all(name.startswith(p) for name in state)), None):
@@ -92,8 +92,8 @@ def unwrapped(state: State) -> State:
 
 
 def _named(path: Path) -> list[str]:
-    """What a file names that is not a matter of tensors; nothing of a file that cannot be looked into."""
+    """Names of the globals in a file that have nothing to do with tensors; empty if the file cannot be inspected."""
     try:
         return sorted(get_unsafe_globals_in_checkpoint(path))
-    except Exception:  # torch raises many kinds; reading the file reports what is wrong
+    except Exception:  # torch raises many exceptions; reading the file reports what is wrong
         return []
