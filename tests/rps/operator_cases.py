@@ -91,13 +91,16 @@ OPERATORS = {
     "DeepInverse": DeepInverse(Physics()),
     "DeepInverse linear": DeepInverse(LinearPhysics()),
 }
-LINEAR = [name for name, operator in OPERATORS.items() if isinstance(operator, LinearOperator)]
-SPECTRAL = [name for name, operator in OPERATORS.items() if isinstance(operator, SpectralOperator)]
 SHAPE = (3, 16, 32)
 
 
 def bind(operator, shape=SHAPE, n=4, ids=None):
     return operator.bind(shape, Streams(0, ids or [str(i) for i in range(n)]).at("operator"))
+
+
+BOUND = {name: bind(operator) for name, operator in OPERATORS.items()}
+LINEAR = [name for name, operator in BOUND.items() if isinstance(operator, LinearOperator)]
+SPECTRAL = [name for name, operator in BOUND.items() if isinstance(operator, SpectralOperator)]
 
 
 def images(n=4, shape=SHAPE, dtype=torch.float64, seed=0):

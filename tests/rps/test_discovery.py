@@ -7,7 +7,7 @@ import pytest
 import modules
 from rps import estimators, noise, operators, samplers, traversals
 from tests.modules.test_module_contract import MODULES
-from tests.rps.operator_cases import OPERATORS
+from tests.rps.operator_cases import BOUND, OPERATORS
 from tests.rps.solvers import ESTIMATORS, SAMPLERS, TRAVERSALS, instances, kinds
 from tests.rps.test_noise_contract import NOISES
 
@@ -15,7 +15,7 @@ ROOMS = {
     "estimators": (estimators, estimators.Estimator, ESTIMATORS),
     "modules": (modules, modules.SolverModule, MODULES),
     "noise": (noise, noise.Noise, NOISES),
-    "operators": (operators, operators.Operator, {type(operator).__name__ for operator in OPERATORS.values()}),
+    "operators": (operators, operators.Operator, {type(o).__name__ for o in (*OPERATORS.values(), *BOUND.values())}),
     "samplers": (samplers, samplers.Sampler, SAMPLERS),
     "traversals": (traversals, traversals.Traversal, TRAVERSALS),
 }
