@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from datamodules.pictures import SUFFIXES
 from rps.printable import printable
+from rps.protocol import RunData, run_module
 from rps.records.ids import SeenIds, repeat_reason
 
 Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], Mapping[str, Any]]
@@ -138,7 +139,7 @@ class SampleBatches(IterableDataset[Batch]):
             failed = []
 
 
-class SampleDataModule(L.LightningDataModule):
+class SampleDataModule(L.LightningDataModule, RunData):
     """Base class of datamodules that define `samples()`; yields batches as in `Batch`.
 
     Args:
@@ -147,16 +148,10 @@ class SampleDataModule(L.LightningDataModule):
         limit: largest number of samples over all processes; None is all.
         skip: number of samples to skip at the start.
 
-    Attributes:
-        place: location of the data and, if ids depend on the files, a digest of these; known after setup. A run that
-            resumes must find it unchanged. None if unknown.
-        skip_ids: ids of samples that a resumed run need not read, because it has finished them; set before the predict
-            loop, the same in every process.
+    place, skip_ids: see RunData. If ids depend on the files, place ends with a digest of these; known after setup.
     """
 
     key = "image"
-    place: str | None = None
-    skip_ids: AbstractSet[str] = frozenset()
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0, limit: int | None = None, skip: int = 0) -> None:
         super().__init__()
@@ -180,20 +175,10 @@ class SampleDataModule(L.LightningDataModule):
         """
         raise NotImplementedError(f"{type(self).__name__} must define samples()")
 
-    def total(self) -> int | None:
-        """Number of samples before skip and limit; None if only reading them all would reveal it."""
-        return None
-
-    @property
-    def wanted_ids(self) -> AbstractSet[str]:
-        """Ids that the user asked for, so that any the data lack can be reported; empty if there are none."""
-        return frozenset()
-
     @property
     def num_samples(self) -> int | None:
-        """Number of samples of the run, over all processes; None if only reading them all would reveal it."""
         total = self.total()
-        return None if total is None else len(range(total)[self._window()])
+        return self.limit if total is None else len(range(total)[self._window()])
 
     def setup(self, stage: str) -> None:
         """Errors: ValueError if skip leaves no sample."""
@@ -213,13 +198,6 @@ class SampleDataModule(L.LightningDataModule):
             worker_init_fn=_leave_interrupts_to_the_main_process,
         )
 
-    def check_recorded(self, recorded: AbstractSet[str]) -> None:
-        """Called before the predict loop of a run that resumes.
-
-        recorded: ids of all samples that the run has records of. Errors: ValueError if the id of such a sample has
-        changed.
-        """
-
     def report_left_out(self, paths: Sequence[PurePath], where: str) -> None:
         """Prints, on process zero, how many files are not read because their extension is not that of a picture."""
         if not paths or (self.trainer and self.trainer.global_rank):
@@ -236,8 +214,7 @@ class SampleDataModule(L.LightningDataModule):
 
         wanted: the arguments that default to the prior's, named in the error if there is no prior.
         """
-        module: Any = self.trainer.lightning_module if self.trainer else None
-        shape: tuple[int, int, int] | None = getattr(getattr(module, "prior", None), "image_shape", None)
+        shape = run_module(self.trainer.lightning_module if self.trainer else None).image_shape
         if shape is None:
             raise ValueError(
                 f"{type(self).__name__} has no prior that determines the shape of its pictures; give {wanted}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
 from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.base import Prior
-from rps.progress import Progress, silent
+from rps.protocol import RunModule
 from rps.records.ids import SeenIds, repeat_reason
 from rps.restoration import Level, Prediction, Restoration
 from rps.traversals.base import Traversal
@@ -34,7 +34,7 @@ ABSURD = 50
 """So many times what white and black give, a measurement without negative values is taken for 8-bit or 16-bit ones."""
 
 
-class SolverModule(L.LightningModule):
+class SolverModule(L.LightningModule, RunModule):
     """Degrade a batch (or take the given measurement), restore it at every level, return a Prediction.
 
     A batch is a dict: "id" N names; "image" clean [N, C, H, W] in [-1, 1], or "measurement" pictures that are already
@@ -55,10 +55,6 @@ class SolverModule(L.LightningModule):
         traversal: the method, e.g. rps.traversals.MapRps or one of your own.
     """
 
-    progress: Progress
-    skip_ids: Set[str] = frozenset()
-    """Samples that a resumed run has already done; any of them that still arrive are passed over."""
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Completes the docstring of a method with the arguments that all have; those of its traversal follow."""
         super().__init_subclass__(**kwargs)
@@ -75,14 +71,24 @@ class SolverModule(L.LightningModule):
         self.noise = noise if isinstance(noise, Noise) else Gaussian(noise)
         self.traversal = traversal
         self.seed = seed
-        self.progress = silent
         self.isolation = Isolation()
         self.seen: SeenIds | None = None  # of the predict loop that is under way
         # Wrong levels and grids are reported before any data are read.
         self.traversal.network_calls_per_image(prior)
 
+    @property
+    def knob(self) -> str:
+        return self.traversal.knob
+
+    @property
+    def levels(self) -> Sequence[Level]:
+        return self.traversal.levels
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.prior.image_shape
+
     def network_calls_per_image(self) -> int:
-        """Images through the network for one sample over all levels."""
         return self.traversal.network_calls_per_image(self.prior)
 
     def measure(self, batch: dict[str, Any]) -> Measurement:

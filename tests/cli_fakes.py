@@ -16,6 +16,7 @@ import yaml
 
 from datamodules import SampleDataModule
 from rps.cli import main
+from rps.protocol import RunModule
 
 CONFIG = """
 model:
@@ -58,7 +59,7 @@ class Blur(Op):
         self.width = width
 
 
-class FakeModel(L.LightningModule):
+class FakeModel(L.LightningModule, RunModule):
     """Returns what it is given.
 
     Args:
@@ -79,8 +80,9 @@ class FakeModel(L.LightningModule):
             raise ValueError(f"noise must be >= 0, got {noise}")
         if trouble == "bug in constructor":
             {}["nothing"]
-        self.prior = SimpleNamespace(image_shape=(1, 4, 4))
         self.noise, self.operator, self.t0, self.trouble, self.seed = noise, operator, t0, trouble, seed
+
+    image_shape = (1, 4, 4)
 
     def predict_step(self, batch, batch_idx):
         if self.trouble == "raise" or self.trouble == f"fail on {self.global_rank}":

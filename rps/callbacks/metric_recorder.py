@@ -19,6 +19,7 @@ from rps.metrics.hashes import file_hash, network_hash
 from rps.metrics.standard import standard
 from rps.operators.identity import Denoise
 from rps.printable import printable
+from rps.protocol import run_data, run_module
 from rps.records.done import Outcomes, done_ids, lacking_features, outcomes, recorded_ids
 from rps.records.evaluate import evaluate
 from rps.records.reader import has_records, read_origin
@@ -88,8 +89,7 @@ class MetricRecorder(RunCallback):
         recorded: set[str] = set()
         if trainer.is_global_zero:
             run, found = self.run_directory(trainer), outcomes(self.run_directory(trainer))
-            levels = getattr(getattr(pl_module, "traversal", None), "levels", None)
-            done = done_ids(found, levels, with_failed=not self.retry_failed)
+            done = done_ids(found, run_module(pl_module).levels, with_failed=not self.retry_failed)
             recorded = recorded_ids(run)
             ours = [c for c in trainer.callbacks if isinstance(c, RunCallback)]  # type: ignore[attr-defined]
             again = set().union(*(callback.lacking(run, found) for callback in ours)) & done
@@ -97,12 +97,10 @@ class MetricRecorder(RunCallback):
                 print(f"rps: {len(again)} samples lack pictures or features; they are restored again", file=sys.stderr)
             done -= again
         done, recorded = trainer.strategy.broadcast((done, recorded))
-        check = getattr(trainer.datamodule, "check_recorded", None)  # type: ignore[attr-defined]
-        if recorded and check is not None:
-            check(recorded)
-        for place in (trainer.datamodule, pl_module):  # type: ignore[attr-defined]
-            if done and place is not None:
-                place.skip_ids = done
+        if recorded:
+            run_data(trainer).check_recorded(recorded)
+        if done:
+            run_data(trainer).skip_ids = run_module(pl_module).skip_ids = done
 
     def lacking(self, run: Path, found: Outcomes) -> set[str]:
         return lacking_features(run, found) if self.features is not None else set()
@@ -116,8 +114,8 @@ class MetricRecorder(RunCallback):
         if place is not None and place != "embedded":
             place = str(Path(place).absolute())
             hashes[REFERENCE] = file_hash(place)
-        where: str | None = getattr(trainer.datamodule, "place", None)  # type: ignore[attr-defined]
-        self.origin = Origin(hashes, place, {metric.name: metric.info for metric in self.metrics}, where)
+        infos = {metric.name: metric.info for metric in self.metrics}
+        self.origin = Origin(hashes, place, infos, run_data(trainer).place)
         run = self.run_directory(trainer)
         # All processes raise, or the others would write records meanwhile.
         changed = trainer.strategy.broadcast(read_origin(run).changes(self.origin) if trainer.is_global_zero else [])
@@ -129,7 +127,7 @@ class MetricRecorder(RunCallback):
         for network in (*self.metrics, self.features):
             if network is not None:
                 network.to(pl_module.device)
-        shape = getattr(getattr(pl_module, "prior", None), "image_shape", None)
+        shape = run_module(pl_module).image_shape
         if shape is not None:
             self._try(torch.zeros(1, *shape, device=pl_module.device))
         self.unmerged = True
@@ -169,19 +167,18 @@ class MetricRecorder(RunCallback):
 
     def _record_missing(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Samples that were asked for by name and that no process met; known once all have read their parts."""
-        wanted = getattr(trainer.datamodule, "wanted_ids", None)  # type: ignore[attr-defined]
-        traversal = getattr(pl_module, "traversal", None)
+        wanted, module = run_data(trainer).wanted_ids, run_module(pl_module)
         limit = trainer.limit_predict_batches  # 1.0 is all batches, and 1 is one of them
-        if not wanted or traversal is None or isinstance(limit, int) or limit < 1:
+        if not wanted or module.knob is None or isinstance(limit, int) or limit < 1:
             return
         run = self.run_directory(trainer)
         missing = sorted(set(wanted) - recorded_ids(run))
         rows = [
             Row(id_, level, status="failed", reason="the data have no sample of this id")
-            for level in traversal.levels
+            for level in module.levels or ()
             for id_ in missing
         ]
-        RecordWriter(run, trainer.global_rank).write(rows, traversal.knob)
+        RecordWriter(run, trainer.global_rank).write(rows, module.knob)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """No barrier: other processes may be anywhere."""

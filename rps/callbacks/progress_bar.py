@@ -11,16 +11,15 @@ from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 
 from rps.printable import printable
 from rps.progress import silent
+from rps.protocol import run_data, run_module
 from rps.restoration import Prediction
 
 
 class ProgressBar(LightningProgressBar):
     """Network calls of process zero: a bar in a terminal, lines elsewhere, the rarer the longer it lasts.
 
-    Takes the place of Lightning's own bar. The module says how it gets on through its attribute `progress`, a callable
-    (what, network_calls) that this callback sets, and how much there is to do by `network_calls_per_image()`; the
-    number of samples is the datamodule's `num_samples` or `limit`, or that of the data set. What is not known is not
-    shown.
+    Takes the place of Lightning's own bar. It asks the module and the datamodule for what rps/protocol.py describes;
+    what they do not know is not shown.
 
     Args:
         every: seconds between two lines in the first 250 s; then more, in proportion to the time since the start.
@@ -30,6 +29,7 @@ class ProgressBar(LightningProgressBar):
         super().__init__()
         self.every = every
         self._enabled = True
+        self.running = False
         self._bar: Any = None
         self._task: Any = None
 
@@ -44,10 +44,11 @@ class ProgressBar(LightningProgressBar):
             return
         self.what, self.calls, self.images = "starting", 0, 0
         self.started = self.last_line = time.monotonic()
-        per_image = getattr(pl_module, "network_calls_per_image", None)
-        self.per_image = int(per_image()) if callable(per_image) else None
+        module = run_module(pl_module)
+        self.per_image = module.network_calls_per_image()
         self.total_images, self.processes = _samples(trainer), trainer.world_size
-        pl_module.progress = self._listen  # type: ignore[assignment]
+        module.progress = self._listen
+        self.running = True
         self._open()
 
     def on_predict_batch_end(
@@ -67,7 +68,7 @@ class ProgressBar(LightningProgressBar):
             self._show()
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if getattr(pl_module, "progress", None) != self._listen:
+        if not self.running:
             return
         plain, self.total_images = self._bar is None, self.images
         self._close(pl_module)
@@ -126,9 +127,10 @@ class ProgressBar(LightningProgressBar):
             print(self._line(), flush=True)
 
     def _close(self, pl_module: L.LightningModule) -> None:
-        if getattr(pl_module, "progress", None) != self._listen:
+        if not self.running:
             return
-        pl_module.progress = silent  # type: ignore[assignment]
+        self.running = False
+        run_module(pl_module).progress = silent
         if self._bar is not None:
             self._show()
             self._bar.stop()
@@ -151,11 +153,9 @@ class ProgressBar(LightningProgressBar):
 
 def _samples(trainer: L.Trainer) -> int | None:
     """Samples of this process, as far as anyone can tell before they are read."""
-    datamodule = trainer.datamodule  # type: ignore[attr-defined]
-    for name in ("num_samples", "limit"):
-        n = getattr(datamodule, name, None)
-        if isinstance(n, int):
-            return math.ceil(max(n - len(getattr(datamodule, "skip_ids", ())), 0) / trainer.world_size)
+    data = run_data(trainer)
+    if data.num_samples is not None:
+        return math.ceil(max(data.num_samples - len(data.skip_ids), 0) / trainer.world_size)
     loaders = trainer.predict_dataloaders
     total = 0
     loader: Any

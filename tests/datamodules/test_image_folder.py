@@ -17,6 +17,7 @@ from PIL import Image, TiffImagePlugin
 from datamodules import ImageFolder, pictures
 from datamodules.ids import LONGEST, ids_of
 from datamodules.pictures import read_picture
+from rps.protocol import RunModule
 from rps.records import RunDirectory
 
 
@@ -309,7 +310,7 @@ def test_the_prior_says_size_and_channels(tmp_path):
     data = ImageFolder(str(tmp_path))
     with pytest.raises(ValueError, match=r"has no prior .*; give size and channels"):
         data.setup("predict")
-    module = SimpleNamespace(prior=SimpleNamespace(image_shape=(3, 4, 8)))
+    module = type("Module", (RunModule,), {"image_shape": (3, 4, 8)})()
     data.trainer = SimpleNamespace(lightning_module=module, global_rank=0, world_size=1)
     data.setup("predict")
     assert next(iter(data.predict_dataloader()))["image"].shape == (1, 3, 4, 8)

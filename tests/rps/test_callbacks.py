@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from rps.callbacks import CurvePlot, GridWriter, ImageWriter, MetricRecorder, ProgressBar, ReportPage
 from rps.metrics import Statistics, as_saved
 from rps.progress import silent
+from rps.protocol import RunData, RunModule
 from rps.records import RecordWriter, Row, read_records
 from rps.report import pixels
 from tests.rps.predictions import LEVELS, Blocks, clean_images, prediction
@@ -27,13 +28,14 @@ ROOT = Path(__file__).parent.parent.parent
 BATCHES = [["a", "b", "c"], ["d", "e"], ["f"]]
 
 
-class Restorer(L.LightningModule):
+class Restorer(L.LightningModule, RunModule):
     """A batch is a list of ids; "!" among them raises, "?" is a failure. Three network calls per image."""
 
     def __init__(self, **options):
         super().__init__()
         self.options = options
-        self.progress = silent
+
+    knob, levels = "t0", LEVELS
 
     def network_calls_per_image(self):
         return 3
@@ -167,8 +169,10 @@ def test_failed_samples_are_done_unless_they_are_to_be_tried_again(tmp_path):
     assert read_records(tmp_path).failures() == {"?": "cannot be read"}
 
 
-class Named(L.LightningDataModule):
+class Named(L.LightningDataModule, RunData):
     """Batches "a" and "b" of samples that were asked for by name."""
+
+    wanted_ids = frozenset()
 
     def __init__(self, wanted):
         super().__init__()
@@ -180,16 +184,13 @@ class Named(L.LightningDataModule):
 
 def test_a_sample_that_was_asked_for_and_is_not_there_is_a_failure(tmp_path):
     """Told when all has been read, once, and not after a run that was cut short."""
-    from types import SimpleNamespace
 
     def again(wanted, **options):
-        module = Restorer()
-        module.traversal = SimpleNamespace(levels=list(LEVELS), knob="t0")
         trainer = L.Trainer(
             callbacks=[MetricRecorder()], default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
             accelerator="cpu", enable_progress_bar=False, inference_mode=False, **options,
         )  # fmt: skip
-        trainer.predict(module, datamodule=Named(wanted), return_predictions=False)
+        trainer.predict(Restorer(), datamodule=Named(wanted), return_predictions=False)
 
     again(["a", "nobody"], limit_predict_batches=1)
     assert read_records(tmp_path).failures() == {}
@@ -229,8 +230,7 @@ def test_reference_statistics(tmp_path):
 def test_a_feature_network_that_does_not_fit_is_told_before_the_first_batch(tmp_path):
     from rps.metrics import EmbeddedFeatures
 
-    module = Restorer(channels=3)
-    module.prior = type("Prior", (), {"image_shape": (3, 16, 16)})()
+    module = type("Coloured", (Restorer,), {"image_shape": (3, 16, 16)})(channels=3)
     with pytest.raises(ValueError, match="takes 1"):
         run([MetricRecorder(features=EmbeddedFeatures())], [["!"]], tmp_path, module)
 
@@ -254,7 +254,7 @@ def test_grids_are_as_many_as_asked_for(tmp_path):
 # ----------------------------------------------------------------------------------------------------- progress
 
 
-class Data(L.LightningDataModule):
+class Data(L.LightningDataModule, RunData):
     """Seven samples at most, of which six come."""
 
     num_samples = 7

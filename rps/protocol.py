@@ -1,0 +1,85 @@
+"""What callbacks and the command ask of a module and of a datamodule, beyond the hooks of Lightning.
+
+Derive from these to support resuming, progress and reports of missing samples with a module or datamodule that is not
+one of ours; whatever is left as it is here counts as unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from rps.progress import Progress, silent
+from rps.restoration import Level
+
+
+class RunModule:
+    """A LightningModule whose `predict_step` returns a Prediction (rps/restoration.py).
+
+    skip_ids: ids that an earlier run finished; set before the predict loop, and to be passed over by `predict_step`.
+    progress: to be called with (what, network calls) as work is done; set by rps.callbacks.ProgressBar.
+    knob, levels: of the traversal. image_shape: [C, H, W] of the images.
+    """
+
+    skip_ids: AbstractSet[str] = frozenset()
+    progress: Progress = staticmethod(silent)
+
+    @property
+    def knob(self) -> str | None:
+        return None
+
+    @property
+    def levels(self) -> Sequence[Level] | None:
+        return None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        return None
+
+    def network_calls_per_image(self) -> int | None:
+        """Images through the network for one sample over all levels."""
+        return None
+
+
+class RunData:
+    """A LightningDataModule whose predict dataloader yields batches as in datamodules.Batch.
+
+    skip_ids: ids that an earlier run finished; set before the predict loop, the same in every process. Leaving them out
+    saves reading them. place: location of the data; a run that resumes must find it unchanged.
+    """
+
+    skip_ids: AbstractSet[str] = frozenset()
+    place: str | None = None
+
+    @property
+    def num_samples(self) -> int | None:
+        """Number of samples of the run, over all processes, or an upper bound."""
+        return None
+
+    @property
+    def wanted_ids(self) -> AbstractSet[str]:
+        """Ids that the user asked for, so that any the data lack can be reported; empty if there are none."""
+        return frozenset()
+
+    def total(self) -> int | None:
+        """Number of samples that the data have; None if only reading them all would reveal it."""
+        return None
+
+    def check_recorded(self, recorded: AbstractSet[str]) -> None:
+        """Called before the predict loop of a run that resumes.
+
+        recorded: ids of all samples that the run has records of. Errors: ValueError if the id of such a sample has
+        changed its meaning.
+        """
+
+
+def run_module(module: Any) -> RunModule:
+    """The module, or one about which nothing is known in its place."""
+    return module if isinstance(module, RunModule) else RunModule()
+
+
+def run_data(trainer: Any) -> RunData:
+    """The datamodule of a Trainer, or one about which nothing is known in its place."""
+    datamodule = getattr(trainer, "datamodule", None)
+    return datamodule if isinstance(datamodule, RunData) else RunData()
