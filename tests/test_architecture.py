@@ -77,12 +77,3 @@ def test_no_sampler_names_an_operator():
     for path in (ROOT / "rps" / "samplers").glob("*.py"):
         if path.name != "check.py":
             assert not names(path) & operators, path.name
-
-
-def test_files_are_small():
-    """A sampler or an operator is one file, most of them under 80 lines; no file of the library has more than 400."""
-    for room in ("samplers", "operators"):
-        lengths = [len(path.read_text().splitlines()) for path in (ROOT / "rps" / room).glob("*.py")]
-        assert sum(length <= 80 for length in lengths) > len(lengths) / 2, room
-    long = {p.name: n for p in (ROOT / "rps").rglob("*.py") if (n := len(p.read_text().splitlines())) > 400}
-    assert not long

@@ -69,6 +69,7 @@ def test_no_gap_has_grown(case):
     assert wrong(case, judge(case, SMALL), RECORD["figures"][str(case)]) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", WHITE)
 def test_exact_in_the_limit(method):
     case = Case("white", WHITE[method][1][-1], method)

@@ -171,36 +171,17 @@ WORLDS = {"pixel": PIXEL, "latent": LATENT}
 measure = PIXEL.measure
 
 
-class WatchedStreams(Streams):
-    """Streams that write down what is asked of them."""
-
-    asked: list[tuple[Any, ...]]
-
-    @classmethod
-    def over(cls, streams: Streams, asked: list[tuple[Any, ...]]) -> WatchedStreams:
-        copy = cls.__new__(cls)
-        copy.keys, copy.asked = streams.keys, asked
-        return copy
-
-    def plain(self) -> Streams:
-        return Streams._from_keys(self.keys)
-
-    def at(self, *path: Any) -> Streams:
-        self.asked.append(path)
-        return self.plain().at(*path)
-
-    def at_step(self, step: Any) -> Streams:
-        return self.plain().at_step(step)
-
-    def __getitem__(self, rows: Any) -> Streams:
-        return self.over(self.plain()[rows], self.asked)
-
-
 def peeks(solve: Callable[[Measurement], Any], measurement: Measurement) -> list[tuple[Any, ...]]:
     """What a solver asks of the random numbers of the measurement's own noise and operator, of which it must ask
     nothing. y = A(x) + noise: who redraws the noise is told more of x than the measurement says."""
     asked: list[tuple[Any, ...]] = []
-    solve(replace(measurement, streams=WatchedStreams.over(measurement.streams, asked)))
+
+    class Watched(Streams):
+        def at(self, *path: Any) -> Streams:
+            asked.append(path)
+            return super().at(*path)
+
+    solve(replace(measurement, streams=Watched._from_keys(measurement.streams.keys)))
     return [path for path in asked if path[:1] in (("measurement",), ("operator",))]
 
 

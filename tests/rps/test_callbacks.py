@@ -330,6 +330,7 @@ def test_progress_of_a_module_that_says_nothing(capsys):
 # ---------------------------------------------------------------------------------------------------- processes
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_two_processes_with_unequal_batches_agree_with_one(tmp_path):
     """Rank 0 has three batches, rank 1 has one: no process waits for another before the end."""

@@ -182,11 +182,6 @@ def spoilt(kind: str, path: Path) -> None:
     state = model.state_dict()
     if kind == "code":
         torch.save({"state_dict": state, "callbacks": Malicious(path.with_suffix(".ran"))}, path)
-    elif kind == "truncated":
-        torch.save({"state_dict": state}, path)
-        path.write_bytes(path.read_bytes()[:100_000])
-    elif kind == "text":
-        path.write_text("version https://git-lfs.github.com/spec/v1\n")
     elif kind == "no autoencoder":
         torch.save({k: v for k, v in state.items() if not k.startswith("first")}, path)
     elif kind == "half an autoencoder":
@@ -206,8 +201,6 @@ def spoilt(kind: str, path: Path) -> None:
 
 SPOILT = {
     "code": "contains more than tensors (posix.mkdir), which could run code and is refused",
-    "truncated": "it is truncated",
-    "text": "it contains more than tensors",
     "no autoencoder": "the levels of its autoencoder are not equally deep; it is incomplete",
     "half an autoencoder": "for decoder.up_blocks.1.resnets.0.norm1.weight it has nothing",
     "told texts": "it is not conditioned on classes; a model conditioned on texts must be in diffusers format",

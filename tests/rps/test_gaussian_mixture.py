@@ -39,17 +39,6 @@ def test_posterior_under_the_identity_is_the_denoiser():
     torch.testing.assert_close(prior.posterior(measurement).mean(), expected)
 
 
-def test_posterior_mean_is_the_best_estimate():
-    """The MSE of E[x|y] equals the mean trace of the posterior covariance, within 4 standard errors."""
-    prior = correlated_prior(components=2)
-    x = draw(prior, 4000)
-    posterior = prior.posterior(degrade(x, SuperResolution(2), noise=0.3))
-    error = (posterior.mean() - x.flatten(1)).square().sum(1)
-    trace = posterior.covariance().diagonal(dim1=1, dim2=2).sum(1)
-    difference = error - trace
-    assert abs(difference.mean()) < 4 * difference.std() / len(x) ** 0.5
-
-
 def test_gaussian_posterior_matches_the_normal_equations():
     prior = correlated_prior()
     measurement = degrade(draw(prior, 5), SuperResolution(2), noise=0.3)

@@ -59,8 +59,7 @@ def test_each_row_is_denoised_as_its_own_class(make, tmp_path):
     assert not close(other, found, 1e-3)
 
 
-@pytest.mark.parametrize("make", [pixel, latent])
-@pytest.mark.parametrize("kind", [MapRps, SampleAverage])
+@pytest.mark.parametrize(("make", "kind"), [(pixel, SampleAverage), (latent, MapRps)])
 def test_a_batch_of_mixed_classes_is_as_its_samples_alone(make, kind):
     """Through both stages, chains that repeat the rows and join later, and network calls of two rows."""
     prior = make()

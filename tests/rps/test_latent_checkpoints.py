@@ -49,7 +49,6 @@ KINDS = {
     "ldm classes ckpt": [LDM, "--model.prior.class_label", "2", "--model.prior.guidance_scale", "4"],
     "ldm kl classes": [LDM, "--model.prior.class_label", "2", "--model.prior.posterior", "sample"],
     "sd 1": [SD],
-    "sd 1 fp16": [SD],
     "sd 2": [SD],
     "sdxl": [SD],
 }

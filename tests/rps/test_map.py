@@ -29,6 +29,7 @@ def relative_gap(operator, weight_decay=0.0, t1=10, **options) -> float:
     return float((estimate - mean).norm() / mean.norm())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_converges_to_the_posterior_mean(task):
     """Within 2 % given 400 iterations of 4 draws of the published prior term, or 200 of 2 of the variance-reduced."""

@@ -196,10 +196,11 @@ def test_daps_has_the_published_potential():
     torch.testing.assert_close(found, x0hat.detach() - h * gradient + (2 * h) ** 0.5 * z)
 
 
-def test_diffpir_has_the_published_trade_off():
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_diffpir_has_the_published_trade_off(operator):
     """min ||y - A x||^2 + rho ||x - x0hat||^2 with rho = lambda sigma_n^2 / (sigma / alpha)^2, lambda = 7, where
     sigma_n is in [0, 1] units although x and y are in [-1, 1]."""
-    t, measurement = torch.tensor([600]), measure(1, noise_std=0.1)
+    t, measurement = torch.tensor([600]), measure(1, OPERATORS[operator], noise_std=0.1)
     x, (abar, _) = state(t), at(t)
     found = DiffPir().step(x, t, torch.full((1,), CLEAN), measurement, Network(False), measurement.streams)
     a = measurement.operator.matrix(torch.float64)

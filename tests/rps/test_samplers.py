@@ -106,18 +106,6 @@ def test_dmps_guidance_is_that_of_a_flat_prior():
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("operator", [SuperResolution(2), Inpaint(0.5), AnisotropicBlur(3, 1.0, 2.0)])
-def test_diffpir_solves_its_proximal_problem(operator):
-    """The gradient of its objective vanishes at x0, which zeta = 1 and t' = CLEAN show."""
-    measurement, lam = measure(3, operator), 3.0
-    t_next = torch.full((3,), CLEAN)
-    x0 = step(DiffPir(lam, 1.0), measurement, t_next=t_next)
-    alpha, sigma = PRIOR.schedule.at(T, X)
-    r2, x0hat = (sigma / alpha) ** 2 / lam, PRIOR.denoise(X, T).x0
-    gradient = -measurement.operator.adjoint(measurement.residual(x0)) / measurement.noise_std**2 + (x0 - x0hat) / r2
-    assert gradient.abs().max() < 1e-6 * (x0 / measurement.noise_std**2).abs().max()
-
-
 @pytest.mark.parametrize("sampler", [Ddnm(0.85), Ddnm(0.0), Ddrm(0.85, 1.0), Ddrm(0.3, 0.6), Ddrm(1.0, 0.0)])
 @pytest.mark.parametrize("t_next", [600, 40])
 def test_noise_at_the_next_time_is_right_in_every_direction(sampler, t_next):

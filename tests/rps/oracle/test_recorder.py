@@ -60,7 +60,7 @@ def test_files(run):
     assert result["levels"][0]["n"] == 40 and "oracle_*" in result["definitions"]
 
 
-@pytest.mark.parametrize("prior", ["mixture", "images", pytest.param("fitted", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("prior", ["mixture", "images", "fitted"])
 def test_other_priors(prior, tmp_path):
     """From the command on: exact stages give the exact mean and figures, and the optimal curve runs from the exact MMSE
     point to the prior's mean and covariance, ever nearer to the prior at ever more RMSE."""
