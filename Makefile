@@ -1,5 +1,6 @@
 # make demo    .venv, install, then the embedded demo into runs/demo (an earlier one is replaced)
-# make test    .venv, install with the tools for development, then the tests; TESTS="tests/rps -k dps" chooses some
+# make test    .venv, install with the tools for development, then the tests, in WORKERS=2 processes;
+#              TESTS="tests/rps -k dps" chooses some, TESTS="-m 'not slow'" the quick ones
 # make lint    ruff and mypy
 # make clean   removes what building and testing leave behind; .venv and runs/ stay
 #
@@ -10,6 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 TESTS ?=
+WORKERS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: demo test lint clean
@@ -18,7 +20,7 @@ demo: $(VENV)/.installed
 	$(BIN)/rps predict --config configs/demo.yaml --output runs/demo --overwrite
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

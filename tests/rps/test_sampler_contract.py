@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rps.operators import Denoise, Inpaint, Operator, SuperResolution
+from rps.operators import Inpaint, Operator, SuperResolution
 from rps.priors.counted import CountedPrior
 from rps.samplers import Daps, Dmps, PiGdm, check_sampler
 from rps.samplers.chains import Chain, run_chains
@@ -56,7 +56,7 @@ def test_only_those_of_linear_equations_in_pixels_refuse_a_latent_model():
     assert set(SAMPLERS) - set(LATENT_TOO) == {"Ddnm", "Ddrm", "DiffPir", "Dmps", "PiGdm"}
 
 
-@pytest.mark.parametrize("operator", [Denoise(), SuperResolution(2), Inpaint(0.5)])
+@pytest.mark.parametrize("operator", [SuperResolution(2), Inpaint(0.5)])
 def test_check_sampler_finds_nothing(solver, operator):
     sampler, world = solver
     assert check_sampler(sampler, world.prior(), operator) == []
