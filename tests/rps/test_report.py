@@ -161,6 +161,7 @@ def test_pixels_of_any_number_of_channels(channels, shape, tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "sub" / "a.png")), pixels(image))
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_imported_before_it_is_used():
     heavy = ["lightning", "matplotlib", "PIL", "pyarrow", "timm", "lpips", "torchmetrics", "torchvision", "datasets"]
     program = f"import sys, rps.metrics, rps.records, rps.report; print(*set({heavy}) & sys.modules.keys())"
