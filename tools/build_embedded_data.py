@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fashion_mnist
+import numpy as np
 
 if TYPE_CHECKING:
     import pyarrow

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from rps.metrics import InceptionFeatures, Statistics, frechet_distance, kernel_distance, precision_recall
 
 SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+NAMES = ("FID", "KID", "precision", "recall")
 SIZES = (64, 200, 320)
 """Of the pictures, in pixels: two are enlarged to Inception's 299, one is reduced."""
 
@@ -93,22 +94,16 @@ def their_figures(x: Tensor, reference: Tensor) -> dict[str, float]:
         reference.double(), x.double(), kid_subsets=1, kid_subset_size=len(x), verbose=False, rng_seed=0
     )
     prc = prc_features_to_metric(x, reference, prc_neighborhood=3, prc_batch_size=1000, verbose=False)
-    return {
-        "FID": fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"],
-        "KID": kid["kernel_inception_distance_mean"],
-        "precision": prc["precision"],
-        "recall": prc["recall"],
-    }
+    distance = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    figures = (distance, kid["kernel_inception_distance_mean"], prc["precision"], prc["recall"])
+    return dict(zip(NAMES, figures, strict=True))
 
 
 def our_figures(x: Tensor, reference: Tensor) -> dict[str, float]:
     found = precision_recall(x, reference)
-    return {
-        "FID": frechet_distance(Statistics.from_features(x), Statistics.from_features(reference)),
-        "KID": kernel_distance(x, reference),
-        "precision": found.precision.value,
-        "recall": found.recall.value,
-    }
+    distance = frechet_distance(Statistics.from_features(x), Statistics.from_features(reference))
+    figures = (distance, kernel_distance(x, reference), found.precision.value, found.recall.value)
+    return dict(zip(NAMES, figures, strict=True))
 
 
 def main() -> None:

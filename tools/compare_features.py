@@ -9,21 +9,18 @@ A useful distance sees every kind of damage, so the stage with the largest small
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fashion_mnist
+import numpy as np
+from train_classifier import REFERENCE, features
 
 from rps.metrics import Statistics, TimmFeatures, frechet_distance
 from rps.metrics.features import EMBEDDED_CLASSIFIER
 
-GROUP, GROUPS, REFERENCE = 64, 15, slice(1000, 10000)
+GROUP, GROUPS = 64, 15
 
 
 def damages(images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -51,12 +48,6 @@ def _bytes(images: np.ndarray) -> np.ndarray:
     return images.round().clip(0, 255).astype(np.uint8)
 
 
-@torch.no_grad()
-def features(network: TimmFeatures, images: np.ndarray) -> Tensor:
-    batches = torch.from_numpy(images)[:, None].float().div(255).split(500)
-    return torch.cat([network(x) for x in batches])
-
-
 def distances(network: TimmFeatures, images: np.ndarray, reference: Statistics) -> np.ndarray:
     """sqrt(FD) of each group of 64 images to the reference.  -> [15]."""
     groups = features(network, images[: GROUP * GROUPS]).split(GROUP)
@@ -64,7 +55,9 @@ def distances(network: TimmFeatures, images: np.ndarray, reference: Statistics) 
 
 
 def main() -> None:
-    images, _ = fashion_mnist.load("test", fashion_mnist.DEFAULT_FOLDER)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=fashion_mnist.DEFAULT_FOLDER, help="folder of the idx files")
+    images, _ = fashion_mnist.load("test", parser.parse_args().data)
     damaged = dict(damages(images[: GROUP * GROUPS]))
     columns: dict[str, list[float]] = {}
     for stage in range(len(TimmFeatures(str(EMBEDDED_CLASSIFIER)).network.feature_info)):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 DEFAULT_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-DTYPES = {8: np.uint8}
 SIZE = 32
 
 
@@ -18,13 +17,13 @@ def read_idx(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"no idx file at {path}: install Debian's dataset-fashion-mnist or pass --data FOLDER")
     raw = gzip.decompress(path.read_bytes())
-    if raw[:2] != b"\0\0" or raw[2] not in DTYPES:
+    if raw[:2] != b"\0\0" or raw[2] != 8:
         raise ValueError(
             f"{path} is not an idx file of unsigned bytes: it starts with {raw[:4].hex()}, expected 000008xx"
         )
     dimensions = raw[3]
     shape = np.frombuffer(raw, ">u4", dimensions, offset=4)
-    return np.frombuffer(raw, DTYPES[raw[2]], offset=4 + 4 * dimensions).reshape(shape)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def load(split: str, folder: Path = DEFAULT_FOLDER) -> tuple[np.ndarray, np.ndarray]:

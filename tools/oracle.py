@@ -16,23 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import oracle_cases as oc
 import torch
 from oracle_breaks import breaks
-from oracle_cases import (
-    APPROXIMATE,
-    EXACT,
-    FOUR,
-    FULL,
-    OUTPUTS,
-    SMALL,
-    Case,
-    cases,
-    judge,
-    law_cases,
-    map_rps,
-    plane,
-    propagated,
-)
+from oracle_cases import FULL, OUTPUTS, SMALL, Case
 from pages import DOCS, markdown, write_part
 
 from rps.oracle import Figure, oracle_table
@@ -96,24 +83,25 @@ def curve_table(found: Mapping[str, list[Point]]) -> str:
         "minus the closed form, in s.e.",
         "below D(P), in s.e.",
     ]
-    rows = []
+    plane, rows = oc.plane(), []
     for name, line in found.items():
         for point in line:
-            laws = [EXACT[name][1](point.level, plane().cov)] if name in EXACT else []
-            far = ", ".join(f"{x:+.1f}" for s in laws for x in plane().away(point, s))
+            laws = [oc.EXACT[name][1](point.level, plane.cov)] if name in oc.EXACT else []
+            far = ", ".join(f"{x:+.1f}" for s in laws for x in plane.away(point, s))
             values = [f"{x.value:.4f} ({x.se:.4f})" for x in (point.mse, point.w2_squared)]
-            rows.append([name, level_name(point.level), *values, far, f"{plane().below(point):+.1f}"])
+            rows.append([name, level_name(point.level), *values, far, f"{plane.below(point):+.1f}"])
     return markdown(head, rows)
 
 
 def curve_plot(found: Mapping[str, list[Point]], path: Path) -> None:
     """The closed-form curve and line of MAP-RPS, the two exact points, and all that was measured."""
     figure, axes = new_plane(6.4, 4.6)
-    total = float(plane().cov.trace())
+    plane = oc.plane()
+    total = float(plane.cov.trace())
     w2 = torch.linspace(0, total**0.5, 200, dtype=torch.float64)
-    line = torch.tensor([plane().known(map_rps(t0, plane().cov), 10**9) for t0 in range(0, 1001, 5)])
+    line = torch.tensor([plane.known(oc.map_rps(t0, plane.cov), 10**9) for t0 in range(0, 1001, 5)])
     of_rps = (line[:, 0], line[:, 1].clamp(min=0).sqrt())
-    axes.plot(plane().bound(w2), w2, color=INK, linewidth=1.4, label="optimal curve D(P), closed form", zorder=2)
+    axes.plot(plane.bound(w2), w2, color=INK, linewidth=1.4, label="optimal curve D(P), closed form", zorder=2)
     axes.plot(*of_rps, color=ORANGE, linewidth=1.2, label="MAP-RPS, closed form", zorder=2)
     axes.plot([total], [total**0.5], "*", color=INK, markersize=11, label="exact MMSE point", zorder=5)
     axes.plot([2 * total], [0], "P", color=INK, markersize=8, label="exact posterior sample", zorder=5)
@@ -121,8 +109,8 @@ def curve_plot(found: Mapping[str, list[Point]], path: Path) -> None:
     for (name, points), marker, color in styles:
         axes.errorbar(
             [p.mse.value for p in points], [max(p.w2_squared.value, 0.0) ** 0.5 for p in points],
-            xerr=[p.mse.se for p in points], fmt=marker + ("" if name in EXACT else ":"), color=color, markersize=4.5,
-            linewidth=0.9, label=f"{name} ({', '.join(level_name(p.level) for p in points)})", zorder=3,
+            xerr=[p.mse.se for p in points], fmt=marker + ("" if name in oc.EXACT else ":"), color=color,
+            markersize=4.5, linewidth=0.9, label=f"{name} ({', '.join(level_name(p.level) for p in points)})", zorder=3,
         )  # fmt: skip
     axes.set_xlabel("distortion: $E\\,||x - X||^2$")
     axes.set_ylabel("perception given y: $W_2$ to the posterior")
@@ -155,10 +143,10 @@ def most(differences: Mapping[str, float], unit: str = "") -> str:
 
 def run(names: Sequence[str], n: int) -> dict[Case, Found]:
     found: dict[Case, Found] = {}
-    chosen = [case for case in cases() if not names or any(name in str(case) for name in names)]
+    chosen = [case for case in oc.cases() if not names or any(name in str(case) for name in names)]
     for i, case in enumerate(chosen):
         start = time.perf_counter()
-        found[case] = judge(case, n)
+        found[case] = oc.judge(case, n)
         print(f"[{i + 1}/{len(chosen)}] {case}: {time.perf_counter() - start:.1f} s", flush=True)
     return found
 
@@ -178,12 +166,12 @@ def main() -> None:
         for case, of in found.items():
             print(f"\n**{case}**\n\n{table({case: of})}")
         return
-    laws = {case: propagated(case) for case in law_cases()}
-    long = {case: propagated(case, 1000, 1) for case in laws if case.prior == "white"}
+    laws = {case: oc.propagated(case) for case in oc.law_cases()}
+    long = {case: oc.propagated(case, 1000, 1) for case in laws if case.prior == "white"}
     record = to_json(found, laws)
-    traversals = {name: traversal for name, (traversal, _) in EXACT.items()}
-    traversals |= {name: build() for name, build in APPROXIMATE.items()}
-    curves = {name: plane().points(traversal) for name, traversal in traversals.items()}
+    traversals = {name: traversal for name, (traversal, _) in oc.EXACT.items()}
+    traversals |= {name: build() for name, build in oc.APPROXIMATE.items()}
+    curves = {name: oc.plane().points(traversal) for name, traversal in traversals.items()}
     print("breaks", flush=True)
     exact = {case: of for case, of in found.items() if case.exact}
     sections = [
@@ -193,7 +181,7 @@ def main() -> None:
         ("Exact output laws", law_table(laws, long)),
     ]
     for prior in ("gaussian", "mixture"):
-        for task in FOUR:
+        for task in oc.FOUR:
             here = {case: of for case, of in found.items() if (case.prior, case.task) == (prior, task)}
             sections.append((f"{task}, {prior} prior, {FULL} measurements", table(here)))
     text = "\n".join(f"\n### {title}\n\n{lines}" for title, lines in sections)

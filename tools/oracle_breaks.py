@@ -25,54 +25,35 @@ Broken = Callable[[], AbstractContextManager[Any]]
 """What breaks a method for the time of a `with` block."""
 
 
-class Louder:
-    """Streams of which every normal is sqrt 2 times as large."""
-
-    def __init__(self, noise: Any) -> None:
-        self.noise = noise
-
-    def normal(self, shape):
-        return 2**0.5 * self.noise.normal(shape)
-
-    def uniform(self, shape):
-        return self.noise.uniform(shape)
-
-    def at(self, *path):
-        return Louder(self.noise.at(*path))
-
-    def at_step(self, step):
-        return Louder(self.noise.at_step(step))
-
-    def __getitem__(self, rows):
-        return Louder(self.noise[rows])
-
-
 def louder(kind: Any) -> Broken:
+    """Every normal of a step is sqrt 2 times as large."""
     right = kind.step
 
     def step(self, x, t, t_next, measurement, prior, noise):
-        return right(self, x, t, t_next, measurement, prior, Louder(noise))
+        streams, normal = type(noise), type(noise).normal
+        with patch.object(streams, "normal", lambda self, shape: 2**0.5 * normal(self, shape)):
+            return right(self, x, t, t_next, measurement, prior, noise)
+
+    return lambda: patch.object(kind, "step", step)
+
+
+def step_with(kind: Any, change: Callable[[Any, Any], tuple[Any, Any]]) -> Broken:
+    """change: (sampler, measurement) -> those that the step gets in their place."""
+    right = kind.step
+
+    def step(self, x, t, t_next, measurement, prior, noise):
+        sampler, measurement = change(self, measurement)
+        return right(sampler, x, t, t_next, measurement, prior, noise)
 
     return lambda: patch.object(kind, "step", step)
 
 
 def noise_std_times(kind: Any, factor: float) -> Broken:
-    right = kind.step
-
-    def step(self, x, t, t_next, measurement, prior, noise):
-        mistaken = replace(measurement, noise_std=factor * measurement.noise_std)
-        return right(self, x, t, t_next, mistaken, prior, noise)
-
-    return lambda: patch.object(kind, "step", step)
+    return step_with(kind, lambda sampler, y: (sampler, replace(y, noise_std=factor * y.noise_std)))
 
 
 def setting_times(kind: Any, name: str, factor: float) -> Broken:
-    right = kind.step
-
-    def step(self, *args):
-        return right(self.replace(**{name: factor * getattr(self, name)}), *args)
-
-    return lambda: patch.object(kind, "step", step)
+    return step_with(kind, lambda sampler, y: (sampler.replace(**{name: factor * getattr(sampler, name)}), y))
 
 
 def negated(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,10 +64,6 @@ def negated(function: Callable[..., Any]) -> Callable[..., Any]:
         return (result[0], -result[1]) if isinstance(result, tuple) else -result
 
     return wrapped
-
-
-def sign_of(name: str, function: Callable[..., Any]) -> Broken:
-    return replaced_in(name, negated(function))
 
 
 def without_jacobian(x, t, prior, loss):
@@ -121,6 +98,10 @@ def one_chain(self, schedule, right=SampleAverage.plan):
 
 def replaced_in(name: str, function: Any) -> Broken:
     return lambda: patch(f"rps.samplers.{name}", function)
+
+
+def sign_of(name: str, function: Callable[..., Any]) -> Broken:
+    return replaced_in(name, negated(function))
 
 
 def replaced(kind: Any, name: str, function: Any) -> Broken:

@@ -113,12 +113,12 @@ class Case:
         return self.prior == "white" or self.method == "ExactPosterior"
 
 
+WHITE_CASES = [Case("white", task, name) for name, (_, tasks) in WHITE.items() for task in tasks]
+
+
 def cases() -> list[Case]:
-    found = [Case("white", task, name) for name, (_, tasks) in WHITE.items() for task in tasks]
-    return [
-        *found,
-        *(Case(prior, task, name) for prior in ("gaussian", "mixture") for task in FOUR for name in METHODS),
-    ]
+    both = ("gaussian", "mixture")
+    return WHITE_CASES + [Case(prior, task, name) for prior in both for task in FOUR for name in METHODS]
 
 
 FULL, SMALL, OUTPUTS = 64, 16, 19
@@ -141,8 +141,7 @@ def judge(case: Case, n: int) -> dict[str, dict[str, Figure]]:
 
 def law_cases() -> list[Case]:
     """Those whose step is affine on a Gaussian prior, so that their output law can be propagated."""
-    found = [Case("white", task, name) for name, (_, tasks) in WHITE.items() for task in tasks]
-    return [*found, *(Case("gaussian", task, name) for task in FOUR for name in AFFINE)]
+    return WHITE_CASES + [Case("gaussian", task, name) for task in FOUR for name in AFFINE]
 
 
 def propagated(case: Case, steps: int | None = None, images: int = 2) -> dict[str, float]:

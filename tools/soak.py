@@ -36,14 +36,6 @@ class Again(SampleDataModule):
     """The embedded images, over and over, each time under other names."""
 
     def samples(self) -> Iterator:
-        return _Endless()
-
-    def total(self) -> None:
-        return None
-
-
-class _Endless:
-    def __iter__(self) -> Iterator:
         for turn in itertools.count():
             for name, read in Embedded(limit=None).samples():
                 yield f"{turn}-{name}", read

@@ -11,32 +11,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+import fashion_mnist
 import lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import fashion_mnist
+from training import either
 
 from rps.metrics import Statistics, TimmFeatures
 
 OUTPUT = Path(__file__).resolve().parent.parent / "rps/assets/embedded/classifier"
-MODEL: dict[
-    str, Any
-] = {  # few features, so that a covariance of 64 images means something; stride 8 instead of 32 suits small images
-    "model_name": "resnet10t",
-    "in_chans": 1,
-    "num_classes": 10,
-    "channels": [32, 48, 64, 64],
-    "stem_width": 16,
+# Few features, so that a covariance of 64 images means something; stride 8 instead of 32 suits small images.
+MODEL: dict[str, Any] = {
+    "model_name": "resnet10t", "in_chans": 1, "num_classes": 10, "channels": [32, 48, 64, 64], "stem_width": 16,
     "output_stride": 8,
-}
+}  # fmt: skip
 STAGE = 1  # timm's layer1: 32 feature maps
 MEAN, STD = 0.219, 0.332  # of the padded training images in [0,1]
 REFERENCE = slice(1000, 10000)  # test images 1000..9999: disjoint from the 1,000 that are shipped
@@ -64,7 +57,7 @@ class ClassifierTraining(lightning.LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         x, label = batch
-        x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(-1), x)
+        x = either(x, x.flip(-1))
         x = x.roll(torch.randint(-2, 3, (2,)).tolist(), (2, 3))  # the black border makes a roll a shift
         loss = torch.nn.functional.cross_entropy(self.network(x), label, label_smoothing=0.1)
         self.log("loss", loss, prog_bar=True)
@@ -97,12 +90,16 @@ def accuracy(folder: Path, images: np.ndarray, labels: np.ndarray) -> tuple[floa
 
 
 @torch.no_grad()
+def features(network: TimmFeatures, images: np.ndarray) -> Tensor:
+    """images: uint8 [N,32,32] -> [N, D]."""
+    batches = torch.from_numpy(images)[:, None].float().div(255).split(500)
+    return torch.cat([network(x) for x in batches])
+
+
 def reference(folder: Path, images: np.ndarray) -> Statistics:
     """Statistics of the exported network's features of the test images in REFERENCE."""
-    network = TimmFeatures(str(folder))
-    batches = torch.from_numpy(images[REFERENCE])[:, None].float().div(255).split(500)
     name = f"Fashion-MNIST test images {REFERENCE.start}..{REFERENCE.stop - 1}, padded to 32x32"
-    return Statistics.from_features(torch.cat([network(x) for x in batches]), name)
+    return Statistics.from_features(features(TimmFeatures(str(folder)), images[REFERENCE]), name)
 
 
 def main(arguments: list[str] | None = None) -> None:

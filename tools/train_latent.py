@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import fashion_mnist
 import lightning
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import fashion_mnist
 from train_prior import HELD_OUT, PriorTraining, to_float
-from training import BudgetedTraining, averaged, fit
+from training import BudgetedTraining, add_arguments, averaged, budget, either, fit
 
 LATENT = (4, 8, 8)
 OUTPUT = Path(__file__).resolve().parent.parent / "rps/assets/embedded/latent_prior"
@@ -36,16 +32,10 @@ def build_vae(channels: Sequence[int]) -> Any:
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
-        in_channels=1,
-        out_channels=1,
-        latent_channels=LATENT[0],
-        sample_size=fashion_mnist.SIZE,
-        block_out_channels=tuple(channels),
-        down_block_types=("DownEncoderBlock2D",) * len(channels),
-        up_block_types=("UpDecoderBlock2D",) * len(channels),
-        layers_per_block=1,
-        norm_num_groups=8,
-    )
+        in_channels=1, out_channels=1, latent_channels=LATENT[0], sample_size=fashion_mnist.SIZE,
+        block_out_channels=tuple(channels), down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels), layers_per_block=1, norm_num_groups=8,
+    )  # fmt: skip
 
 
 def build_unet(channels: Sequence[int]) -> Any:
@@ -53,16 +43,10 @@ def build_unet(channels: Sequence[int]) -> Any:
     from diffusers import UNet2DModel
 
     return UNet2DModel(
-        sample_size=LATENT[1],
-        in_channels=LATENT[0],
-        out_channels=LATENT[0],
-        block_out_channels=tuple(channels),
-        layers_per_block=1,
-        down_block_types=("AttnDownBlock2D",) * len(channels),
-        up_block_types=("AttnUpBlock2D",) * len(channels),
-        norm_num_groups=8,
-        attention_head_dim=32,
-    )
+        sample_size=LATENT[1], in_channels=LATENT[0], out_channels=LATENT[0], block_out_channels=tuple(channels),
+        layers_per_block=1, down_block_types=("AttnDownBlock2D",) * len(channels),
+        up_block_types=("AttnUpBlock2D",) * len(channels), norm_num_groups=8, attention_head_dim=32,
+    )  # fmt: skip
 
 
 def build_scheduler() -> Any:
@@ -81,22 +65,13 @@ class AutoencoderTraining(BudgetedTraining):
     is what the Frechet distance is measured with.
     """
 
-    def __init__(
-        self,
-        channels: Sequence[int] = (16, 32, 64),
-        kl_weight: float = 1e-6,
-        lr: float = 1e-3,
-        warmup: int = 200,
-        max_steps: int = 20000,
-        max_minutes: float = math.inf,
-        restart: float | None = None,
-    ) -> None:
-        super().__init__(channels, lr, warmup, max_steps, max_minutes, restart)
+    def __init__(self, channels: Sequence[int] = (16, 32, 64), kl_weight: float = 1e-6, **budget: Any) -> None:
+        super().__init__(channels, **budget)
         self.vae, self.kl_weight = build_vae(channels), kl_weight
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         (x,) = batch
-        x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, x.flip(-1), x)
+        x = either(x, x.flip(-1))
         posterior = self.vae.encode(x).latent_dist
         error = (self.vae.decode(posterior.sample()).sample - x).float()
         pixels = error.abs().sum() / len(x)
@@ -114,7 +89,7 @@ class LatentTraining(PriorTraining):
 
     def draw(self, batch: list[Tensor]) -> Tensor:
         z, flipped = batch
-        return torch.where(torch.rand(len(z), 1, 1, 1, device=z.device) < 0.5, flipped, z)
+        return either(z, flipped)
 
 
 @torch.no_grad()
@@ -182,16 +157,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     defaults = {"autoencoder": (20000, [16, 32, 64]), "unet": (40000, [64, 96])}
     for name, (steps, channels) in defaults.items():
         t = commands.add_parser(name, help=f"train the {name}, or resume with the same command")
-        t.add_argument("--data", type=Path, default=fashion_mnist.DEFAULT_FOLDER, help="folder of the idx files")
-        t.add_argument("--folder", type=Path, default=Path("runs/train_latent"), help="checkpoints and logs")
-        t.add_argument("--max-steps", type=int, default=steps, help="those before a resume included")
-        t.add_argument("--max-minutes", type=float, default=math.inf, help="those before a resume included")
-        t.add_argument("--restart", type=float, help="fraction of --lr at which a resumed run with more time begins")
-        t.add_argument("--batch-size", type=int, default=64)
-        t.add_argument("--channels", type=int, nargs="+", default=channels)
-        t.add_argument("--lr", type=float, default=1e-3)
-        t.add_argument("--precision", default="32-true", help="bf16-mixed pays only on hardware with bf16 arithmetic")
-        t.add_argument("--seed", type=int, default=0)
+        add_arguments(t, "runs/train_latent", channels, steps, 64)
     e = commands.add_parser("export", help="checkpoints -> diffusers folder")
     e.add_argument("--output", type=Path, default=OUTPUT)
     e.add_argument("--folder", type=Path, default=Path("runs/train_latent"))
@@ -206,11 +172,10 @@ def main(arguments: list[str] | None = None) -> None:
     images = fashion_mnist.load("train", a.data)[0]
     lightning.seed_everything(a.seed)
     options: dict[str, Any] = {"batch_size": a.batch_size, "precision": a.precision}
-    budget: dict[str, Any] = {"lr": a.lr, "max_steps": a.max_steps, "max_minutes": a.max_minutes, "restart": a.restart}
     if a.command == "unet":
-        module = LatentTraining(a.channels, **budget)
+        module = LatentTraining(a.channels, **budget(a))
         return train_unet(images[:-HELD_OUT], autoencoder / "last.ckpt", unet, module, **options)
-    train_autoencoder(images[:-HELD_OUT], autoencoder, AutoencoderTraining(a.channels, **budget), **options)
+    train_autoencoder(images[:-HELD_OUT], autoencoder, AutoencoderTraining(a.channels, **budget(a)), **options)
     rmse = reconstruction_rmse(load_vae(autoencoder / "last.ckpt"), images[-HELD_OUT:])
     return print(f"RMSE of D(E(x)) on {HELD_OUT} held-out images, in [0,1]: {rmse:.4f}")
 

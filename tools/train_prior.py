@@ -2,28 +2,30 @@
 
 python tools/train_prior.py train --max-minutes 90        # the same command again resumes
 python tools/train_prior.py export --output FOLDER        # the averaged weights, as a diffusers DDPMPipeline folder
+python tools/train_prior.py evaluate FOLDER --samples sheet.png --count 256
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import sys
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import fashion_mnist
 import lightning
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
+from training import BudgetedTraining, add_arguments, averaged, budget, either, fit
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import fashion_mnist
-from training import BudgetedTraining, averaged, fit
+from rps.metrics import EmbeddedFeatures, Statistics, frechet_distance
 
 HELD_OUT = 1000  # the last images of the training set, never trained on
+BANDS = ((0, 50), (50, 200), (200, 500), (500, 1000))
+SHEET = 64
 
 
 def build_unet(channels: Sequence[int]) -> Any:
@@ -32,16 +34,10 @@ def build_unet(channels: Sequence[int]) -> Any:
 
     plain = len(channels) - 1
     return UNet2DModel(
-        sample_size=fashion_mnist.SIZE,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=tuple(channels),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",),
-        up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * plain,
-        norm_num_groups=8,
-        attention_head_dim=32,
-    )
+        sample_size=fashion_mnist.SIZE, in_channels=1, out_channels=1, block_out_channels=tuple(channels),
+        layers_per_block=1, down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",),
+        up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * plain, norm_num_groups=8, attention_head_dim=32,
+    )  # fmt: skip
 
 
 def build_scheduler() -> Any:
@@ -65,16 +61,8 @@ def stratified_timesteps(n: int, total: int = 1000) -> Tensor:
 class PriorTraining(BudgetedTraining):
     """min E |eps_theta(alpha_t x0 + sigma_t eps, t) - eps|^2; x0 is flipped in half of the draws."""
 
-    def __init__(
-        self,
-        channels: Sequence[int] = (32, 64, 96),
-        lr: float = 1e-3,
-        warmup: int = 200,
-        max_steps: int = 10000,
-        max_minutes: float = math.inf,
-        restart: float | None = None,
-    ) -> None:
-        super().__init__(channels, lr, warmup, max_steps, max_minutes, restart)
+    def __init__(self, channels: Sequence[int] = (32, 64, 96), **budget: Any) -> None:
+        super().__init__(channels, **budget)
         self.unet, scheduler = self.build(channels)
         self.abar: Tensor
         self.register_buffer("abar", scheduler.alphas_cumprod, persistent=False)
@@ -87,7 +75,7 @@ class PriorTraining(BudgetedTraining):
     def draw(self, batch: list[Tensor]) -> Tensor:
         """x0 of a step."""
         (x0,) = batch
-        return torch.where(torch.rand(len(x0), 1, 1, 1, device=x0.device) < 0.5, x0.flip(-1), x0)
+        return either(x0, x0.flip(-1))
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         x0 = self.draw(batch)
@@ -115,22 +103,65 @@ def export(checkpoint: Path, output: Path) -> None:
     print(f"step {state['global_step']}, {sum(p.numel() for p in unet.parameters())} parameters: {output}")
 
 
+@torch.no_grad()
+def band_losses(unet: Any, images: np.ndarray, batch_size: int = 100, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Mean over images of the eps error (per pixel), t uniform in each band low <= t < high, and its standard error.
+    images: uint8 [N,32,32].  The draws of t and eps depend on the seed alone, so two networks see the same ones."""
+    abar = build_scheduler().alphas_cumprod
+    x0, rows = to_float(images), {}
+    for low, high in BANDS:
+        generator = torch.Generator().manual_seed(seed)
+        t = torch.randint(low, high, (len(x0),), generator=generator)
+        eps = torch.randn(x0.shape, generator=generator)
+        a = abar[t].view(-1, 1, 1, 1)
+        batches = zip((a.sqrt() * x0 + (1 - a).sqrt() * eps).split(batch_size), t.split(batch_size), strict=True)
+        error = (torch.cat([unet(x, s).sample for x, s in batches]) - eps).square().mean((1, 2, 3))
+        rows[f"{low}-{high}"] = {"loss": error.mean().item(), "standard_error": error.std().item() / len(error) ** 0.5}
+    return rows
+
+
+def sample(pipeline: Any, n: int, steps: int = 100, seed: int = 0) -> Tensor:
+    """n ancestral DDPM samples (arXiv 2006.11239, algorithm 2) on a grid of `steps` timesteps: [n,1,32,32] in [0,1]."""
+    images = pipeline(n, torch.Generator().manual_seed(seed), num_inference_steps=steps, output_type="np").images
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def evaluate(a: argparse.Namespace) -> None:
+    """Prints losses of a model and, with samples, sqrt of the Frechet distance of each group."""
+    import torchvision
+    from diffusers import DDPMPipeline
+
+    pipeline: Any = DDPMPipeline.from_pretrained(a.model, torch_dtype=torch.float32)
+    result: dict[str, Any] = {"model": str(a.model), "parameters": sum(p.numel() for p in pipeline.unet.parameters())}
+    result["eps_loss"] = band_losses(pipeline.unet, fashion_mnist.load("train", a.data)[0][-HELD_OUT:], seed=a.seed)
+    if a.samples:
+        groups = [sample(pipeline, SHEET, a.steps, a.seed + i) for i in range(a.count // SHEET)]
+        network = EmbeddedFeatures()
+        with torch.no_grad():
+            own = [Statistics.from_features(network((group * 255).round() / 255)) for group in groups]
+        reference = Statistics.load(network.reference)
+        result["sqrt_frechet_of_each_64"] = [frechet_distance(group, reference) ** 0.5 for group in own]
+        a.samples.parent.mkdir(parents=True, exist_ok=True)
+        torchvision.utils.save_image(groups[0], a.samples, nrow=8)
+        result["sheet"] = str(a.samples)
+    print(json.dumps(result, indent=1))
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     t = commands.add_parser("train", help="train, or resume with the same command")
-    t.add_argument("--data", type=Path, default=fashion_mnist.DEFAULT_FOLDER, help="folder of the idx files")
-    t.add_argument("--folder", type=Path, default=Path("runs/train_prior"), help="checkpoint and log")
-    t.add_argument("--max-steps", type=int, default=10000, help="those before a resume included")
-    t.add_argument("--max-minutes", type=float, default=math.inf, help="those before a resume included")
-    t.add_argument("--restart", type=float, help="fraction of the rate at which a resumed run with more time begins")
-    t.add_argument("--batch-size", type=int, default=32)
-    t.add_argument("--channels", type=int, nargs="+", default=[32, 64, 96])
-    t.add_argument("--precision", default="32-true", help="bf16-mixed pays only on hardware with bf16 arithmetic")
-    t.add_argument("--seed", type=int, default=0)
+    add_arguments(t, "runs/train_prior", [32, 64, 96], 10000, 32)
     e = commands.add_parser("export", help="checkpoint -> diffusers folder")
     e.add_argument("--output", type=Path, required=True)
     e.add_argument("--checkpoint", type=Path, default=Path("runs/train_prior/last.ckpt"))
+    v = commands.add_parser("evaluate", help="held-out losses by timestep band, and unconditional samples")
+    v.add_argument("model", type=Path, help="diffusers DDPMPipeline folder")
+    v.add_argument("--data", type=Path, default=fashion_mnist.DEFAULT_FOLDER, help="folder of the idx files")
+    v.add_argument("--samples", type=Path, help=f"PNG to write: the first {SHEET} samples")
+    v.add_argument("--count", type=int, default=SHEET, help=f"samples to draw, in groups of {SHEET}")
+    v.add_argument("--steps", type=int, default=100)
+    v.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 
 
@@ -138,10 +169,11 @@ def main(arguments: list[str] | None = None) -> None:
     a = parse(arguments)
     if a.command == "export":
         return export(a.checkpoint, a.output)
+    if a.command == "evaluate":
+        return evaluate(a)
     images = fashion_mnist.load("train", a.data)[0][:-HELD_OUT]
     lightning.seed_everything(a.seed)
-    module = PriorTraining(a.channels, max_steps=a.max_steps, max_minutes=a.max_minutes, restart=a.restart)
-    return train(images, a.folder, module, a.batch_size, precision=a.precision)
+    return train(images, a.folder, PriorTraining(a.channels, **budget(a)), a.batch_size, precision=a.precision)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import fashion_mnist
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
@@ -31,17 +33,17 @@ class BudgetedTraining(lightning.LightningModule):
 
     Args:
         channels: of the network, which a checkpoint must agree with.
-        lr: at the start. warmup: steps. max_steps, max_minutes: the budget, what came before a resume included.
+        max_steps, max_minutes: the budget, what came before a resume included. lr: at the start. warmup: steps.
         restart: fraction of lr at which a resumed run with another budget begins; None is the rate it had.
     """
 
     def __init__(
         self,
         channels: Sequence[int],
-        lr: float,
-        warmup: int,
-        max_steps: int,
-        max_minutes: float,
+        max_steps: int = 10000,
+        max_minutes: float = math.inf,
+        lr: float = 1e-3,
+        warmup: int = 200,
         restart: float | None = None,
     ) -> None:
         super().__init__()
@@ -124,6 +126,30 @@ def fit(
     trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
     trainer.save_checkpoint(last)
     print(f"{trainer.global_step} steps, {module.minutes():.1f} minutes: {last}")
+
+
+def either(x: Tensor, other: Tensor) -> Tensor:
+    """Each row of x, or with probability 1/2 that of the other."""
+    return torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, other, x)
+
+
+def add_arguments(parser: argparse.ArgumentParser, folder: str, channels: Sequence[int], steps: int, n: int) -> None:
+    """Those of a command that trains.  folder, channels, steps, n (images in a batch): defaults."""
+    parser.add_argument("--data", type=Path, default=fashion_mnist.DEFAULT_FOLDER, help="folder of the idx files")
+    parser.add_argument("--folder", type=Path, default=Path(folder), help="checkpoints and logs")
+    parser.add_argument("--max-steps", type=int, default=steps, help="those before a resume included")
+    parser.add_argument("--max-minutes", type=float, default=math.inf, help="those before a resume included")
+    parser.add_argument("--restart", type=float, help="fraction of --lr at which a resumed run with more time begins")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--batch-size", type=int, default=n)
+    parser.add_argument("--channels", type=int, nargs="+", default=channels)
+    parser.add_argument("--precision", default="32-true", help="bf16-mixed pays only on hardware with bf16 arithmetic")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def budget(given: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of BudgetedTraining after the channels."""
+    return {name: getattr(given, name) for name in ("max_steps", "max_minutes", "lr", "restart")}
 
 
 def averaged(checkpoint: Path, prefix: str, command: str = "train") -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
-import evaluate_prior
 import train_prior
 
 CHANNELS = (32, 32, 32)
@@ -39,8 +38,8 @@ def test_train_resume_export_evaluate(images, tmp_path):
     weight = state["state_dict"]["unet.conv_in.weight"]
     torch.testing.assert_close(pipeline.unet.conv_in.weight.float(), weight.half().float())
 
-    rows = evaluate_prior.band_losses(pipeline.unet.float(), images)
-    assert len(rows) == len(evaluate_prior.BANDS)
+    rows = train_prior.band_losses(pipeline.unet.float(), images)
+    assert len(rows) == len(train_prior.BANDS)
     assert all(0 < row["loss"] < 10 and row["standard_error"] > 0 for row in rows.values())
 
 
