@@ -1,7 +1,10 @@
 """The commands that README.md and docs/ show are understood."""
 
+import argparse
 import re
+import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,35 @@ def test_commands_are_found():
 def test_command_is_understood(page, command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert main([*shlex.split(command)[1:], "--print_config"]) == 0, capsys.readouterr().err
+
+
+TOOL = re.compile(r"\bpython (tools/\w+\.py[^`\n]*)")
+TOOLS = [(page.name, re.split(r"\s+# ", command)[0]) for page in PAGES for command in TOOL.findall(page.read_text())]
+
+
+class Understood(Exception):
+    """The arguments were parsed."""
+
+
+@pytest.mark.parametrize(("page", "command"), TOOLS)
+def test_command_of_a_tool_is_understood(page, command, monkeypatch):
+    def parse_args(parser, arguments=None):
+        parse(parser, arguments)
+        raise Understood
+
+    parse = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    with pytest.raises(Understood):
+        runpy.run_path(str(ROOT / sys.argv[0]), run_name="__main__")
+
+
+def test_tools_and_studies_that_are_named_are_there():
+    named = [(path, name) for path in (*PAGES, *ROOT.glob("configs/**/*.yaml"), *ROOT.glob("rps/**/*.py"))
+             for name in re.findall(r"\btools/[\w/]+\.(?:py|yaml)", path.read_text())]  # fmt: skip
+    assert len(named) > 60
+    assert [(path, name) for path, name in named if not (ROOT / name).is_file()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
