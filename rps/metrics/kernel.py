@@ -20,9 +20,7 @@ def kernel_distance(x: Tensor, reference: Tensor) -> float:
 
     x: [n, D], reference: [m, D], n, m >= 2. Errors: ValueError for other shapes.
     """
-    _check(x, reference)
-    a, b = x.detach().cpu().double(), reference.detach().cpu().double()
-    return float(_within(_kernel(a, a)) + _within(_kernel(b, b)) - 2 * _kernel(a, b).mean())
+    return kernel_draws(x, reference, resamples=0).value
 
 
 def kernel_draws(
@@ -50,17 +48,12 @@ def kernel_draws(
             draws.append(within + ((w @ other) * w).sum(1) / pairs - 2 * ((w @ across) * w).sum(1) / n**2)
         else:
             draws.append(within + fixed - 2 * (w @ across).sum(1) / (n * m))
-    return Draws(float(own.sum() / (n * (n - 1)) + fixed - 2 * across.mean()), torch.cat(draws))
+    value = float(own.sum() / (n * (n - 1)) + fixed - 2 * across.mean())
+    return Draws(value, torch.cat(draws) if draws else own.new_empty(0))
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
     return (a @ b.mT / a.shape[1] + 1) ** DEGREE
-
-
-def _within(kernel: Tensor) -> Tensor:
-    """Mean over pairs of different samples."""
-    n = len(kernel)
-    return (kernel.sum() - kernel.trace()) / (n * (n - 1))
 
 
 def _without_diagonal(kernel: Tensor) -> Tensor:

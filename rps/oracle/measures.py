@@ -61,14 +61,15 @@ def outputs(traversal: Traversal, measurement: Measurement, prior: Prior, m: int
     return {level: x.detach().double().view(m, n, -1).transpose(0, 1) for level, x in images.items()}
 
 
+def exact_sample(law: Mixture, streams: Streams) -> Tensor:
+    """One draw for each stream; a law of one row stands for all.  -> [N, D]."""
+    normal = streams.at("x").normal((law.noises,)).to(law.means)
+    return law.sample(streams.at("component").uniform((1,)).to(law.means), normal)
+
+
 def exact_samples(posterior: Mixture, streams: Streams, m: int) -> Tensor:
     """m draws of each of the N posteriors.  streams: N rows -> [N, m, D]."""
-    draws = []
-    for k in range(m):
-        own = streams.at("exact", k)
-        normal = own.at("x").normal((posterior.noises,)).to(posterior.means)
-        draws.append(posterior.sample(own.at("component").uniform((1,)).to(posterior.means), normal))
-    return torch.stack(draws, dim=1)
+    return torch.stack([exact_sample(posterior, streams.at("exact", k)) for k in range(m)], dim=1)
 
 
 def sliced_w2(a: Tensor, b: Tensor, projections: int = PROJECTIONS, seed: int = SEED) -> Tensor:

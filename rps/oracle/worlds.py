@@ -13,6 +13,7 @@ from rps.metrics.frechet import Gaussian, Statistics
 from rps.noise import Noise
 from rps.operators.base import Operator
 from rps.oracle.gaussian import optimal_coupling, root
+from rps.oracle.measures import exact_sample
 from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.analytic.empirical import EmpiricalPrior
 from rps.priors.analytic.gaussian_mixture import GaussianMixturePrior
@@ -67,10 +68,7 @@ def law(prior: AnalyticPrior) -> Mixture:
 
 def draw(prior: AnalyticPrior, ids: Sequence[str], seed: int = 0) -> Tensor:
     """One image of the prior for each id, a function of (seed, id) alone.  -> float64 [N, C, H, W]."""
-    streams, mixture = Streams(seed, ids).at("image"), law(prior)
-    normal = streams.at("x").normal((mixture.noises,)).to(mixture.means)
-    uniform = streams.at("component").uniform((1,)).to(mixture.means)
-    return mixture.sample(uniform, normal).view(-1, *prior.sample_shape)
+    return exact_sample(law(prior), Streams(seed, ids).at("image")).view(-1, *prior.sample_shape)
 
 
 class Pixels(FeatureNetwork):
