@@ -1,4 +1,4 @@
-"""One step of a posterior sampler each, and the loop that runs many of them (`chains`)."""
+"""Samplers, each one step of a posterior sampler, and the loop that runs them (`chains`)."""
 
 from rps.samplers.base import Sampler
 from rps.samplers.check import check_sampler

@@ -1,4 +1,4 @@
-"""What a sampler is: one posterior-sampling step x_t -> x_t'. The loop over time is in rps/samplers/chains.py."""
+"""Sampler, the base class: one posterior-sampling step x_t -> x_t'. The loop over time is rps/samplers/chains.py."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rps.schedule import Schedule
 
 
 class Sampler:
-    """One step of a posterior sampler, for a batch whose rows may stand at different times.
+    """One step of a posterior sampler, for a batch whose rows may be at different times.
 
-    Hyper-parameters are constructor arguments, kept as attributes of the same names; a step keeps no state, so that it
-    can start at any time, in stage 2 of any traversal, and be batched.
+    Hyper-parameters are constructor arguments, stored as attributes of the same names. A step keeps no state, so it can
+    start at any time, in stage 2 of any traversal, and be batched.
 
-    default_steps: of the published chain from t0 = T.
+    default_steps: number of steps of the published chain from t0 = T.
     """
 
     default_steps: int = 1000
@@ -31,28 +31,28 @@ class Sampler:
         """x_t -> x_t'.
 
         x: [N, *sample_shape] at times t. t, t_next: [N] integers, t_next < t, CLEAN at the end.
-        measurement: of the same N rows. noise: streams of this step alone; draw with noise.normal(x.shape[1:]).
+        measurement: of the same N rows. noise: streams for this step only; draw with noise.normal(x.shape[1:]).
         """
         raise NotImplementedError(f"{type(self).__name__} must define step(...)")
 
     def check(self, measurement: Measurement, prior: Prior) -> None:
-        """Told before anything is computed.  Errors: ValueError where the sampler and these do not go together."""
+        """Called before anything is computed.  Errors: ValueError if the sampler does not support these."""
 
     def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
-        """The descending timesteps of a chain from the noise count t0; evenly spaced unless the method has its own."""
+        """The descending timesteps of a chain from noise level t0; evenly spaced unless a method overrides them."""
         return schedule.grid(t0, steps)
 
     def network_calls(self, steps: int) -> int:
-        """Network calls per image of a chain of so many steps down to the clean image.
+        """Network calls per image of a chain with this many steps down to the clean image.
 
-        Override it if a step takes more than one call.
+        Override it if a step needs more than one call.
         """
         return steps
 
     def replace(self, **settings: Any) -> Self:
-        """The same sampler with other hyper-parameters, which are checked as by its constructor.
+        """The same sampler with other hyper-parameters, which its constructor checks.
 
-        Errors: ValueError for a name that is no argument of the constructor.
+        Errors: ValueError for a name that is not an argument of the constructor.
         """
         names = inspect.signature(type(self)).parameters
         if unknown := settings.keys() - names.keys():

@@ -1,4 +1,4 @@
-"""The one loop over time: many reverse chains, of different samplers, starts and grids, in one running batch."""
+"""The only loop over time: runs many reverse chains, with different samplers, starts and grids, in one batch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rps.schedule import CLEAN, Schedule
 
 @dataclass(frozen=True)
 class Chain:
-    """One reverse chain for each image of a batch.
+    """One reverse chain per image of a batch.
 
-    x: [N, *sample_shape] at the first of `timesteps`, which descend; after the last comes CLEAN.
+    x: [N, *sample_shape] at the first of `timesteps`, which descend; the last step goes to CLEAN.
     streams: N rows; the noise of a step is a function of the stream and of the timestep.
-    sampler: of its steps.
+    sampler: the sampler that takes the steps.
     """
 
     x: Tensor
@@ -34,7 +34,7 @@ class Chain:
     def renoised(
         cls, x0: Tensor, timesteps: Sequence[int], streams: Streams, schedule: Schedule, sampler: Sampler
     ) -> Chain:
-        """A chain that starts from x_t = alpha x_0 + sigma z at the first timestep; x_0 itself if there is none."""
+        """A chain that starts from x_t = alpha x_0 + sigma z at the first timestep, or is x_0 if there is none."""
         if not timesteps:
             return cls(x0, timesteps, streams, sampler)
         t = torch.full((len(x0),), timesteps[0], dtype=torch.int64, device=x0.device)
@@ -48,9 +48,9 @@ def run_chains(
 ) -> tuple[list[Tensor], list[int]]:
     """Runs all chains down to t = 0 together.
 
-    The longest starts alone and shorter ones join so that all end at once: each iteration is one step of every chain
-    that has begun, those of one sampler in network calls of at most `micro_batch` images. A row never sees the rows
-    beside it.
+    The longest chain starts alone and shorter ones join so that all end at once. Each iteration takes one step of every
+    chain that has started; chains of one sampler share network calls of at most `micro_batch` images. A row does not
+    depend on the other rows.
 
     measurement: of the N images, shared by all chains.
     Returns, in the order of `chains`, the final samples [N, *sample_shape] and the network calls per image.
@@ -68,7 +68,7 @@ def run_chains(
     samples, calls = [chain.x for chain in chains], [0] * len(chains)
     for left in range(longest, 0, -1):
         for key, group in groups.items():
-            begun = [k for k in group if len(chains[k].timesteps) >= left]  # the first ones of the group
+            begun = [k for k in group if len(chains[k].timesteps) >= left]  # a prefix of the group
             if not begun:
                 continue
             x, before = torch.cat([samples[k] for k in begun]), prior.calls

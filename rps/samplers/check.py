@@ -1,4 +1,4 @@
-"""check_sampler: what is wrong with a sampler, in words."""
+"""check_sampler describes what is wrong with a sampler."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ def check_sampler(
     noise_std: float = 0.2,
     seed: int = 0,
 ) -> list[str]:
-    """What is wrong with this sampler, one sentence each; an empty list when nothing is.
+    """A list of the faults of this sampler, one sentence each; empty if there are none.
 
-    Steps four samples at different times, one of them to the clean image, and tests what traversals rely on: that
-    shape, dtype and device stay and values are finite, also for a measurement of 10^6 without noise; that a step
-    changes none of its arguments, keeps no state and leaves no gradient; that each row is treated by itself and its
-    noise is a function of its id; that it does not redraw the noise of the measurement; that network calls are as
-    `network_calls` says, and timesteps descend.
+    Steps four samples at different times, one of them to the clean image, and tests what traversals rely on: shape,
+    dtype and device are kept and values are finite, also for a noiseless measurement of 10^6; a step changes none of
+    its arguments, keeps no state and leaves no gradient; each row is treated by itself, with noise that is a function
+    of its id; the noise of the measurement is not redrawn; `network_calls` is correct; timesteps descend.
 
-    prior: a mixture of two Gaussians of 8 x 8 pixels when None. operator: SuperResolution(2) when None. noise_std: in
-    [-1, 1] image units. seed: of images, ids and noise.
+    prior: None is a mixture of two Gaussians over 8 x 8 pixels. operator: None is SuperResolution(2). noise_std: in
+    [-1, 1] image units. seed: seed of images, ids and noise.
     """
     prior = prior or _two_gaussians()
     device = next((v.device for v in (*prior.parameters(), *prior.buffers())), torch.device("cpu"))
@@ -54,7 +53,7 @@ def check_sampler(
     faults: list[str] = []
 
     def run(what: str, check: Callable[[], Iterator[str]]) -> bool:
-        """Adds the first thing that the check finds; True when it finds nothing. What is raised is a finding."""
+        """Adds the first fault that the check finds, which may be an exception; returns whether it finds none."""
         before = len(faults)
         try:
             faults.extend(islice(check(), 1))
@@ -75,7 +74,7 @@ def check_sampler(
 
 
 def _two_gaussians() -> GaussianMixturePrior:
-    """Bright or dark images, smooth along the diagonal of the covariance: E[x_0 | x_t] is not linear in x_t."""
+    """Bright and dark images with correlated neighbours, for which E[x_0 | x_t] is not linear in x_t."""
     ramp = torch.linspace(-1, 1, 8)
     means = torch.stack([ramp.expand(8, 8), -ramp.expand(8, 8)])[:, None]
     distance = (torch.arange(64)[:, None] - torch.arange(64)).abs()
@@ -83,7 +82,7 @@ def _two_gaussians() -> GaussianMixturePrior:
 
 
 class _World:
-    """A sampler and four rows for it to step."""
+    """A sampler and four rows to step."""
 
     def __init__(self, sampler: Sampler, prior: Prior, measurement: Measurement, streams: Streams) -> None:
         self.sampler, self.prior, self.measurement, self.streams = sampler, prior, measurement, streams
@@ -93,7 +92,7 @@ class _World:
         self.x = streams.at("x").normal(prior.sample_shape)
 
     def step(self, rows: list[int] | None = None, **changes: Any) -> Tensor:
-        """One step of these rows (all when None), with some of the arguments changed."""
+        """One step of these rows (None is all), with some of the arguments changed."""
         index = torch.tensor(rows if rows is not None else range(len(self.x)), device=self.x.device)
         given: dict[str, Any] = {
             "x": self.x, "t": self.t, "t_next": self.t_next, "prior": self.prior, "measurement": self.measurement,
@@ -112,7 +111,7 @@ class _World:
         if moved.dtype != self.x.dtype:
             yield f"step of {self.x.dtype} samples returns {moved.dtype}: keep the samples' dtype"
         if moved.device != self.x.device:
-            yield f"step of samples on {self.x.device} returns one on {moved.device}: make tensors like x"
+            yield f"step of samples on {self.x.device} returns one on {moved.device}: create tensors like x"
         for row in _not_finite(moved):
             t, then = int(self.t[row]), int(self.t_next[row])
             yield f"step from t = {t} to {'CLEAN' if then == CLEAN else then} returns values that are not finite"
@@ -123,7 +122,7 @@ class _World:
                 yield f"step of torch.float64 samples returns {doubled.dtype}: keep the samples' dtype"
 
     def repeats(self) -> Iterator[str]:
-        """What a first step leaves behind."""
+        """Faults from the state that a first step leaves behind."""
         x, y = self.x.clone().requires_grad_(), self.measurement.y.clone()
         settings = {name: value for name, value in vars(self.sampler).items() if not isinstance(value, Tensor)}
         first = self.step()
@@ -134,11 +133,11 @@ class _World:
         if not torch.equal(x.detach(), self.x) or not torch.equal(y, self.measurement.y):
             yield "step changes x or the measurement in place: work on a copy"
         if moved.requires_grad or x.grad is not None or any(p.grad is not None for p in self.prior.parameters()):
-            yield "step leaves a gradient or a graph behind: use torch.autograd.grad, and detach what is returned"
+            yield "step leaves a gradient or a graph behind: use torch.autograd.grad, and detach the result"
         if gap_of(self.step(), first) > TOLERANCE or gap_of(moved, first) > TOLERANCE:
-            yield "the same step gives another result the second time: draw from noise alone and keep no state"
+            yield "the same step gives a different result the second time: draw only from noise and keep no state"
         if any(vars(self.sampler).get(name) is not value for name, value in settings.items()):
-            yield "step changes an attribute of the sampler: a step keeps no state, because chains share one sampler"
+            yield "step changes an attribute of the sampler: keep no state, because chains share one sampler"
 
     def rows(self) -> Iterator[str]:
         """The first thing that makes a row depend on what is beside it."""
@@ -152,16 +151,16 @@ class _World:
         for rows in ([0], [1], [2], [3], [3, 0, 2, 1]):
             if gap_of(self.step(rows), whole[rows]) > TOLERANCE:
                 yield (
-                    "a row by itself, or in another order, is not what it is in the batch: use t, t_next, noise and "
-                    "the measurement row by row"
+                    "a row by itself, or in another order, gives a different result than in the batch: use t, t_next, "
+                    "noise and the measurement row by row"
                 )
                 return
         y[1] = float("nan")
         if gap_of(self.step(measurement=replace(self.measurement, y=y))[others], whole[others]) > TOLERANCE:
-            yield "a measurement that is not a number spoils the other rows of its batch"
+            yield "a measurement of NaN changes the other rows of its batch: treat each row by itself"
 
     def last(self) -> Iterator[str]:
-        """From every time to the clean image, as the end of a coarse grid does."""
+        """Faults of steps from every time to the clean image, as at the end of a coarse grid."""
         clean = torch.full_like(self.t_next, CLEAN)
         for row in _not_finite(self.step(t_next=clean)):
             yield f"the last step, from t = {int(self.t[row])} to CLEAN, returns values that are not finite"
@@ -195,7 +194,7 @@ class _World:
                 yield f"timesteps(schedule, t0={t0}, steps={steps}) must descend within t0 - 1 .. 0, got {found}"
 
     def secrets(self) -> Iterator[str]:
-        """y = A(x) + noise: who redraws the noise is told more of x than the measurement says."""
+        """y = A(x) + noise: a sampler that redraws this noise learns more about x than the measurement reveals."""
         asked: list[tuple[Any, ...]] = []
 
         class Watched(Streams):
@@ -207,8 +206,8 @@ class _World:
         self.step(measurement=watched)
         if any(path[:1] in (("measurement",), ("operator",)) for path in asked):
             yield (
-                "step redraws the measurement's own noise or operator from measurement.streams, which tells it the "
-                "clean image: draw from noise alone"
+                "step redraws the measurement's noise or operator from measurement.streams, which reveals the clean "
+                "image: draw only from noise"
             )
 
 

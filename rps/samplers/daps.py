@@ -20,23 +20,26 @@ class Daps(Sampler):
     """x0hat by the probability flow from x_t to t = 0; then Langevin steps from there on
         U(x) = ||x - x0hat||^2 / (2 r^2) + ||y - A(x)||^2 / (2 tau^2),  r = sigma_t / alpha_t,
         x <- x - h grad U(x) + sqrt(2 h) z;
-    then x' = alpha' x + sigma' z. With a momentum m the steps are damped Hamiltonian ones, v ~ N(0, I) at first:
+    then x' = alpha' x + sigma' z. With momentum m the steps are damped Hamiltonian steps, with v ~ N(0, I) at first:
         v <- m v - sqrt(h) grad U(x) + sqrt(2 (1 - m)) z,  x <- x + sqrt(h) v.
-    Any operator; back through it and the decoder, not through the network.
+    Works with any operator; gradients go through it and the decoder, not through the network.
 
-    `ode_steps` network calls a step. Both time grids are polynomial in sigma/alpha (power 1/7) and rounded to the
-    schedule's timesteps, the outer one from sigma_max to sigma_min, the inner one from t down to ode_min.
+    `ode_steps` network calls per step. Both time grids are polynomial in sigma/alpha (power 1/7) and rounded to the
+    schedule's timesteps: the outer one from sigma_max to sigma_min, the inner one from t down to ode_min.
 
     Args:
-        ode_steps: Euler steps of the flow. langevin_steps: of the correction.
+        ode_steps: Euler steps of the flow.
+        langevin_steps: Langevin steps of the correction.
         step_size: h at the start; published 1e-4 for SR, blur and random inpainting, 5e-5 for box, motion and phase,
             2e-5 for HDR, 1e-5 for nonlinear blur. Stable below 2 / (c^2 / tau^2 + 1 / r^2), c the largest singular
             value of A.
-        step_decay: h at sigma_min as a fraction of step_size, linear in between along the outer grid.
-        tau: standard deviation of the measurement noise as the correction sees it. Published .01, whatever the noise,
-            in code that has ||y - A(x)||^2 / tau^2, which makes it .01 / sqrt(2) in this equation.
+        step_decay: h at sigma_min as a fraction of step_size, with linear interpolation along the outer grid.
+        tau: standard deviation of the measurement noise assumed by the correction. Published .01 for any noise, in code
+            that has ||y - A(x)||^2 / tau^2, which is .01 / sqrt(2) in this equation.
+        sigma_max: start of the outer grid, in units of sigma/alpha.
+        sigma_min: end of the outer grid, in units of sigma/alpha.
+        ode_min: end of the inner grid, in units of sigma/alpha.
         momentum: m; 0 is Langevin.
-        sigma_max, sigma_min, ode_min: ends of the grids, in units of sigma/alpha.
     """
 
     default_steps = 200
@@ -71,9 +74,9 @@ class Daps(Sampler):
         return self.ode_steps * steps
 
     def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
-        """The `steps` (200 when None) levels from sigma_max to sigma_min, as timesteps without repeats; below T only
-        those under t0 - 1, with t0 - 1 itself in front."""
-        schedule.grid(t0, steps)  # its errors
+        """The timesteps of `steps` (None is 200) levels from sigma_max to sigma_min, without repeats; for t0 < T those
+        below t0 - 1, after t0 - 1 itself."""
+        schedule.grid(t0, steps)  # raises errors
         ends = torch.tensor([self.sigma_max, self.sigma_min], dtype=torch.float64) ** self.power
         part = torch.linspace(0, 1, steps or self.default_steps, dtype=torch.float64)
         levels = ((1 - part) * ends[0] + part * ends[1]) ** (1 / self.power)
@@ -99,7 +102,7 @@ class Daps(Sampler):
         return schedule.add_noise(x0, noise.at("renoise").normal(shape).to(x), t_next)
 
     def _flow(self, x: Tensor, t: Tensor, prior: Prior) -> Tensor:
-        """x0hat at the end of `ode_steps` Euler steps; where t leaves fewer timesteps, some of them have no length."""
+        """x0hat after `ode_steps` Euler steps; if fewer timesteps are left, some steps have length zero."""
         table = prior.schedule
         top = ((table.sigma_table[t] / table.alpha_table[t]) ** self.power).clamp(min=self.ode_min**self.power)
         here = t

@@ -18,13 +18,15 @@ class Dcdp(Sampler):
     """z0 = z0hat moved by a few AdamW steps on ||y - A(D(z0))||_2; z' = alpha' z0 + sigma' n, n ~ N(0, I).
 
     As in the runs of arXiv 2605.28711, the norm is not squared and AdamW keeps its default weight decay. One network
-    call a step, not differentiated; back through the decoder and the operator only.
+    call per step, not differentiated; gradients go through the decoder and the operator only.
 
     Args:
-        inner_steps: of AdamW. lr: of AdamW.
-        tolerance: a row whose residual is at most tolerance * noise_std * sqrt(m) moves no further. 0 takes all steps.
-        clip_image: clip D(z0) to [-1, 1] in the loss. squared: the square of the norm in its place.
-        weight_decay: of AdamW.
+        inner_steps: number of AdamW steps.
+        lr: learning rate of AdamW.
+        tolerance: a row stops once its residual is at most tolerance * noise_std * sqrt(m); 0 takes all steps.
+        clip_image: whether to clip D(z0) to [-1, 1] in the loss.
+        squared: whether to use the squared norm in the loss.
+        weight_decay: weight decay of AdamW.
     """
 
     default_steps = 100

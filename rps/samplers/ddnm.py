@@ -1,4 +1,4 @@
-"""The null-space sampler for noisy measurements, DDNM+ (arXiv 2212.00490); DDNM where there is no noise."""
+"""The null-space sampler for noisy measurements, DDNM+ (arXiv 2212.00490), which is DDNM without noise."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rps.samplers.reverse import clipped
 class Ddnm(Sampler):
     """x' = alpha' (x0hat + L A^+ (y - A x0hat)) + noise of total standard deviation sigma' in every direction.
 
-    In the direction of a singular value c of A (c = 0: the null space), with m = alpha' sigma_y / c the noise of y as
-    it would arrive at t', and the DDIM noise n = sqrt(1 - eta^2) eps + eta z:
+    In the direction of a singular value c of A (c = 0: the null space), with m = alpha' sigma_y / c the noise of y
+    propagated to t', and the DDIM noise n = sqrt(1 - eta^2) eps + eta z:
         c = 0        L = 0                             noise sigma' n
-        m <= sigma'  L = 1                             noise sqrt(sigma'^2 - m^2) z on top of that of y
-        m > sigma'   L = sqrt(1 - eta^2) sigma' / m    noise eta sigma' z; that of y stands in for eps
-    Where sigma_y = 0 this is DDNM, whose noise is sigma' n in every direction. One network call a step, not
+        m <= sigma'  L = 1                             noise sqrt(sigma'^2 - m^2) z in addition to that of y
+        m > sigma'   L = sqrt(1 - eta^2) sigma' / m    noise eta sigma' z; the noise of y replaces eps
+    With sigma_y = 0 this is DDNM, whose noise is sigma' n in every direction. One network call per step, not
     differentiated. Needs a linear operator.
 
     Args:
-        eta: share of fresh noise in each step.
-        clip: clip x0hat to [-1, 1], as the runs of arXiv 2605.28711 do and the original does not.
+        eta: share of fresh noise in each step, in [0, 1].
+        clip: whether to clip x0hat to [-1, 1], as the runs of arXiv 2605.28711 do and the original does not.
     """
 
     default_steps = 100
@@ -37,7 +37,7 @@ class Ddnm(Sampler):
         self.eta, self.clip = eta, clip
 
     def reliable(self, m: Tensor, sigma_next: Tensor) -> tuple[Tensor | float, Tensor | float, Tensor | float]:
-        """(L, coefficient of z, coefficient of eps) where m <= sigma'."""
+        """(L, coefficient of z, coefficient of eps) for m <= sigma'."""
         room = (sigma_next**2 - m**2).clamp(min=0).sqrt()
         exact = (m == 0).to(m)  # sigma_y = 0
         return 1.0, (1 - exact + exact * self.eta) * room, exact * (1 - self.eta**2) ** 0.5 * room
@@ -65,7 +65,7 @@ class Ddnm(Sampler):
             )
             return share, fresh, kept
 
-        # V f(S) V^T n = spectral(A n, f(c) / c); the null space keeps what stands outside of it.
+        # V f(S) V^T n = spectral(A n, f(c) / c), which is zero in the null space.
         return (
             alpha_next * (x0 + spectral(operator, measurement.residual(x0), lambda c: coefficients(c)[0] / c))
             + self.eta * sigma_next * z

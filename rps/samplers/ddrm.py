@@ -8,16 +8,17 @@ from rps.samplers.ddnm import Ddnm
 
 
 class Ddrm(Ddnm):
-    """One Gaussian update per singular value c of A, eq. 7 and 8 of the paper in our alpha and sigma. With
-    m = alpha' sigma_y / c the noise of y as it would arrive at t':
+    """One Gaussian update per singular value c of A, eq. 7 and 8 of the paper in terms of alpha and sigma. With
+    m = alpha' sigma_y / c the noise of y propagated to t':
         c = 0        alpha' x0hat + sigma' (sqrt(1 - eta^2) eps + eta z)
         m <= sigma'  alpha' ((1 - eta_b) x0hat + eta_b A^+ y) + sqrt(sigma'^2 - eta_b^2 m^2) z
         m > sigma'   alpha' x0hat + sqrt(1 - eta^2) sigma' / m alpha' (A^+ y - x0hat) + eta sigma' z
-    With eta_b = 1 and sigma_y > 0 this is DDNM+. One network call a step, not differentiated. Needs a linear operator.
+    For eta_b = 1, sigma_y > 0 this is DDNM+. One network call per step, not differentiated. Needs a linear operator.
 
     Args:
-        eta: share of fresh noise where y says little. eta_b: share of y where it says much.
-        clip: see Ddnm.
+        eta: share of fresh noise where y is noisier than x' (m > sigma') or missing, in [0, 1].
+        eta_b: share of y where it is less noisy (m <= sigma'), in [0, 1].
+        clip: whether to clip x0hat to [-1, 1], see Ddnm.
     """
 
     default_steps = 20

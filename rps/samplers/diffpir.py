@@ -17,13 +17,14 @@ class DiffPir(Sampler):
     """x0 = argmin_x ||y - A x||^2 / (2 sigma_y^2) + ||x - x0hat||^2 / (2 r^2),  r^2 = (sigma/alpha)^2 / lam;
     x' = alpha' x0 + sigma' (sqrt(1 - zeta) (x_t - alpha x0) / sigma + sqrt(zeta) z).
 
-    One network call a step, not differentiated. Needs a linear operator; where sigma_y is 0, x0 = x0hat +
+    One network call per step, not differentiated. Needs a linear operator. For sigma_y = 0, x0 = x0hat +
     A^+ (y - A x0hat).
 
     Args:
-        lam: trust in the denoiser. Published 1 to 7 in code whose images are in [-1, 1] but whose sigma_y is in [0, 1]
-            units, which makes it .25 to 1.75 in this equation.
-        zeta: share of fresh noise; published .1 for deblurring, .1 to .25 for super-resolution, 1 for inpainting.
+        lam: weight of the denoiser. Published 1 to 7 in code whose images are in [-1, 1] but whose sigma_y is in [0, 1]
+            units, which is .25 to 1.75 in this equation.
+        zeta: share of fresh noise, in [0, 1]; published .1 for deblurring, .1 to .25 for super-resolution, 1 for
+            inpainting.
     """
 
     default_steps = 100

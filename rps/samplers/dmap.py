@@ -1,4 +1,4 @@
-"""The step of DMAP, which climbs to a mode of p(x_t' | x_t, y) instead of sampling it (arXiv 2501.18913)."""
+"""The step of DMAP, which ascends to a mode of p(x_t' | x_t, y) instead of sampling it (arXiv 2501.18913)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from rps.settings import not_negative
 
 
 class Dmap(Dps):
-    """mu, s: mean and standard deviation of the ancestral step; x' = mu + s z; then `ascents` times
+    """x' = mu + s z, mu and s the mean and standard deviation of the ancestral step; then `ascents` times
         x' <- x' - xi grad_x' ||y - A(D(x0hat(x', t')))||_2,
         x' <- mu + radius s sqrt(d) (x' - mu) / ||x' - mu||,   the sphere on which a Gaussian's mass lies.
-    The last step, t' = CLEAN, has s = 0 and gives mu.
+    The last step, t' = CLEAN, has s = 0 and returns mu.
 
-    1 + ascents network calls a step (1 the last one), the ascents' differentiated with respect to their input.
+    1 + ascents network calls per step (1 in the last), those of the ascents differentiated with respect to their input.
 
     Args:
-        step_size: xi. radius: of the sphere, in units of s sqrt(d).
-        ascents: gradient steps. clip: clip x0hat to [-1, 1] in the mean; None clips images and never latents.
+        step_size: xi.
+        radius: radius of the sphere, in units of s sqrt(d).
+        ascents: number of gradient steps.
+        clip: whether to clip x0hat to [-1, 1] in the mean; None clips images but not latents.
     """
 
     def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, clip: bool | None = None) -> None:

@@ -17,14 +17,14 @@ from rps.settings import not_negative
 
 class Dmps(Sampler):
     """g = 1/alpha A^T (sigma_y^2 I + (sigma/alpha)^2 A A^T)^-1 (y - A x_t / alpha), the gradient of log p(y | x_t) for
-    a flat prior, for which p(x_0 | x_t) = N(x_t / alpha, (sigma/alpha)^2 I); then an ancestral step with it.
+    a flat prior, for which p(x_0 | x_t) = N(x_t / alpha, (sigma/alpha)^2 I); then an ancestral step guided by g.
 
-    One network call a step, not differentiated. Needs a linear operator.
+    One network call per step, not differentiated. Needs a linear operator.
 
     Args:
-        scale: of g; 1 is the equation.
-        eta: of the DDIM step; 1 is ancestral.
-        clip: clip x0hat to [-1, 1] before it is guided, as the runs of arXiv 2605.28711 do.
+        scale: factor of g; 1 is the equation.
+        eta: noise share of the DDIM step; 1 is ancestral.
+        clip: whether to clip x0hat to [-1, 1] before guidance, as the runs of arXiv 2605.28711 do.
     """
 
     def __init__(self, scale: float = 1.0, eta: float = 1.0, clip: bool = False) -> None:
@@ -35,7 +35,7 @@ class Dmps(Sampler):
         linear_operator(measurement, prior, self)
 
     def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
-        """Errors: ValueError where alpha is 0 at the first one, of which g is a multiple of 1 / alpha."""
+        """The timesteps of a chain.  Errors: ValueError if alpha is 0 at one of them, since g divides by alpha."""
         found = super().timesteps(schedule, t0, steps)
         check_alpha(schedule, found, "Dmps")
         return found

@@ -18,20 +18,20 @@ from rps.settings import not_negative
 class Dps(Sampler):
     """x' = alpha' clip(x0hat) + sqrt(sigma'^2 - s^2) eps + s z - xi grad_x ||y - A(D(x0hat(x)))||_2.
 
-    The norm is not squared and taken per image; s is the ancestral standard deviation, learned for the noise z where
-    the network has learned it; D is the identity for pixel models. One network call a step, differentiated with respect
-    to its input.
+    The norm is per image and not squared; s is the ancestral standard deviation, or for z the learned one if the
+    network predicts it; D is the identity for pixel models. One network call per step, differentiated with respect to
+    its input.
 
     Args:
         step_size: xi, constant in time, for x in units of sqrt(alpha^2 + sigma^2), which is 1 in DDPM.
-        clip: clip x0hat to [-1, 1] in the update; None clips images and never latents.
-        squared: the square of the norm in its place.
-        decay: xi alpha_t^2 (that is abar_t) in place of xi.
-        clip_image: clip D(x0hat) to [-1, 1] in the gradient.
-        clip_gradient: the gradient goes through clip(x0hat) as well, as in the original DPS, so that pixels where x0hat
-            is clipped have none.
-        legacy: as the runs of arXiv 2605.28711 had it: clip_gradient, and a learned noise with two errors, see
-            rps.samplers.legacy.legacy_std.
+        clip: whether to clip x0hat to [-1, 1] in the update; None clips images but not latents.
+        squared: whether to square the norm.
+        decay: whether to use xi alpha_t^2 (that is, xi abar_t) instead of xi.
+        clip_image: whether to clip D(x0hat) to [-1, 1] in the gradient.
+        clip_gradient: whether the gradient also goes through clip(x0hat), as in the original DPS, so that it is zero at
+            pixels where x0hat is clipped.
+        legacy: whether to reproduce the runs of arXiv 2605.28711: clip_gradient, and a learned noise with two errors,
+            see rps.samplers.legacy.legacy_std.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Dps(Sampler):
             return moved - self.scale(x, t, prior) * norms * guidance
 
     def scale(self, x: Tensor, t: Tensor, prior: Prior) -> float | Tensor:
-        """What multiplies the gradient: xi, or xi abar_t."""
+        """The factor of the gradient: xi, or xi abar_t."""
         abar = (prior.schedule.at(t, x)[0] / prior.schedule.norm(t, x)) ** 2 if self.decay else 1.0
         return self.step_size * abar
 

@@ -1,4 +1,4 @@
-"""The exact reverse step of p(x | y), for priors whose posterior is known."""
+"""The exact reverse step of p(x | y), for analytic priors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from rps.samplers.base import Sampler
 
 
 class ExactPosterior(Sampler):
-    """Draw x_0 ~ p(x_0 | x_t, y), then x_t' from the bridge q(x_t' | x_t, x_0). No network call, no error.
+    """x_0 ~ p(x_0 | x_t, y), then x_t' ~ q(x_t' | x_t, x_0), the bridge. Exact. No network calls.
 
-    Needs a prior whose posterior is known (GaussianMixturePrior, LowRankMixturePrior, EmpiricalPrior) and a linear
-    operator.
+    Needs an analytic prior (GaussianMixturePrior, LowRankMixturePrior, EmpiricalPrior) and a linear operator.
     """
 
     def network_calls(self, steps: int) -> int:

@@ -1,4 +1,4 @@
-"""Fitting a sample to the measurement by gradient descent, as the samplers do that decouple data and prior."""
+"""Fits a sample to the measurement by gradient descent, for samplers that decouple data and prior."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rps.measurement import Measurement
 
 
 def fits(residual: Tensor, measurement: Measurement, tolerance: float) -> Tensor:
-    """||residual|| <= tolerance noise_std sqrt(m): it is no larger than the noise of the m measurements.  -> [N]."""
+    """||residual|| <= tolerance noise_std sqrt(m): whether it is at most the noise of the m measurements.  -> [N]."""
     norm = torch.linalg.vector_norm(residual.flatten(1), dim=1)
     return norm <= tolerance * measurement.noise_std * math.sqrt(measurement.y[:1].numel())
 
@@ -29,9 +29,8 @@ def fit(
 ) -> Tensor:
     """argmin_v ||y - A(image(v))||^2 by AdamW, from v = start.  start: [N, ...] -> [N, ...].
 
-    squared: False has the norm itself, one per row.
-
-    A row that `fits` moves no further; rows do not see each other. No network call.
+    squared: whether to square the norm, which is one per row. A row that `fits` stops; rows are independent. No network
+    calls.
     """
     v = start.detach().clone()
     adam = torch.optim.AdamW([v], lr=lr, weight_decay=weight_decay)
@@ -43,7 +42,7 @@ def fit(
             loss = residual.square() if squared else torch.linalg.vector_norm(residual.flatten(1), dim=1)
             (gradient,) = torch.autograd.grad(loss.sum(), at)
         moving = moving & ~fits(residual.detach(), measurement, tolerance)
-        if step % 10 == 0 and not bool(moving.any()):  # which waits for the device
+        if step % 10 == 0 and not bool(moving.any()):  # rarely, because it waits for the device
             break
         before, v.grad = v.clone(), gradient
         adam.step()

@@ -1,4 +1,4 @@
-"""Gradients of how well an image explains the measurement."""
+"""Gradients of the misfit between an image and the measurement."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rps.priors.base import Denoised, Prior
 
 
 def through_denoiser(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor], Tensor]) -> tuple[Denoised, Tensor]:
-    """(what the prior says of x_t, grad_x loss(x0hat(x))), neither with a graph behind it.
+    """(the Denoised of x_t, grad_x loss(x0hat(x))), both detached.
 
-    x: [N, ...], t: [N]. loss: x0hat [N, ...] -> one number per row [N]; rows do not mix, so neither do gradients.
+    x: [N, ...], t: [N]. loss: x0hat [N, ...] -> one number per row [N]; rows must not mix.
     One network call, differentiated with respect to its input.
     """
     return through_prior(x, t, prior, lambda x, denoised: loss(denoised.x0))
@@ -23,7 +23,7 @@ def through_denoiser(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor]
 def through_prior(
     x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor, Denoised], Tensor]
 ) -> tuple[Denoised, Tensor]:
-    """`through_denoiser` for a loss of x_t itself and of all that the prior says of it."""
+    """`through_denoiser` for a loss of x_t and its whole Denoised."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         denoised = prior.denoise(x, t)
@@ -36,7 +36,7 @@ def through_prior(
 
 
 def image_of(x0: Tensor, prior: Prior, clip: bool = False) -> Tensor:
-    """D(x0), clipped to [-1, 1] if asked for."""
+    """D(x0), optionally clipped to [-1, 1]."""
     image = prior.decode(x0)
     return image.clamp(-1, 1) if clip else image
 
@@ -44,8 +44,8 @@ def image_of(x0: Tensor, prior: Prior, clip: bool = False) -> Tensor:
 def data_gradient(
     x: Tensor, measurement: Measurement, prior: Prior, squared: bool = True, clip: bool = False
 ) -> Tensor:
-    """grad_x ||y - A(D(x))||^2 per image, of the norm itself where not `squared`; back through the decoder and the
-    operator, not through the network."""
+    """grad_x ||y - A(D(x))||^2 per image, or of the norm itself if not `squared`; through the decoder and the operator,
+    not the network."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         residual = measurement.residual(image_of(x, prior, clip))

@@ -1,4 +1,4 @@
-"""Samplers of pixel models as they are run in the latent space of an autoencoder: other defaults, the same steps."""
+"""Samplers of pixel models with the defaults of their latent-space versions; the steps are the same."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from rps.samplers.dps import Dps
 
 
 class LatentDps(Dps):
-    """z' = alpha' z0hat + sqrt(sigma'^2 - s^2) eps + s n - xi abar_t grad_z ||y - A(D(z0hat(z)))||^2, as stage 2 of
-    LMAP-RPS has it (arXiv 2605.28711). One network call a step, differentiated with respect to its input.
+    """z' = alpha' z0hat + sqrt(sigma'^2 - s^2) eps + s n - xi abar_t grad_z ||y - A(D(z0hat(z)))||^2, stage 2 of
+    LMAP-RPS (arXiv 2605.28711). One network call per step, differentiated with respect to its input.
 
     Args:
         step_size: xi; published for FFHQ: denoise .015, inpainting .05, super-resolution .08; for Stable Diffusion:
             inpainting .01, super-resolution and deblurring .1, and unsquared HDR .5, compressed sensing and nonlinear
             deblurring 1.5.
-        squared: False is the "stable" form, the norm itself.
-        clip_image: clip D(z0hat) to [-1, 1] in the gradient, as with Stable Diffusion.
+        squared: whether to square the norm; False is the "stable" form.
+        clip_image: whether to clip D(z0hat) to [-1, 1] in the gradient, as published for Stable Diffusion.
     """
 
     def __init__(self, step_size: float = 0.05, squared: bool = True, clip_image: bool = False) -> None:
@@ -26,11 +26,12 @@ class LatentDps(Dps):
 
 
 class LatentDmap(Dmap):
-    """`Dmap`, whose z0hat is not clipped.
+    """`Dmap` without clipping of z0hat.
 
     Args:
-        step_size: xi. radius: of the sphere, in units of s sqrt(d).
-        ascents: gradient steps.
+        step_size: xi.
+        radius: radius of the sphere, in units of s sqrt(d).
+        ascents: number of gradient steps.
     """
 
     def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2) -> None:
@@ -38,7 +39,7 @@ class LatentDmap(Dmap):
 
 
 class LatentDaps(Daps):
-    """`Daps` in z: ||y - A(D(z))||^2 in U, and the published 50 levels of 2 steps of the flow.
+    """`Daps` in z: ||y - A(D(z))||^2 in U, and the published 50 levels with 2 flow steps each.
 
     Published corrections are Hamiltonian, with an ode_min of .001; langevin_steps, step_size, step_decay and momentum
     on the FFHQ latent model: random inpainting 38, 8.4e-6, .013, .92; box 15, 9.02e-6, .13, .74; super-resolution
@@ -46,7 +47,16 @@ class LatentDaps(Daps):
     .015, .58; nonlinear blur 80, 3.71e-6, .024, .91 (github.com/zhangbingliang2019/DAPS, configs/task; noise .05).
     The defaults take Langevin steps.
 
-    Args: as of `Daps`.
+    Args:
+        ode_steps: Euler steps of the flow.
+        langevin_steps: Langevin steps of the correction.
+        step_size: h at the start of the outer grid.
+        step_decay: h at sigma_min as a fraction of step_size.
+        tau: standard deviation of the measurement noise assumed by the correction.
+        sigma_max: start of the outer grid, in units of sigma/alpha.
+        sigma_min: end of the outer grid, in units of sigma/alpha.
+        ode_min: end of the inner grid, in units of sigma/alpha.
+        momentum: m; 0 is Langevin.
     """
 
     default_steps = 50

@@ -1,4 +1,4 @@
-"""Latent-diffusion image restoration, LDIR: guidance at the next latent."""
+"""Latent-diffusion image restoration, LDIR, which guides the next latent."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from rps.settings import not_negative
 class Ldir(Sampler):
     """z~ = the ancestral step from z; z' = z~ - xi abar_t grad_z ||y - A(D(z~(z)))||^2.
 
-    Where DPS asks how well the estimate of the clean latent explains y, this asks it of the next latent. One network
-    call a step, differentiated with respect to its input.
+    DPS measures the misfit to y of the estimated clean latent; this measures that of the next latent. One network call
+    per step, differentiated with respect to its input.
 
     Args:
-        step_size: xi, for z in units of sqrt(alpha^2 + sigma^2), in which z~ is decoded as well.
-        squared: False has the norm in place of its square. clip_image: clip D(z~) to [-1, 1] in the gradient.
-        decay: False has xi in place of xi abar_t.
+        step_size: xi, for z in units of sqrt(alpha^2 + sigma^2), in which z~ is also decoded.
+        squared: whether to square the norm.
+        clip_image: whether to clip D(z~) to [-1, 1] in the gradient.
+        decay: whether to multiply xi by abar_t.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Errors of published stage-2 code, for comparison with published numbers only."""
+"""Reproduces errors of the published stage-2 code, for comparison with published numbers only."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rps.schedule import CLEAN, Schedule
 
 
 def legacy_std(denoised: Denoised, t: Tensor, t_next: Tensor, schedule: Schedule) -> Tensor:
-    """Standard deviation of the learned noise as the runs of arXiv 2605.28711 had it, in two respects an error:
+    """Standard deviation of the learned noise in the runs of arXiv 2605.28711, which has two errors:
 
-    - the network's output v in [-1, 1] gives the fraction (exp(v) + 1) / 2, where (v + 1) / 2 is right;
-    - the last step adds noise as well: sigma_t^(f) s^(1 - f), where s is the ancestral standard deviation from t + 1
+    - the network's output v in [-1, 1] gives the fraction (exp(v) + 1) / 2 instead of (v + 1) / 2;
+    - the last step also adds noise: sigma_t^(f) s^(1 - f), where s is the ancestral standard deviation from t + 1
       to t of the whole grid.
 
-    denoised: of a network with learned variance. t, t_next: [N] -> [N, ...].
+    denoised: from a network with learned variance. t, t_next: [N] -> [N, ...].
     """
     assert denoised.variance_fraction is not None
     fraction = ((2 * denoised.variance_fraction - 1).exp() + 1) / 2

@@ -1,4 +1,4 @@
-"""Functions of the singular values of any linear operator, as the linear samplers need them."""
+"""Functions of the singular values of any linear operator, for the linear samplers."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rps.priors.base import Prior
 
 
 def linear_operator(measurement: Measurement, prior: Prior, sampler: object) -> LinearOperator:
-    """The operator of the measurement, for a sampler that is defined for linear ones in pixel space."""
+    """The operator of the measurement, for a sampler that needs a linear operator in pixel space."""
     if prior.latent:
         raise ValueError(
-            f"{type(sampler).__name__} needs a linear operator in the space in which the diffusion runs, but between "
-            "the latents of this prior and y stands a decoder, which is not linear; use LatentDps, Psld, Ldir, Dcdp, "
-            "ReSample, Stsl, LatentDmap, LatentDaps or Sitcom"
+            f"{type(sampler).__name__} needs a linear operator in the space in which the diffusion runs, but the "
+            "decoder of this latent prior is not linear; use LatentDps, Psld, Ldir, Dcdp, ReSample, Stsl, LatentDmap, "
+            "LatentDaps or Sitcom"
         )
     return linear_on_images(measurement, sampler)
 
 
 def linear_on_images(measurement: Measurement, sampler: object) -> LinearOperator:
-    """The operator of the measurement, for a sampler that is defined for linear ones."""
+    """The operator of the measurement, for a sampler that needs a linear operator."""
     operator, name = measurement.operator, type(sampler).__name__
     if not isinstance(operator, LinearOperator):
         raise ValueError(
@@ -33,7 +33,7 @@ def linear_on_images(measurement: Measurement, sampler: object) -> LinearOperato
 
 
 def spectral(operator: LinearOperator, y: Tensor, gain: Gain) -> Tensor:
-    """V f(S) U^T y for A = U S V^T: in closed form where the operator knows its singular values, else by `krylov`.
+    """V f(S) U^T y for A = U S V^T: in closed form if the operator knows its singular values, else by `krylov`.
 
     y: [N, ...] -> image [N, C, H, W]. gain f: see `rps.operators.Gain`.
     """
@@ -46,21 +46,21 @@ def spectral(operator: LinearOperator, y: Tensor, gain: Gain) -> Tensor:
 def guidance(operator: LinearOperator, residual: Tensor, r2: Tensor, noise_std: float) -> Tensor:
     """A^T (r^2 A A^T + noise_std^2 I)^-1 residual.  residual: [N, ...], r2: [N, 1, 1, 1] -> [N, C, H, W].
 
-    The gradient of log N(y; A x0, r^2 A A^T + noise_std^2 I) with respect to x0. r^2 times it leads from x0 to the
-    minimiser of ||y - A x||^2 / noise_std^2 + ||x - x0||^2 / r^2, which is x0 + A^+ residual where noise_std is 0.
+    The gradient of log N(y; A x0, r^2 A A^T + noise_std^2 I) with respect to x0. x0 plus r^2 times it minimises
+    ||y - A x||^2 / noise_std^2 + ||x - x0||^2 / r^2; for noise_std = 0 the minimiser is x0 + A^+ residual.
     """
     return spectral(operator, residual, lambda s: s / (r2 * s**2 + noise_std**2))
 
 
 def krylov(operator: LinearOperator, y: Tensor, gain: Gain, size: int = 64, tolerance: float = 1e-6) -> Tensor:
-    """V f(S) U^T y by Golub-Kahan bidiagonalisation (doi 10.1137/0702016), for operators with a `forward` alone.
+    """V f(S) U^T y by Golub-Kahan bidiagonalisation (doi 10.1137/0702016), for operators with only a `forward`.
 
-    A V_k = U_{k+1} B_k, and the answer is V_k f(B_k) e_1 ||y||: what k conjugate-gradient iterations give where
-    f = s / (s^2 + c), but for every f. Each row stops by itself once three more vectors change its answer by less than
-    tolerance, relative, or after `size` vectors, which are kept in memory: size * N images.
+    A V_k = U_{k+1} B_k, and the result is V_k f(B_k) e_1 ||y||: for f = s / (s^2 + c) that of k conjugate-gradient
+    iterations, but f may be any function. Each row stops once three more vectors change its result by less than
+    tolerance, relative, or after `size` vectors, which need the memory of size * N images.
     """
     n, shape = len(y), y.shape
-    small = torch.finfo(y.dtype).eps ** (2 / 3)  # of the largest singular value; what is below counts as zero
+    small = torch.finfo(y.dtype).eps ** (2 / 3)  # relative to the largest singular value; smaller ones count as zero
 
     def orthonormal(vector: Tensor, basis: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         for _ in range(2):  # twice is enough (Kahan)

@@ -19,23 +19,23 @@ from rps.settings import not_negative
 
 
 class PiGdm(Sampler):
-    """g = (d x0hat / d x_t)^T A^T (r^2 A A^T + sigma_y^2 I)^-1 (y - A x0hat), the gradient of log p(y | x_t) where
-    p(x_0 | x_t) = N(x0hat, r^2 I); then a DDIM step with it.
+    """g = (d x0hat / d x_t)^T A^T (r^2 A A^T + sigma_y^2 I)^-1 (y - A x0hat), the gradient of log p(y | x_t) if
+    p(x_0 | x_t) = N(x0hat, r^2 I); then a DDIM step guided by g.
 
     r^2 = v sigma^2 / (sigma^2 + alpha^2 v) is exact for images of prior variance v, p(x_0) = N(m, v I). The published
-    r^2 = sigma^2 / (sigma^2 + alpha^2), which is 1 - abar, is v = 1. One network call a step, differentiated with
+    r^2 = sigma^2 / (sigma^2 + alpha^2), that is 1 - abar, has v = 1. One network call per step, differentiated with
     respect to its input.
 
     Args:
         prior_variance: v.
-        eta: of the DDIM step; 1 is ancestral.
-        update: "posterior" steps with the mean and the noise of p(x_t | y), x0hat + sigma^2 / alpha g and
-            eps - sigma g, so that more steps bring it to the posterior where r^2 is right. "published" adds alpha r^2 g
-            to the step of the prior: the whole of the data's pull in each step, whatever its length, which suits 20 to
-            100 steps in all and fits the noise beyond.
-        clip: "posterior" clips the mean of p(x_0 | x_t, y) to [-1, 1] and lets the noise follow: at high noise the
-            Jacobian of a network is of no use, and without clipping its error multiplies until the chain diverges.
-            "published" clips x0hat. Its noise is never learned.
+        eta: noise share of the DDIM step; 1 is ancestral.
+        update: "posterior" steps with the mean and noise of p(x_t | y), x0hat + sigma^2 / alpha g and eps - sigma g; if
+            r^2 is right, it converges to the posterior with more steps. "published" adds alpha r^2 g to the step of the
+            prior, the full pull of the data whatever the length of the step; it suits 20 to 100 steps in all, and with
+            more it fits the noise.
+        clip: whether to clip to [-1, 1]. "posterior" clips the mean of p(x_0 | x_t, y) and recomputes the noise,
+            because the Jacobian of a network is useless at high noise, and without clipping its error grows until the
+            chain diverges. "published" clips x0hat and never uses a learned variance.
     """
 
     default_steps = 100
@@ -59,7 +59,7 @@ class PiGdm(Sampler):
         linear_operator(measurement, prior, self)
 
     def timesteps(self, schedule: Schedule, t0: int, steps: int | None = None) -> list[int]:
-        """Errors: ValueError where alpha is 0 at the first one and the update has sigma^2 / alpha g."""
+        """The timesteps of a chain.  Errors: ValueError if alpha is 0 at one of them and the update divides by it."""
         found = super().timesteps(schedule, t0, steps)
         if self.update == "posterior":
             check_alpha(schedule, found, "PiGdm with its posterior update")
@@ -73,7 +73,7 @@ class PiGdm(Sampler):
         r2 = self.prior_variance * sigma**2 / (sigma**2 + alpha**2 * self.prior_variance)
 
         def log_likelihood(x0: Tensor) -> Tensor:
-            """Its gradient with respect to x0 is v = A^T (r^2 A A^T + sigma_y^2 I)^-1 (y - A x0)."""
+            """A function whose gradient in x0 is v = A^T (r^2 A A^T + sigma_y^2 I)^-1 (y - A x0)."""
             v = guidance(operator, measurement.residual(x0.detach()), r2, measurement.noise_std)
             return (v * x0).flatten(1).sum(1)
 

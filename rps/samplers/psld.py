@@ -16,15 +16,17 @@ from rps.settings import not_negative
 
 class Psld(LatentDps):
     """LatentDps with the loss ||y - A(D(z0hat)) - sigma_y n||^2 + lam ||z0hat - E(Pi_y D(z0hat))||^2, n ~ N(0, I) and
-    Pi_y x = x + A^+ (y - A x); what E says is taken as a constant.
+    Pi_y x = x + A^+ (y - A x); E(...) is treated as a constant.
 
-    It glues what y says to what the decoder can say. One network call a step, differentiated with respect to its
-    input. Needs a linear operator.
+    The second, gluing term keeps latents consistent with both y and the decoder. One network call per step,
+    differentiated with respect to its input. Needs a linear operator.
 
     Args:
-        step_size: xi; published .04 for deblurring on FFHQ. lam: of the gluing term.
-        squared, clip_image: of the first term, see LatentDps.
-        rcond: singular values below this fraction of the largest are left out of A^+.
+        step_size: xi; published .04 for deblurring on FFHQ.
+        lam: weight of the gluing term.
+        squared: whether to square the norm of the first term.
+        clip_image: whether to clip D(z0hat) to [-1, 1] in the gradient.
+        rcond: smallest singular value, relative to the largest, that A^+ keeps.
     """
 
     def __init__(

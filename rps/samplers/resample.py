@@ -16,24 +16,28 @@ from rps.settings import not_negative
 
 
 class ReSample(Sampler):
-    """z'' = the DDIM step from z (eta = 0). Where the step crosses a multiple of `period`, z0(y) solves
+    """z'' = the DDIM step from z (eta = 0). If the step crosses a multiple of `period`, z0(y) solves
     min ||y - A(D(z0))||^2 from z0hat, and
         z' ~ N((s^2 alpha' z0(y) + sigma'^2 z'') / (s^2 + sigma'^2), s^2 sigma'^2 / (s^2 + sigma'^2) I),
         s^2 = gamma sigma'^2 / abar (1 - abar / abar'),  abar = alpha^2 / (alpha^2 + sigma^2);
-    elsewhere, and where t >= fit_below, z' = z''. The last step, t' = CLEAN, gives z0(y). One network call a step, not
-    differentiated.
+    otherwise, and for t >= fit_below, z' = z''. The last step, t' = CLEAN, returns z0(y). One network call per step,
+    not differentiated.
 
-    Steps, rates, thirds and gamma are those of the authors' code (github.com/soominkwon/resample), which otherwise
-    differs: it takes a step of latent DPS at every time as well, fits the estimate that DDIM has five steps later,
-    stops at a mean squared residual of 1e-6 whatever the noise, and has 1 - abar for abar in s^2.
+    Steps, rates, thirds and gamma are those of the authors' code (github.com/soominkwon/resample), which differs
+    otherwise: it also takes a step of latent DPS at every time, fits the estimate of DDIM five steps later, stops at a
+    mean squared residual of 1e-6 whatever the noise, and has 1 - abar instead of abar in s^2.
 
     Args:
-        period: in timesteps; the published every tenth of 500 steps is 20 of T = 1000.
-        pixel_steps, pixel_lr: of AdamW on the image D(z0hat), which is then encoded: at times t >= latent_below.
-        latent_steps, latent_lr: of AdamW on z0hat: below, where the noise is small enough for details.
-        latent_below: a timestep, a third of the chain. gamma: see above.
-        fit_below: a timestep above which the chain is left to the prior; published 667, the first third; None is none.
-        tolerance: a row whose residual is at most tolerance * noise_std * sqrt(m) moves no further.
+        period: timesteps between two fits; published every tenth of 500 steps, which is 20 of T = 1000.
+        pixel_steps: AdamW steps on the image D(z0hat), which is then encoded, at times t >= latent_below.
+        pixel_lr: learning rate of these steps.
+        latent_steps: AdamW steps on z0hat, at times t < latent_below, where the noise is small enough for details.
+        latent_lr: learning rate of these steps.
+        latent_below: timestep below which z0hat itself is fitted; the default is a third of the chain.
+        gamma: factor of s^2, see above.
+        tolerance: a row stops once its residual is at most tolerance * noise_std * sqrt(m).
+        fit_below: timestep at and above which nothing is fitted; published 667, which excludes the first third; None
+            fits at all times.
     """
 
     default_steps = 500
@@ -82,7 +86,7 @@ class ReSample(Sampler):
         return torch.where(crosses.view(-1, *(1,) * (x.ndim - 1)), sampled, moved)
 
     def consistent(self, z0: Tensor, measurement: Measurement, prior: Prior, late: bool) -> Tensor:
-        """z0(y): by moving z0 itself where late, else by moving its image."""
+        """z0(y), by fitting z0 itself if late, else its image."""
         own = prior.given(measurement)
         if late:
             return fit(z0, measurement, own.decode, self.latent_steps, self.latent_lr, self.tolerance)

@@ -1,4 +1,4 @@
-"""What the samplers share: from an estimate of the clean image to the next, less noisy time."""
+"""The reverse step shared by the samplers: from an estimate of the clean image to the next, less noisy time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def reverse_law(
 
         x' = alpha' x0 + sqrt(sigma'^2 - (eta s)^2) eps + eta s_theta z,  z ~ N(0, I).
 
-    s is the ancestral standard deviation, the "fixed small" one (`Schedule.reverse_std`). Where `denoised` has a
+    s is the ancestral standard deviation, the "fixed small" one (`Schedule.reverse_std`). If `denoised` has a
     variance_fraction, the noise has the learned s_theta, but the mean keeps s. eta = 1 is the ancestral step of DDPM,
-    eta = 0 the deterministic one. t, t_next: [N] -> two tensors that broadcast to [N, ...].
+    eta = 0 the deterministic step. t, t_next: [N] -> two tensors that broadcast to [N, ...].
     """
     x0, eps, fraction = denoised
     small = schedule.reverse_std(t, t_next, x0)
@@ -36,7 +36,7 @@ def reverse_law(
 
 
 def clipped(denoised: Denoised, prior: Prior, clip: bool | None) -> Denoised:
-    """The Denoised with x0 in [-1, 1].  clip: None clips images and never latents, whose values have no bounds."""
+    """The Denoised with x0 clipped to [-1, 1].  clip: None clips images but not latents, which are unbounded."""
     wanted = not prior.latent if clip is None else clip
     return denoised._replace(x0=denoised.x0.clamp(-1, 1)) if wanted else denoised
 

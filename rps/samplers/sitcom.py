@@ -19,17 +19,20 @@ class Sitcom(Sampler):
     """v = argmin_v ||y - A(x0hat(v))||^2 + lam ||v - x_t||^2 by Adam on the network's input, from v = x_t;
     x' = alpha' x0hat(v) + sigma' z.
 
-    inner_steps + 1 network calls a step, all but the last differentiated with respect to their input. Any operator.
+    inner_steps + 1 network calls per step, all but the last differentiated with respect to their input. Works with any
+    operator.
 
     The 20 steps, K and lr are those of the authors' code (github.com/sjames40/SITCOM), which stops a row at
-    (noise_std + .001) sqrt(m) and, in the version for noisy y, has lam = 0; its ablation tries lam of .05 to 1.5. It
+    (noise_std + .001) sqrt(m) and has lam = 0 in the version for noisy y; its ablation tries lam of .05 to 1.5. It
     clips x0hat to [-1, 1], in the loss and in x'.
 
     Args:
-        inner_steps: K. lr: of Adam. lam: see above.
-        tolerance: a row whose ||y - A(x0hat)|| is at most tolerance * noise_std * sqrt(m), m the number of
-            measurements, fits its noise and moves no further in this step. 0 always takes all K.
-        clip: clip x0hat to [-1, 1]; None clips images and never latents.
+        inner_steps: number K of Adam steps.
+        lr: learning rate of Adam.
+        lam: weight of the distance to x_t.
+        tolerance: a row stops once ||y - A(x0hat)|| is at most tolerance * noise_std * sqrt(m), m the number of
+            measurements; 0 takes all K steps.
+        clip: whether to clip x0hat to [-1, 1]; None clips images but not latents.
     """
 
     default_steps = 20

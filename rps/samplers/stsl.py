@@ -16,12 +16,14 @@ class Stsl(LatentDps):
     """LatentDps with the loss ||y - A(D(z0hat(z)))||^2 + nu e^T (s(z + e) - s(z)), e ~ N(0, I), s = -eps / sigma_t,
     for z in units of sqrt(alpha^2 + sigma^2).
 
-    The second term stands for the trace of the Jacobian of the score, which the covariance of p(z_0 | z_t) is made of.
-    Two network calls a step, both differentiated with respect to their input.
+    The second term estimates the trace of the Jacobian of the score, which determines the covariance of p(z_0 | z_t).
+    Two network calls per step, both differentiated with respect to their input.
 
     Args:
-        step_size: xi. trace_weight: nu.
-        squared, clip_image: see LatentDps.
+        step_size: xi.
+        trace_weight: nu.
+        squared: whether to square the norm.
+        clip_image: whether to clip D(z0hat) to [-1, 1] in the gradient.
     """
 
     def network_calls(self, steps: int) -> int:

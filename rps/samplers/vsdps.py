@@ -17,15 +17,16 @@ class VsDps(Dps):
     """x' = alpha' clip(x0hat) + sqrt(sigma'^2 - s^2) eps + lambda s z - xi grad_x ||y - A(x0hat(x))||_2.
 
     DPS with its noise scaled and its mean unchanged: lambda = 1 is DPS, lambda = 0 tends to the posterior mean. One
-    network call a step, differentiated with respect to its input.
+    network call per step, differentiated with respect to its input.
 
     Args:
-        noise_scale: lambda. step_size: xi; the published ones grow as lambda falls.
-        clip: clip x0hat to [-1, 1] in the update; None clips images and never latents.
-        blend: "as run": before the ancestral mean, x_t is blended with its own re-noised estimate,
-            x~ = alpha (alpha clip(x0hat) + sigma eps) + (1 - alpha) x_t. The two agree where nothing is clipped, since
-            x_t = alpha x0hat + sigma eps; Dps, and blend = False, have the first in full.
-        legacy: see Dps.
+        noise_scale: lambda.
+        step_size: xi; published values grow as lambda decreases.
+        clip: whether to clip x0hat to [-1, 1] in the update; None clips images but not latents.
+        blend: whether to blend x_t with its re-noised estimate before the ancestral mean, as in the published runs:
+            x~ = alpha (alpha clip(x0hat) + sigma eps) + (1 - alpha) x_t. Without clipping this changes nothing, since
+            x_t = alpha x0hat + sigma eps; False, like Dps, uses the estimate alone.
+        legacy: whether to reproduce the errors of the published runs, see Dps.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class VsDps(Dps):
                 (alpha, sigma), sigma_next = schedule.at(t, x), schedule.at(t_next, x)[1]
                 keep = (sigma_next**2 - schedule.reverse_std(t, t_next, x) ** 2).clamp(min=0).sqrt()
                 lost = denoised.x0 - clipped(denoised, prior, self.clip).x0
-                # keep / sigma: the coefficient of x_t in the ancestral mean; the rest: x~ - (alpha x0 + sigma eps).
+                # keep / sigma is the coefficient of x_t in the ancestral mean; the rest is x~ - (alpha x0 + sigma eps).
                 mean = mean + keep / sigma * (1 - alpha / schedule.norm(t, x)) * alpha * lost
             z = noise.normal(x.shape[1:]).to(x.dtype)
             xi = self.step_size * schedule.norm(t, x) * schedule.norm(t_next, x)
