@@ -1,8 +1,8 @@
-"""Restoration along the distortion-perception curve: MAP-RPS (arXiv 2605.28711) and what it is made of.
+"""Image restoration along the distortion-perception curve: MAP-RPS (arXiv 2605.28711) and its parts.
 
     from rps import DiffusersPrior, Dps, MapRps, SuperResolution, degrade
 
-Names are imported when they are asked for, so that `import rps` costs nothing.
+Names are imported on first use, so `import rps` is cheap.
 """
 
 from importlib import import_module

@@ -1,15 +1,15 @@
-"""YAML of which a few lines cannot make gigabytes."""
+"""Loads YAML after a check that its aliases do not expand a few lines to gigabytes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 MOST_CHARACTERS = 1_000_000
-"""Of a text with its aliases (`*name`) written out."""
+"""Largest number of characters of a text with its aliases (`*name`) expanded."""
 
 
 def load_yaml(text: str) -> Any:
-    """The content of a YAML text that `check_yaml` accepts.  Errors: yaml.YAMLError; RecursionError; ValueError."""
+    """The content of a YAML text, after `check_yaml`.  Errors: yaml.YAMLError; RecursionError; ValueError."""
     import yaml
 
     check_yaml(text)
@@ -17,16 +17,16 @@ def load_yaml(text: str) -> Any:
 
 
 def check_yaml(text: str) -> None:
-    """Aliases may not multiply a text: what reads it later copies every one of them.
+    """Refuses a text whose aliases expand too much, because later readers copy every alias.
 
-    Errors: yaml.YAMLError where they do; RecursionError; ValueError.
+    Errors: yaml.YAMLError for such a text; RecursionError; ValueError.
     """
     import yaml
 
     sizes: dict[yaml.Node, int] = {}
 
     def size(node: yaml.Node) -> int:
-        """Characters of a node with all that it refers to."""
+        """Number of characters of a node with everything it refers to."""
         if node not in sizes:
             parts = node.value if isinstance(node.value, list) else []
             inner = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
@@ -35,4 +35,4 @@ def check_yaml(text: str) -> None:
 
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is not None and size(root) > max(MOST_CHARACTERS, 2 * len(text)):
-        raise yaml.YAMLError(f"its aliases make more than {MOST_CHARACTERS:,} characters of it; write them out")
+        raise yaml.YAMLError(f"its aliases expand it to more than {MOST_CHARACTERS:,} characters; remove the aliases")

@@ -1,4 +1,4 @@
-"""Bounding how many images go through the network in one call."""
+"""Limits the number of images in one network call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 def chunks(rows: int, size: int | None) -> Iterator[slice]:
-    """Slices that cover 0 .. rows in order, each of at most `size` rows (one slice when None)."""
+    """Slices that cover 0 .. rows in order, each of at most `size` rows (None is one slice)."""
     if size is not None and size < 1:
         raise ValueError(f"micro_batch must be at least 1, got {size}")
     step = size or max(rows, 1)

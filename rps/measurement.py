@@ -1,4 +1,4 @@
-"""A measurement y = A(x) + noise, and how it is made from clean images."""
+"""Measurement, y = A(x) + noise, and its creation from clean or already degraded images."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from rps.randomness import Streams
 
 
 class PictureMismatch(ValueError):
-    """A degraded picture that cannot be the measurement: it has the wrong size."""
+    """A degraded picture cannot be the measurement because it has the wrong size."""
 
 
 @dataclass
 class Measurement:
-    """y = A(x) + noise_std n, n ~ N(0, I), for a batch of images: all that a solver is told.
+    """y = A(x) + noise_std n, n ~ N(0, I), for a batch of images: the only input of a solver.
 
     y: [N, ...]. operator: bound to these N images. noise_std: in [-1, 1] image units. image_shape: [C, H, W] of x.
-    streams: the random numbers of these samples, from which solvers draw theirs. noise: the law of y given A(x), which
-    is Gaussian(noise_std) unless it is given; of any other, noise_std is that of a Gaussian to use in its place.
-    conditions: what else is known of the images, for priors that listen: N values under "caption" (texts) or "label"
-    (classes, as integers).
+    streams: random numbers of these samples, from which solvers draw. noise: law of y given A(x), Gaussian(noise_std)
+    by default; for any other law, noise_std is the standard deviation of the Gaussian that solvers assume. conditions:
+    N values under "caption" (texts) or "label" (classes, as integers), for conditional priors.
     """
 
     y: Tensor
@@ -64,9 +63,9 @@ class Measurement:
         return torch.linalg.vector_norm(self.residual(x).flatten(1), dim=1)
 
     def pseudo_inverse(self, rcond: float = 0.1) -> Tensor | None:
-        """A^+ y, without the singular values below rcond of the largest: what y shows without any prior.
+        """A^+ y without the singular values below rcond times the largest: the image that y gives without a prior.
 
-        -> [N, C, H, W], or None where the operator leads to no image.
+        -> [N, C, H, W], or None if the operator gives no image.
         """
         try:
             x = self.operator.pinv(self.y, rcond)
@@ -78,17 +77,15 @@ class Measurement:
 def degrade(
     images: Tensor, operator: Operator, noise: float | Noise, ids: Sequence[str] | None = None, seed: int = 0
 ) -> Measurement:
-    """y = A(x) + noise, where mask, kernel and noise are functions of (seed, id) alone.
+    """y = A(x) + noise, where mask, kernel and noise are functions of (seed, id) only.
 
-    images: [N, C, H, W] in [-1, 1]. noise: its standard deviation in the same units, or a Noise such as
-    Poisson(peak=255).
-    ids: N names; "0", "1", ... when None. The measurement of a sample is the same bit for bit in whatever batch it
-    stands.
+    images: [N, C, H, W] in [-1, 1]. noise: standard deviation in the same units, or a Noise such as Poisson(peak=255).
+    ids: N names; None is "0", "1", ... The measurement of a sample is bit-identical in any batch.
     """
     noise = noise if isinstance(noise, Noise) else Gaussian(noise)
     ids, image_shape = _check(images, ids)
     if not ids:
-        # The shape of y from one image: not every operator takes an empty batch (an FFT does not).
+        # The shape of y comes from one image, because some operators reject an empty batch (an FFT does).
         return degrade(images.new_zeros(1, *image_shape), operator, noise, [""], seed).rows(slice(0, 0))
     streams = Streams(seed, ids, images.device)
     bound = operator.bind(image_shape, streams.at("operator"))
@@ -104,11 +101,11 @@ def measured(
     ids: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Measurement:
-    """The measurement that somebody else took, given as pictures; noise: how noisy they are.
+    """The measurement for pictures that are already degraded.
 
-    pictures: [N, C, h, w] in [-1, 1]. Either y itself (small for super-resolution, blurred for deblurring), or, where y
-    is not a picture (the kept pixels of a mask), a picture of the image's size that agrees with it: then y =
-    A(pictures). A picture is never degraded where y is a picture itself.
+    pictures: [N, C, h, w] in [-1, 1]. Either y itself (small for super-resolution, blurred for deblurring) or, if y is
+    not a picture (the kept pixels of a mask), a picture of the image's size that agrees with y, so y = A(pictures).
+    If y is a picture, pictures are never degraded further. noise: their noise, as in `degrade`.
     Errors: PictureMismatch for pictures of another shape.
     """
     noise = noise if isinstance(noise, Noise) else Gaussian(noise)
@@ -125,7 +122,7 @@ def measured(
         else:
             wanted = f"the measurement {y_shape}" if len(y_shape) == 3 else f"the image {image_shape}"
             raise PictureMismatch(
-                f"degraded pictures of shape {tuple(pictures.shape[1:])} do not have the shape of {wanted} of "
+                f"degraded pictures have shape {tuple(pictures.shape[1:])}, expected the shape of {wanted} of "
                 f"{type(operator).__name__}; give pictures of that shape, or clean ones to degrade (degraded: false)"
             )
     return Measurement(y, bound, noise.std, image_shape, streams, noise)
@@ -133,9 +130,9 @@ def measured(
 
 @torch.no_grad()
 def _apply(operator: Operator, images: Tensor) -> Tensor:
-    """A(x), one image at a time and in double precision: a matrix product or a convolution may round differently in
-    another batch, and a measurement is part of the benchmark. In the images' own precision where the operator holds
-    numbers of less than double (a network, a user's kernel), which would not fit, and where the device has no double.
+    """A(x), one image at a time and in double precision, because a matrix product or a convolution may round
+    differently in another batch, and measurements must not. In the images' precision if the operator has tensors of
+    less than double precision (a network, a user's kernel), or if the device has no double.
     """
     held = [v for module in operator.modules() for v in vars(module).values() if isinstance(v, Tensor)]
     held += [*operator.parameters(), *operator.buffers()]
@@ -153,6 +150,6 @@ def _check(images: Tensor, ids: Sequence[str] | None) -> tuple[list[str], tuple[
         raise ValueError(f"images must be floating point in [-1, 1], got {images.dtype}")
     names = [str(i) for i in range(len(images))] if ids is None else [str(i) for i in ids]
     if len(names) != len(images):
-        raise ValueError(f"{len(images)} images need as many ids, got {len(names)}")
+        raise ValueError(f"got {len(names)} ids for {len(images)} images; give one id per image")
     _, c, h, w = images.shape
     return names, (c, h, w)

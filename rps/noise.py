@@ -1,4 +1,4 @@
-"""Noise: what an instrument adds to A(x)."""
+"""Noise models: the law of y given A(x)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Noise:
     """A law of y given A(x), in the [-1, 1] units of images."""
 
     std: float
-    """Its standard deviation; of a noise that is not Gaussian, that of the Gaussian by which solvers replace it."""
+    """Standard deviation of the Gaussian that solvers assume; exact for Gaussian noise."""
 
     def add(self, clean: Tensor, streams: Streams) -> Tensor:
-        """y given A(x); each row draws from its own stream alone.  clean: [N, ...] -> the same shape and dtype."""
+        """Draws y given A(x), each row from its own stream.  clean: [N, ...] -> the same shape and dtype."""
         raise NotImplementedError(f"{type(self).__name__} must define add(clean, streams)")
 
 
@@ -38,13 +38,13 @@ class Gaussian(Noise):
 
 
 class Poisson(Noise):
-    """(y + 1) / 2 = k / peak, k ~ Poisson(peak (A(x) + 1) / 2): photons are counted.
+    """(y + 1) / 2 = k / peak, k ~ Poisson(peak (A(x) + 1) / 2): photon counts.
 
-    The variance of y is 2 (A(x) + 1) / peak; std is that of middle grey. Light below black counts as none, so this is
+    The variance of y is 2 (A(x) + 1) / peak; std is that of middle grey. Values below black count as black, so this is
     for operators that measure pictures.
 
     Args:
-        peak: photons of a white pixel, on average; 255 is the Poisson noise of DPS at its rate 1.
+        peak: mean number of photons of a white pixel; 255 is the Poisson noise of DPS at its rate 1.
     """
 
     def __init__(self, peak: float) -> None:
@@ -66,7 +66,7 @@ def poisson_quantile(probability: Tensor, rate: Tensor) -> Tensor:
         """Whether P(K <= k) < probability, where P(K <= k) = Gamma(k + 1, rate) / Gamma(k + 1)."""
         return (k < 0) | (torch.special.gammaincc((k + 1).clamp(min=1), rate) < probability)
 
-    # The quantile of a normal, corrected for the skewness (Cornish-Fisher), is off by one or two at most.
+    # The normal quantile with a correction for skewness (Cornish-Fisher) is off by at most one or two.
     z = torch.special.ndtri(probability)
     k = (rate + rate.sqrt() * z + (z**2 - 1) / 6).round().clamp(min=0)
     while True:

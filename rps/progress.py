@@ -1,12 +1,12 @@
-"""How a long computation tells the outside that it moves, without knowing who listens."""
+"""Progress callbacks, by which a long computation reports that it advances."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int], None]
-"""progress(what, network_calls): so many more network calls (images through the network) are done, in this phase."""
+"""progress(what, network_calls): reports further network calls (images through the network) in phase `what`."""
 
 
 def silent(what: str, network_calls: int) -> None:
-    """The listener that does nothing."""
+    """A progress callback that does nothing."""

@@ -1,7 +1,7 @@
 """Random numbers as a pure function of (seed, sample id, purpose, step).
 
-Philox4x32-10 (Salmon et al., SC 2011), a counter-based generator: there is no state to carry, so the numbers of a
-sample do not depend on the batch it is in, on the order, on workers, processes, restarts, or on what else is computed.
+Philox4x32-10 (Salmon et al., SC 2011) is a counter-based generator without state, so the numbers of a sample do not
+depend on its batch, on order, workers, processes or restarts, or on what else is computed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor
 def _words(*path: object) -> tuple[int, int]:
     """Two 32-bit words from a path of strings and numbers; the same on every machine, unlike hash().
 
-    In ASCII (!a), because which characters repr() escapes differs between versions of Python.
+    In ASCII (!a), because the characters that repr() escapes differ between versions of Python.
     """
     text = "\0".join(f"{type(part).__name__}:{part!a}" for part in path)
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
@@ -50,7 +50,7 @@ class Streams:
         streams = Streams(seed=0, ids=["kodim01", "kodim02"])
         noise = streams.at("measurement").normal((3, 256, 256))        # [2, 3, 256, 256]
 
-    Every call with the same path and shape gives the same numbers; `at` makes streams for a purpose, `at_step` for a
+    Every call with the same path and shape gives the same numbers; `at` derives streams for a purpose, `at_step` for a
     step of a loop.
     """
 
@@ -79,14 +79,14 @@ class Streams:
         return cls._from_keys(torch.cat([s.keys for s in streams]))
 
     def at(self, *path: str | int | float) -> Streams:
-        """The streams of a purpose, e.g. at("stage2", level): new keys, independent of the ones they came from."""
+        """The streams for a purpose, e.g. at("stage2", level): new keys, independent of those they derive from."""
         word0, word1 = _words(*path)
         counter = [torch.full_like(self.keys[:, 0], word) for word in (word0, word1, 1, 1)]
         k0, k1, _, _ = philox(tuple(counter), (self.keys[:, 0], self.keys[:, 1]))
         return self._from_keys(torch.stack([k0, k1], dim=1))
 
     def at_step(self, step: int | Tensor) -> Streams:
-        """The streams of one step of a loop.  step: one integer, or one per row [N]."""
+        """The streams for one step of a loop.  step: one integer, or one per row [N]."""
         step = torch.as_tensor(step, dtype=torch.int64, device=self.keys.device) & _MASK
         zero = torch.zeros_like(self.keys[:, 0])
         k0, k1, _, _ = philox((zero + step, zero, zero + 2, zero), (self.keys[:, 0], self.keys[:, 1]))
@@ -107,8 +107,8 @@ class Streams:
     def normal(self, shape: Sequence[int]) -> Tensor:
         """N(0, 1) by Box-Muller, float32.  -> [N, *shape].
 
-        Computed in double precision where the device has it, so that after rounding the vectorised and the scalar
-        logarithm of a CPU, and a GPU's, give the same float32.
+        Computed in double precision if the device has it, so that the vectorised and the scalar logarithm of a CPU, and
+        that of a GPU, round to the same float32.
         """
         count = math.prod(shape)
         half = math.ceil(count / 2)

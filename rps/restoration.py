@@ -1,7 +1,7 @@
-"""What solvers return, and what the predict loop hands to callbacks.
+"""Restoration, the result of a solver, and Prediction, which the predict loop passes to callbacks.
 
-Treat them as values. They are not frozen only because Lightning, when it collects predictions, copies dataclasses field
-by field to move their tensors to the CPU.
+Treat them as immutable. They are not frozen only because Lightning copies the dataclasses of predictions field by field
+to move their tensors to the CPU.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Level = int | float
 class Restoration:
     """The images of a batch along a traversal's knob.
 
-    knob: its name, "t0" for MAP-RPS. levels: its values, as asked for.
-    images: level -> [N, C, H, W] in about [-1, 1], not clipped; a row that diverged holds NaN or infinity.
-    network_calls: level -> calls of the prior per image to reach this level when it is run alone, [N].
-    total_network_calls: [N], what the one pass over all levels really took.
-    seconds: level -> wall-clock seconds per image, the batch's time shared out in proportion to the calls.
-    spread: level -> [N, C, H, W], the pixel-wise standard deviation over the chains of those levels whose image is the
-        mean of several; empty where there are none. It says how sure the image is.
+    knob: its name, "t0" for MAP-RPS. levels: its values, in the given order.
+    images: level -> [N, C, H, W] in about [-1, 1], not clipped; a row that diverged contains NaN or infinity.
+    network_calls: level -> calls of the prior per image if this level is run alone, [N].
+    total_network_calls: [N], calls per image made by the one pass over all levels.
+    seconds: level -> wall-clock seconds per image, the batch's time split in proportion to the calls.
+    spread: level -> [N, C, H, W], for levels that average several chains: their pixel-wise standard deviation, a
+        measure of uncertainty. Other levels are absent.
     """
 
     knob: str
@@ -41,7 +41,7 @@ class Restoration:
 
     @classmethod
     def cat(cls, parts: Sequence[Restoration]) -> Restoration:
-        """The images of all parts, of the same levels, in one; seconds are their mean over the images."""
+        """Concatenates the images of parts with the same levels; seconds are averaged over the images."""
         first, counts = parts[0], [len(part.total_network_calls) for part in parts]
 
         def joined(dicts: Sequence[dict[Level, Tensor]]) -> dict[Level, Tensor]:
@@ -64,11 +64,11 @@ class Restoration:
 
 @dataclass
 class Prediction:
-    """What `predict_step` of every module in modules/ returns, and what a callback's on_predict_batch_end gets.
+    """The result of `predict_step` of every module in modules/, which a callback's on_predict_batch_end receives.
 
-    ids: names of the N samples that were restored. reference: the clean images [N, C, H, W] in [-1, 1], or None when
-    the data were already degraded. measurement, restoration: of the same N samples.
-    failures: id -> reason, for samples of this batch that have no images at all (they are not among ids).
+    ids: names of the N restored samples. reference: their clean images [N, C, H, W] in [-1, 1], or None if the data
+    were already degraded. measurement, restoration: for the same N samples.
+    failures: id -> reason, for samples of this batch without images (they are not in ids).
     """
 
     ids: list[str]

@@ -20,7 +20,7 @@ class Schedule(nn.Module):
     Args:
         alpha, sigma: [T] each, ordered from the least to the most noise.
 
-    note: what an error adds about T, where it is not that of the model's scheduler.
+    note: text that errors add if T differs from that of the model's scheduler.
     """
 
     alpha_table: Tensor
@@ -32,7 +32,7 @@ class Schedule(nn.Module):
         if alpha.ndim != 1 or alpha.shape != sigma.shape:
             raise ValueError(f"alpha and sigma must be two tables of one length, got {alpha.shape} and {sigma.shape}")
         clean = torch.tensor([1.0, 0.0], dtype=torch.float64)
-        # One more entry at the end, so that indexing with CLEAN = -1 finds the clean image.
+        # The clean image is the last entry, at index CLEAN = -1.
         self.register_buffer("alpha_table", torch.cat([alpha.double(), clean[:1]]), persistent=False)
         self.register_buffer("sigma_table", torch.cat([sigma.double(), clean[1:]]), persistent=False)
 
@@ -49,7 +49,7 @@ class Schedule(nn.Module):
 
     @classmethod
     def from_scheduler(cls, scheduler: Any) -> Schedule:
-        """The schedule of any diffusers scheduler that has `alphas_cumprod` (DDPM, DDIM, PNDM, DPM-Solver, ...)."""
+        """The schedule of a diffusers scheduler with `alphas_cumprod` (DDPM, DDIM, PNDM, DPM-Solver, ...)."""
         abar = getattr(scheduler, "alphas_cumprod", None)
         if abar is None:
             raise ValueError(f"{type(scheduler).__name__} has no alphas_cumprod; use a DDPM or DDIM scheduler config")
@@ -57,8 +57,8 @@ class Schedule(nn.Module):
         return cls(abar.sqrt(), (1.0 - abar).sqrt())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Schedule:
-        """Moves with the module it is part of, but stays in double precision when that becomes half or float: s^2 is
-        made of differences of neighbouring entries, which agree in all digits but the last few."""
+        """Moves to another device with its module, but keeps double precision: s^2 is computed from differences of
+        neighbouring entries, which agree in all but the last few digits."""
         device = fn(torch.empty(0, device=self.alpha_table.device)).device
         self.alpha_table, self.sigma_table = self.alpha_table.to(device), self.sigma_table.to(device)
         return self
@@ -87,9 +87,9 @@ class Schedule(nn.Module):
         )
 
     def norm(self, t: Tensor, like: Tensor) -> Tensor:
-        """sqrt(alpha_t^2 + sigma_t^2) of each row, shaped to multiply `like`; 1 where variance preserving.
+        """sqrt(alpha_t^2 + sigma_t^2) of each row, shaped to multiply `like`; 1 if variance preserving.
 
-        x_t / norm is the variance-preserving form of x_t, which has the units of published step sizes.
+        x_t / norm is the variance-preserving form of x_t, in the units of published step sizes.
         """
         alpha, sigma = self.at(t, like.double())
         return (alpha**2 + sigma**2).sqrt().to(like.dtype)
@@ -104,8 +104,8 @@ class Schedule(nn.Module):
         added = sigma^2 - (alpha/alpha')^2 sigma'^2.
 
         Equals (1-abar')/(1-abar) (1 - abar/abar') when variance preserving, the "fixed small" variance of DDPM.
-        variance_fraction v: of networks with learned variance, s^2 = added^v s^(2-2v) (arXiv 2102.09672, eq. 15).
-        t, t_next: [N] with t_next < t -> [N, 1, ...], or like's shape with v. Zero where t_next is CLEAN.
+        variance_fraction v: for networks with learned variance, s^2 = added^v s^(2-2v) (arXiv 2102.09672, eq. 15).
+        t, t_next: [N] with t_next < t -> [N, 1, ...], or like's shape with v. Zero if t_next is CLEAN.
         """
         alpha, sigma = self.at(t, like.double())
         alpha_next, sigma_next = self.at(t_next, like.double())
@@ -116,11 +116,10 @@ class Schedule(nn.Module):
         return bridge.sqrt().to(like.dtype)
 
     def grid(self, t0: int, steps: int | None = None) -> list[int]:
-        """The timesteps that a sampler visits from the noise count t0 down to 0, in descending order.
+        """The timesteps that a sampler visits from noise level t0 down to 0, in descending order.
 
-        Of the `steps` evenly spaced timesteps that end at T-1 (all T of them when None), those below t0 - 1, with
-        t0 - 1 itself in front: whatever the grid, a chain starts at exactly the noise level that was asked for.
-        t0 = 0 gives the empty list, t0 = T the whole grid.
+        t0 - 1, then those of `steps` evenly spaced timesteps ending at T-1 (None is all T) that are below it: on any
+        grid, a chain starts at exactly the given noise level. t0 = 0 gives the empty list, t0 = T the whole grid.
         """
         total = len(self)
         if not 0 <= t0 <= total:
@@ -134,9 +133,9 @@ class Schedule(nn.Module):
 
 
 def check_alpha(schedule: Schedule, timesteps: Sequence[int], method: str) -> None:
-    """Errors: ValueError where a method that divides by alpha would visit a timestep at which alpha is 0 (zero SNR)."""
+    """Errors: ValueError if a method that divides by alpha would visit a timestep with alpha = 0 (zero SNR)."""
     if empty := [t for t in timesteps if schedule.alpha(t) == 0]:
         raise ValueError(
             f"{method} divides by alpha, which is 0 at timestep {empty[0]} of this model (zero terminal SNR); start "
-            "below it, or take another method"
+            "below it, or use another method"
         )

@@ -1,4 +1,4 @@
-"""Numbers that a user gives a method."""
+"""Checks of numeric settings."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 
 
 def not_negative(**settings: float | None) -> None:
-    """Errors: ValueError that names the first which is not a finite number >= 0; None is one that is not given."""
+    """Errors: ValueError for the first setting that is not a finite number >= 0; None counts as not given."""
     for name, value in settings.items():
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number >= 0, got {value}")
 
 
 def at_least_one(**settings: int | None) -> None:
-    """Errors: ValueError that names the first which is less than 1; None is one that is not given."""
+    """Errors: ValueError for the first setting that is less than 1; None counts as not given."""
     for name, value in settings.items():
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")

@@ -1,4 +1,4 @@
-"""Shallow copies of modules with some attributes set: how operators and priors are bound to a batch."""
+"""Shallow copies of modules with some attributes set, which bind operators and priors to a batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def shallow_copy(module: Module, **attributes: Any) -> Module:
-    """A copy of a module that shares its parameters and buffers, with these attributes set; the module is unchanged."""
+    """A copy of a module that shares its parameters and buffers and has these attributes; the module is unchanged."""
     clone = copy.copy(module)
     clone._modules = dict(module._modules)
     for name, value in attributes.items():

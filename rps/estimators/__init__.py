@@ -1,4 +1,4 @@
-"""Point estimates of low distortion: the first stage of a traversal."""
+"""Estimators: point estimates of low distortion, the first stage of a traversal."""
 
 from rps.estimators.base import Estimator
 from rps.estimators.chain import ChainEstimator, DmapEstimator, RmpEstimator

@@ -1,4 +1,4 @@
-"""What an estimator is: y -> one image of low distortion, the first stage of a traversal."""
+"""Estimator, the base class: y -> one image of low distortion, the first stage of a traversal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimates that are the end of one reverse chain: RMP and DMAP."""
+"""Estimators that run one reverse chain: RMP and DMAP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class ChainEstimator(Estimator):
     """x_0 of one reverse chain from x_T = sigma_T z, for samplers that seek a mode or a mean.
 
     Args:
-        sampler: of the steps. num_steps: how many of the T timesteps.
+        sampler: sampler that takes the steps.
+        num_steps: number of timesteps in the sampler's grid.
     """
 
     def __init__(self, sampler: Sampler, num_steps: int = 1000) -> None:
@@ -45,11 +46,14 @@ class ChainEstimator(Estimator):
 class RmpEstimator(ChainEstimator):
     """VSDPS at lambda = 0, the noiseless reverse process, which tends to the posterior mean (arXiv 2503.20297).
 
-    One network call a step, differentiated with respect to its input.
+    One network call per step, differentiated with respect to its input.
 
     Args:
         step_size: xi; published denoise 6, inpainting 9, sr4 9, deblur 17.
-        num_steps: how many of the T timesteps. clip, blend, legacy: see samplers.VsDps.
+        num_steps: number of timesteps in the sampler's grid.
+        clip: whether to clip the denoised image to [-1, 1]; None clips images but not latents.
+        blend: whether to blend x_t with its re-noised estimate, see rps.samplers.VsDps.
+        legacy: whether to reproduce the errors of the published runs, see rps.samplers.Dps.
     """
 
     def __init__(
@@ -64,13 +68,15 @@ class RmpEstimator(ChainEstimator):
 
 
 class DmapEstimator(ChainEstimator):
-    """DMAP: at each time a mode of p(x_t' | x_t, y) instead of a sample (arXiv 2501.18913); see samplers.Dmap.
+    """DMAP: at each time a mode of p(x_t' | x_t, y) instead of a sample (arXiv 2501.18913); see rps.samplers.Dmap.
 
-    1 + ascents network calls a step, the ascents' differentiated with respect to their input.
+    1 + ascents network calls per step, those of the ascents differentiated with respect to their input.
 
     Args:
-        step_size: xi. radius: of the sphere, in units of s sqrt(d). ascents: gradient steps at each time.
-        num_steps: how many of the T timesteps.
+        step_size: xi.
+        radius: radius of the sphere, in units of s sqrt(d).
+        ascents: number of gradient steps at each time.
+        num_steps: number of timesteps in the sampler's grid.
     """
 
     def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, num_steps: int = 1000) -> None:

@@ -21,30 +21,31 @@ DataTerm = Literal["squared", "stable"]
 class MapEstimator(Estimator):
     """x_MAP = argmin_x ||y - A(D(x))||^2 + w <g, x>, where g is an unbiased draw of the prior's gradient at time t1.
 
-    D is the decoder of a latent model, LMAP, and the identity for a pixel model. Each iteration draws e ~ N(0, I),
+    D is the decoder of a latent model (LMAP) and the identity for a pixel model. Each iteration draws e ~ N(0, I),
     forms x_t1 = alpha x + sigma e and takes one AdamW step with a cosine learning rate. One network call per draw,
-    never differentiated. The prior terms have one expectation:
+    never differentiated. All prior terms have the same expectation:
         published:        g = eps_theta(x_t1, t1)
-        centred:          g = eps_theta(x_t1, t1) - e    less variance where the prior is narrower than the noise
-        control_variate:  g = eps_theta(x_t1, t1) - c e  c = <eps, e> / <e, e> over the image's draws before this one
+        centred:          g = eps_theta(x_t1, t1) - e    less variance if the prior is narrower than the noise
+        control_variate:  g = eps_theta(x_t1, t1) - c e  c = <eps, e> / <e, e> over the image's earlier draws
 
     Args:
-        num_steps: N, iterations.
+        num_steps: number N of iterations.
         lr: initial learning rate of AdamW.
-        t1: timestep at which the score is taken; None is the prior's own `map_timestep` (in the paper 10 in pixel space
-            and 50 in latent space).
-        w: weight of the prior term; None derives it as w_factor * w*, w* = 2 noise_std^2 alpha / sigma at t1, which is
-            the weight of the exact log-posterior for a broad prior.
-        w_factor: see w.
-        prior_term: see above.
-        draws: independent draws that are averaged in each iteration.
-        eta_min: learning rate at the end.
-        weight_decay: of AdamW.
-        rcond: of the pseudo-inverse at which the iteration starts, x = E(A^+ y).
-        data_term: "squared", or "stable", the norm itself, published for nonlinear operators and compressed sensing
-            with Stable Diffusion. A derived w is then divided by 2 noise_std sqrt(m), m the number of measurements, so
-            that both forms agree where y is fitted to its noise.
-        clip_image: clip D(x) to [-1, 1] in the data term.
+        t1: timestep at which the score is taken; None is the prior's `map_timestep` (in the paper 10 in pixel space and
+            50 in latent space).
+        w: weight of the prior term; None is w_factor * w*, where w* = 2 noise_std^2 alpha / sigma at t1 is the weight
+            of the exact log-posterior for a broad prior.
+        w_factor: factor of w*, used if w is None.
+        prior_term: "published", "centred" or "control_variate", see above.
+        draws: number of independent draws of g averaged in each iteration.
+        eta_min: final learning rate.
+        weight_decay: weight decay of AdamW.
+        rcond: smallest singular value, relative to the largest, that the pseudo-inverse keeps; the iteration starts at
+            x = E(A^+ y).
+        data_term: "squared", or "stable" for the norm itself, published for nonlinear operators and compressed sensing
+            with Stable Diffusion. "stable" divides w* by 2 noise_std sqrt(m), m the number of measurements, so that
+            both forms agree where the residual equals the noise.
+        clip_image: whether to clip D(x) to [-1, 1] in the data term.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class MapEstimator(Estimator):
         return self.num_steps * self.draws
 
     def weight(self, noise_std: float, prior: Prior, measurements: int = 1) -> float:
-        """w as given, or w_factor * 2 noise_std^2 alpha_t1 / sigma_t1.  measurements: m, for the stable form."""
+        """w if given, else w_factor * 2 noise_std^2 alpha_t1 / sigma_t1.  measurements: m, for the stable form."""
         if self.w is not None:
             return self.w
         schedule, t1 = prior.schedule, self.timestep(prior)
@@ -87,14 +88,14 @@ class MapEstimator(Estimator):
         return self.w_factor * scale * schedule.alpha(t1) / schedule.sigma(t1)
 
     def timestep(self, prior: Prior) -> int:
-        """t1 as given, or the prior's own.  Errors: ValueError where the prior has no such timestep."""
+        """t1 if given, else the prior's map_timestep.  Errors: ValueError if the prior has no such timestep."""
         t1 = prior.map_timestep if self.t1 is None else self.t1
         if not 0 <= t1 < len(prior.schedule):
             raise ValueError(f"t1 must be a timestep in 0 .. {len(prior.schedule) - 1}, got {t1}")
         return t1
 
     def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
-        """Returns x_MAP, not clipped.  -> [N, *sample_shape]."""
+        """x_MAP, not clipped.  -> [N, *sample_shape]."""
         t1 = self.timestep(prior)
         x = self.start.estimate(measurement, prior).clone()
         weight = self.weight(measurement.noise_std, prior, measurement.y[:1].numel())
@@ -110,13 +111,13 @@ class MapEstimator(Estimator):
 
 
 class PriorGradient:
-    """g(x, step): the draws of the prior term, and for the control variate what the earlier draws have taught."""
+    """g(x, step): draws the prior term and, for the control variate, keeps the statistics of earlier draws."""
 
     def __init__(self, term: PriorTerm, t1: int, draws: int, measurement: Measurement, prior: Prior) -> None:
         self.term, self.draws, self.prior = term, draws, prior
         self.streams = measurement.streams.at("stage1")
         self.t = torch.full((len(measurement),), t1, dtype=torch.int64, device=measurement.y.device)
-        # c = <eps, e> / <e, e> over the draws so far; it starts as if one noise-like draw had been seen (c = 1).
+        # c = <eps, e> / <e, e> over the draws so far, starting as after one draw with eps = e (c = 1).
         self.eps_e = self.e_e = torch.ones(())
 
     @torch.no_grad()

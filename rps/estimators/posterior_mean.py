@@ -1,4 +1,4 @@
-"""The exact MMSE estimate, for priors whose posterior is known."""
+"""The exact MMSE estimate, for analytic priors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from rps.priors.base import Prior
 
 
 class PosteriorMean(Estimator):
-    """x = E[x_0 | y] in closed form: the least distortion that there is. No network call, no error.
+    """x = E[x_0 | y] in closed form, which has the least mean squared error possible. No network calls.
 
-    Needs a prior whose posterior is known (GaussianMixturePrior, LowRankMixturePrior, EmpiricalPrior) and a linear
-    operator.
+    Needs an analytic prior (GaussianMixturePrior, LowRankMixturePrior, EmpiricalPrior) and a linear operator.
     """
 
     def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:

@@ -1,4 +1,4 @@
-"""The pseudo-inverse A^+ y: no prior at all. Where other estimators start, and what they must beat."""
+"""The pseudo-inverse A^+ y, which uses no prior: the start of other estimators and the baseline they must beat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class PseudoInverse(Estimator):
     """x = E(A^+ y), with E the identity for pixel models.
 
     Args:
-        rcond: singular values below this are left out, so that noise is not blown up without bound (numpy's meaning).
+        rcond: smallest singular value, relative to the largest, that A^+ keeps, as in numpy.linalg.pinv; this bounds
+            the amplification of noise.
     """
 
     def __init__(self, rcond: float = 0.1) -> None:

@@ -18,13 +18,15 @@ class RedDiff(Estimator):
     """mu = argmin mean((y - A(mu))^2) / 2 + lambda_t mean((eps_theta(x_t) - e) mu), x_t = alpha mu + sigma e,
     lambda_t = lam sigma / alpha, by one Adam step (betas .9, .99) for each t of a descending grid, from mu = A^+ y.
 
-    The means are those of the authors' code, for which lam is published: over the m numbers of y and the d numbers of
-    mu. In sums, ||y - A(mu)||^2 stands beside 2 m / d lambda_t <eps_theta(x_t) - e, mu>. One network call a step, never
-    differentiated. Published settings disagree: 100 steps, lr .5, lam .25, or 1000 steps, lr .25, lam 1.
+    The means, over the m numbers of y and the d numbers of mu, are those of the authors' code, for which lam is
+    published. As sums, the loss is ||y - A(mu)||^2 + 2 m / d lambda_t <eps_theta(x_t) - e, mu>. One network call per
+    step, never differentiated. Published settings disagree: 100 steps, lr .5, lam .25, or 1000 steps, lr .25, lam 1.
 
     Args:
-        num_steps: steps of the grid from T - 1 down to 0. lr: of Adam. lam: weight of the prior.
-        rcond: of the pseudo-inverse at which mu starts.
+        num_steps: number of timesteps in the grid from T - 1 down to 0.
+        lr: learning rate of Adam.
+        lam: weight of the prior.
+        rcond: smallest singular value, relative to the largest, that the pseudo-inverse keeps; mu starts at A^+ y.
     """
 
     def __init__(self, num_steps: int = 100, lr: float = 0.5, lam: float = 0.25, rcond: float = 0.1) -> None:

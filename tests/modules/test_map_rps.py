@@ -73,7 +73,7 @@ def test_a_batch_in_which_nothing_could_be_read(prior):
 def test_a_degraded_picture_of_the_wrong_size_is_a_failure_of_that_picture(prior):
     wrong, right = ({"id": [str(n)], "measurement": torch.zeros(1, 1, n, n)} for n in (5, 8))
     first, second = trainer(inference_mode=False).predict(module(prior, SuperResolution(4)), loader(wrong, right))
-    assert first.ids == [] and "do not have the shape of the measurement (1, 8, 8)" in first.failures["5"]
+    assert first.ids == [] and "expected the shape of the measurement (1, 8, 8)" in first.failures["5"]
     assert second.ids == ["8"] and not second.failures
 
 

@@ -135,10 +135,10 @@ def test_measured_refuses_other_shapes():
     """Also those of the image's size, where y is a picture: it would be degraded once more without a word."""
     for size in (5, 16):
         with pytest.raises(
-            ValueError, match=rf"\(3, {size}, {size}\) do not have the shape of the measurement \(3, 4, 4\)"
+            ValueError, match=rf"\(3, {size}, {size}\), expected the shape of the measurement \(3, 4, 4\)"
         ):
             measured(torch.zeros(1, 3, size, size), SuperResolution(4), 0.1, SHAPE)
-    with pytest.raises(ValueError, match=r"\(3, 5, 5\) do not have the shape of the image \(3, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"\(3, 5, 5\), expected the shape of the image \(3, 16, 16\)"):
         measured(torch.zeros(1, 3, 5, 5), Inpaint(0.5), 0.1, SHAPE)
 
 
@@ -152,7 +152,7 @@ def test_measured_refuses_other_shapes():
         ((images(1), Denoise(), float("nan")), "noise must have a std >= 0"),
         ((images(1)[0], Denoise(), 0.1), r"images must be \[N, C, H, W\]"),
         ((images(1).to(torch.uint8), Denoise(), 0.1), "images must be floating point"),
-        ((images(2), Denoise(), 0.1, ["a"]), "2 images need as many ids, got 1"),
+        ((images(2), Denoise(), 0.1, ["a"]), "got 1 ids for 2 images"),
         ((images(2), SuperResolution(5), 0.1), "divisible by 5, got 16 x 16"),
     ],
 )
