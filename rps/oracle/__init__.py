@@ -1,4 +1,4 @@
-"""Methods judged by an exact posterior: worlds where it is known, measures against it, a recorder and its table."""
+"""Evaluates methods against exact posteriors: worlds where these are known, measures, a recorder and its table."""
 
 from rps.oracle.gaussian import Gaussian, distortion, optimal_coupling, propagate_affine, rps_law
 from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs

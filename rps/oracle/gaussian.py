@@ -1,7 +1,7 @@
-"""Exact references where everything is Gaussian: the closed-form distortion-perception curves, and output laws of
-samplers without any sampling error.
+"""Exact references for the Gaussian case: closed-form distortion-perception curves, and output laws of samplers
+without sampling error.
 
-Distortion is MSE per image, perception Wasserstein-2. Matrices are [D, D] float64, vectors [D].
+Distortion is MSE per image, perception is Wasserstein-2. Matrices are [D, D] float64, vectors [D].
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ def root(matrix: Tensor, power: float = 0.5) -> Tensor:
 def distortion(perception: Tensor, d_star: float, p_star: float) -> Tensor:
     """D(P) = D* + [(P* - P)_+]^2 (arXiv 2107.02555), the least MSE at W2(p_X, p_out) <= P.
 
-    d_star: the MMSE. p_star: W2(p_X, p_X*) of X* = E[X | Y]. For the curve of a Gaussian posterior given y with
-    covariance C, perception against p(x | y), both are of that posterior: d_star = Tr C, p_star = sqrt(Tr C).
+    d_star: the MMSE. p_star: W2(p_X, p_X*) for X* = E[X | Y]. For the curve of a Gaussian posterior of covariance C,
+    with perception measured against p(x | y), d_star = Tr C and p_star = sqrt(Tr C).
     """
     return d_star + (p_star - perception).clamp(min=0) ** 2
 
 
 def optimal_coupling(prior: Gaussian, estimate: Gaussian) -> tuple[Tensor, Tensor]:
-    """X_0 | X* ~ N(m + M (X* - m*), R), of law `prior` and as near to X* ~ `estimate` as W2 allows: (M, R).
+    """(M, R) for X_0 | X* ~ N(m + M (X* - m*), R), of law `prior` and as close to X* ~ `estimate` as W2 allows.
 
     X_P = (P / P*) X* + (1 - P / P*) X_0 lies on the curve D(P). With T the transport of the prior onto the estimate,
-    M = S T S*^+ and R = S - M S* M^T, which is zero where S* has full rank.
+    M = S T S*^+ and R = S - M S* M^T, which is zero if S* has full rank.
     """
     half, inverse = root(prior.cov), root(prior.cov, -0.5)
     transport = inverse @ root(half @ estimate.cov @ half) @ inverse
@@ -57,24 +57,24 @@ def rps_law(posterior: Gaussian, alpha: float, sigma: float) -> Gaussian:
 
 
 class _Affine(Streams):
-    """Noises that were chosen: row by row, the k-th draw of a step reads its own columns of a table of normals."""
+    """Streams with given values: row by row, the k-th draw of a step reads its own columns of a table of normals."""
 
     def __init__(self, table: Tensor, places: dict[Any, tuple[int, int]], path: tuple[Any, ...] = ()) -> None:
         self.table, self.places, self.path = table, places, path
-        self.keys = table  # one row per row of the batch: len() and .device are those of streams
+        self.keys = table  # one row per row of the batch, for len() and .device
 
     def at(self, *path: Any) -> _Affine:
         return _Affine(self.table, self.places, (*self.path, *path))
 
     def at_step(self, step: Any) -> _Affine:
-        number = int(torch.as_tensor(step).flatten()[0])  # all rows of a propagated step stand at one time
+        number = int(torch.as_tensor(step).flatten()[0])  # all rows of a propagated step are at one time
         return _Affine(self.table, self.places, (*self.path, ("step", number)))
 
     def __getitem__(self, rows: Any) -> _Affine:
         return _Affine(self.table[rows], self.places, self.path)
 
     def bits(self, count: int) -> Tensor:
-        raise ValueError("the sampler draws numbers that are not normal: its output law is not that of an affine step")
+        raise ValueError("the sampler draws numbers that are not normal, so its steps are not affine in normal noise")
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         count = torch.Size(shape).numel()
@@ -94,14 +94,14 @@ def propagate_affine(
     start: Gaussian,
     tol: float = 1e-6,
 ) -> Gaussian:
-    """The output law of a chain of steps x' = M x + c + N z, z ~ N(0, I): each step is read off from unit vectors for x
-    and z, in one batch, and takes mean m to M m + c and covariance C to M C M^T + N N^T.
+    """The output law of a chain of steps x' = M x + c + N z, z ~ N(0, I): each step is identified from unit vectors for
+    x and z, in one batch, and maps mean m to M m + c and covariance C to M C M^T + N N^T.
 
-    measurement: of one image, in float64. start: the law of x at the first of the `timesteps`. Raises ValueError where
-    a step is not affine, by more than tol relative, at a random point.
+    measurement: of one image, in float64. start: law of x at the first of the `timesteps`. Errors: ValueError if a step
+    is not affine at a random point, by more than tol relative.
     """
     if len(measurement) != 1:
-        raise ValueError(f"propagate_affine takes the measurement of one image, got {len(measurement)}")
+        raise ValueError(f"propagate_affine needs the measurement of one image, got {len(measurement)}")
     shape, mean, cov = prior.sample_shape, start.mean, start.cov
     d, device, dtype = len(mean), mean.device, mean.dtype
     for t, t_next in zip(timesteps, [*timesteps[1:], CLEAN], strict=True):
@@ -112,7 +112,7 @@ def propagate_affine(
             return sampler.step(image, rows + t, rows + then, measurement.rows(rows), prior, noise).flatten(1)
 
         places: dict[Any, tuple[int, int]] = {}
-        step(mean.unsqueeze(0), mean.new_zeros(1, 0), places)  # how many normals the step draws
+        step(mean.unsqueeze(0), mean.new_zeros(1, 0), places)  # finds how many normals the step draws
         noises = sum(width for _, width in places.values())
         probe = torch.linspace(0.5, 1.5, d + noises, dtype=dtype, device=device).sin()
         inputs = torch.cat([torch.zeros(1, d + noises), torch.eye(d + noises), torch.zeros(1, d + noises)]).to(mean)

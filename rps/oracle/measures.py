@@ -1,7 +1,8 @@
-"""Judging posterior samplers where the posterior is known: outputs of a method against the exact p(x | y).
+"""Measures of posterior samplers against the exact p(x | y).
 
-A method is given each of n measurements M times, each time with other random numbers. `measures` gives numbers of each
-measurement, `figures` their means with standard errors, beside what the exact law would have at these n and M.
+A method runs M times on each of n measurements, each time with other random numbers. `measures` gives numbers per
+measurement; `figures` gives their means with standard errors, beside the values expected from the exact law at these n
+and M.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ from rps.restoration import Level
 from rps.traversals.base import Traversal
 
 LEVELS = (0.5, 0.9)
-"""Of the regions of highest posterior density whose coverage is measured."""
+"""Probabilities of the regions of highest posterior density whose coverage is measured."""
 
 PROJECTIONS, SEED = 32, 0
 
 NARROW = 1e-3
-"""A standard deviation of a pixel, in [-1, 1]: an eighth of a step of 8 bits."""
+"""Smallest standard deviation of a pixel, in [-1, 1] units, used as a unit: an eighth of an 8-bit step."""
 
 
 class Figure(NamedTuple):
-    """A figure of a method and its standard error; zero: what a sampler with the exact law has; se_off: the standard
-    error of value - zero, which differs from se where zero is measured too, on the same images.
+    """A figure of a method and its standard error.
+
+    zero: expected value for a sampler with the exact law. se_off: standard error of value - zero, which differs from se
+    if zero is measured too, on the same images.
     """
 
     value: float
@@ -48,7 +51,7 @@ class Figure(NamedTuple):
 
 
 def repeated(measurement: Measurement, m: int) -> Measurement:
-    """Each measurement m times, each time with random numbers of its own for the solver.  -> m N rows, k N + i."""
+    """Each measurement m times, with independent random numbers for the solver.  -> m N rows, k N + i."""
     rows = torch.arange(len(measurement), device=measurement.y.device).repeat(m)
     streams = Streams.cat([measurement.streams.at("repeat", k) for k in range(m)])
     return replace(measurement.rows(rows), streams=streams)
@@ -73,7 +76,7 @@ def exact_samples(posterior: Mixture, streams: Streams, m: int) -> Tensor:
 
 
 def sliced_w2(a: Tensor, b: Tensor, projections: int = PROJECTIONS, seed: int = SEED) -> Tensor:
-    """Mean over unit vectors v of W2^2 between {v x : x in a} and {v x : x in b}, by coupling quantiles.
+    """Mean over unit vectors v of W2^2 between {v x : x in a} and {v x : x in b}, from sorted projections.
 
     a, b: [N, M, D], equally many -> [N], in squared units of x. The vectors are the same for every row.
     """
@@ -83,22 +86,21 @@ def sliced_w2(a: Tensor, b: Tensor, projections: int = PROJECTIONS, seed: int = 
 
 
 def measures(x: Tensor, truth: Tensor, posterior: Mixture, exact: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    """Numbers of each measurement, [N], of M outputs x [N, M, D] for the images truth [N, D].
+    """Numbers per measurement, [N], from M outputs x [N, M, D] for the images truth [N, D].
 
-    With m, C of the outputs (C unbiased), m*, C* of the posterior, and E[.] under the exact law in brackets:
+    With m, C of the outputs (C unbiased), m*, C* of the posterior, and the expectation under the exact law in brackets:
         mmse           ||truth - m*||^2                                              [Tr C*]
         single         ||truth - x||^2, mean over the outputs                        [mmse + Tr C*]
         averaged       ||truth - m||^2 - Tr C / M                                    [mmse]
         mean           ||m - m*||^2 / Tr C*                                          [1 / M]
         covariance     ||C - C*||_F^2 / ||C*||_F^2                                   [see covariance_noise]
-        covers_a       1 if log p(truth | y) is among the largest: at least the j-th smallest of log p(x | y),
-                       j = (1 - a) (M + 1), which is a quantile without bias         [a]
+        covers_a       1 if log p(truth | y) is at least the j-th smallest of log p(x | y),
+                       j = (1 - a) (M + 1), an unbiased quantile                     [a]
         sliced         sliced W2^2 to M exact draws, over Tr C* / D                  [sliced_zero]
-        sliced_zero    the same of M other exact draws
-    M = 1 has no averaged and no covariance; covers_a needs (1 - a) (M + 1) >= 1, and a density, which a posterior that
-    consists of single images does not have. Of a posterior of less than NARROW a pixel, which may be one image, errors
-    are in units of that. A method that draws nothing gets M
-    equal outputs: single is then its error, and there is no spread to speak of.
+        sliced_zero    the same for M other exact draws
+    M = 1 has no averaged and no covariance; covers_a needs (1 - a) (M + 1) >= 1, and a density, which a posterior over
+    single images lacks. If the posterior is narrower than NARROW per pixel, NARROW is the unit of errors. A
+    deterministic method gives M equal outputs, whose error is single.
 
     exact: two sets of exact draws [N, M, D], see `exact_samples`.
     """
@@ -117,7 +119,7 @@ def measures(x: Tensor, truth: Tensor, posterior: Mixture, exact: tuple[Tensor, 
     if m > 1:
         variance = centred.square().sum((1, 2)) / (m - 1)
         found["averaged"] = (truth - average).square().sum(1) - variance / m
-        # ||C - C*||^2 = ||C||^2 - 2 <C, C*> + ||C*||^2, without a matrix of all pixels.
+        # ||C - C*||^2 = ||C||^2 - 2 <C, C*> + ||C*||^2, without any D x D matrix.
         own = (centred @ centred.mT).square().sum((1, 2)) / (m - 1) ** 2
         both = (centred.mT * posterior.covariance_times(centred.mT)).sum((1, 2)) / (m - 1)
         found["covariance"] = (own - 2 * both + square).clamp(min=0) / size
@@ -134,22 +136,22 @@ def measures(x: Tensor, truth: Tensor, posterior: Mixture, exact: tuple[Tensor, 
 
 
 def covariance_noise(posterior: Mixture, m: int) -> Tensor:
-    """E||C - C*||_F^2 of the unbiased covariance C of m exact draws: (E|z|^4 - (m - 2)/(m - 1) ||C*||_F^2 +
-    (Tr C*)^2 / (m - 1)) / m, z = x - m*; ((Tr C*)^2 + ||C*||_F^2) / (m - 1) of one Gaussian.  -> [N].
+    """E||C - C*||_F^2 for the unbiased covariance C of m exact draws: (E|z|^4 - (m - 2)/(m - 1) ||C*||_F^2 +
+    (Tr C*)^2 / (m - 1)) / m, z = x - m*; ((Tr C*)^2 + ||C*||_F^2) / (m - 1) for one Gaussian.  -> [N].
     """
     square, trace = posterior.covariance_square(), posterior.trace()
     return (posterior.fourth() - (m - 2) / (m - 1) * square + trace**2 / (m - 1)) / m
 
 
 def figures(values: Mapping[str, Tensor]) -> dict[str, Figure]:
-    """What the numbers of n measurements come to; standard errors by bootstrap over the measurements.
+    """Summarises the numbers of n measurements, with bootstrap standard errors over the measurements.
 
-    values: of `measures`, for all measurements.
-        single dB      10 log10(E single / E mmse): 0 at the posterior mean, 3.01 of an exact sample
+    values: from `measures`, for all measurements.
+        single dB      10 log10(E single / E mmse): 0 for the posterior mean, 3.01 for an exact sample
         gap dB         10 log10(E averaged / E mmse): the MMSE optimality gap of the mean of infinitely many outputs
         mean           sqrt(E mean): ||m - m*|| / sqrt(Tr C*)
         covariance     sqrt(E covariance): ||C - C*||_F / ||C*||_F
-        covers a       the fraction of the images; standard error sqrt(a (1 - a) / n)
+        covers a       fraction of images covered; standard error sqrt(a (1 - a) / n)
         sliced W2      sqrt(E sliced), in standard deviations of the posterior (root mean square over pixels)
     """
     names = list(values)
@@ -160,7 +162,7 @@ def figures(values: Mapping[str, Tensor]) -> dict[str, Figure]:
     of = dict(zip(names, every.mT, strict=True))
 
     def figure(value: Tensor, zero: Tensor) -> Figure:
-        """value, zero: [1 + B], of all measurements and of the resamples."""
+        """The figure from value and zero: [1 + B], for all measurements and for the resamples."""
         se, se_off = (estimate(0.0, draws[1:]).se for draws in (value, value - zero))
         return Figure(float(value[0]), se, float(zero[0]), se_off)
 

@@ -1,4 +1,4 @@
-"""Records beside the exact posterior, where the prior is analytic."""
+"""OracleRecorder: records and evaluates a run against the exact posterior of an analytic prior."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ from rps.restoration import Level, Prediction
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DEFINITIONS = {
     "oracle_*": "numbers of each measurement from `samples` runs of the traversal, see rps.oracle.measures.measures",
-    "oracle": "what they come to, see rps.oracle.measures.figures; zero: of a sampler with the exact law; se_off: "
-    "standard error of value - zero",
-    "exact": "posterior_mean, posterior_sample: E[x|y] and a draw of p(x|y); optimal: images on the optimal curve by "
-    "weight, 0 the posterior mean, 1 of the prior's mean and covariance along the features; see "
+    "oracle": "summary of these numbers, see rps.oracle.measures.figures; zero: expected for a sampler with the exact "
+    "law; se_off: standard error of value - zero",
+    "exact": "posterior_mean, posterior_sample: E[x|y] and a draw from p(x|y); optimal: images on the optimal curve by "
+    "weight, 0 is the posterior mean, 1 has the prior's mean and covariance along the features; see "
     "rps.oracle.worlds.optimal_images",
 }
 
 
 class OracleRecorder(MetricRecorder):
-    """MetricRecorder for a linear operator and an AnalyticPrior (GaussianMixturePrior, LowRankMixturePrior,
-    EmpiricalPrior), whose posterior is known: Frechet distances are of pixels, or along the 16 directions of which y
-    says least where there are more, to the prior itself, and every level is judged against the exact posterior.
+    """MetricRecorder for a linear operator and an AnalyticPrior (GaussianMixturePrior, LowRankMixturePrior or
+    EmpiricalPrior): every level is evaluated against the exact posterior. Frechet distances are to the prior itself,
+    over pixels or, with more than 16 pixels, along the 16 directions that y determines least.
 
-    For that the traversal runs `samples` more times on every measurement, with other random numbers. RUN/metrics.json
-    gets the figures ("oracle" of every level) and the exact points and optimal curve ("exact"), which CurvePlot draws;
-    RUN/table.md gets a second table.
+    To do this, the traversal runs `samples` more times on every measurement, with other random numbers. The figures
+    ("oracle" of every level), the exact points and the optimal curve ("exact", drawn by CurvePlot) are written to
+    RUN/metrics.json, and a second table to RUN/table.md.
 
     Args:
-        output: the run directory; the trainer's default_root_dir when None.
-        samples: M, outputs for each measurement; 19 bound regions of 50 and 90 % exactly.
+        output: run directory; None is the trainer's default_root_dir.
+        samples: number M of outputs per measurement; 19 bounds the regions of 50 and 90 % exactly.
     """
 
     def __init__(self, output: str | None = None, samples: int = 19) -> None:
@@ -70,9 +70,8 @@ class OracleRecorder(MetricRecorder):
         prior = getattr(pl_module, "prior", None)
         if not isinstance(prior, AnalyticPrior):
             raise ValueError(
-                "OracleRecorder needs an AnalyticPrior, whose posterior is known (GaussianMixturePrior, "
-                f"LowRankMixturePrior, EmpiricalPrior), got {type(prior).__name__}; "
-                "use MetricRecorder"
+                "OracleRecorder needs an AnalyticPrior (GaussianMixturePrior, LowRankMixturePrior or EmpiricalPrior), "
+                f"got {type(prior).__name__}; use MetricRecorder"
             )
         module: Any = pl_module
         expected = expected_covariance(prior, module.operator, module.noise)
@@ -94,13 +93,13 @@ class OracleRecorder(MetricRecorder):
             super().on_predict_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
             return
         if prediction.reference is None:
-            raise ValueError("OracleRecorder needs clean images, drawn from the prior; use datamodules.Analytic")
+            raise ValueError("OracleRecorder needs clean images drawn from the prior; use datamodules.Analytic")
         assert self.features is not None  # since setup
         exact = _Exact(pl_module, prediction, self.samples)
         found = evaluate(prediction, self.metrics, self.features, exact.images(self.curve))
         numbers, place = exact.numbers(), {id_: i for i, id_ in enumerate(prediction.ids)}
 
-        def judged(row: Row) -> Row:
+        def add_measures(row: Row) -> Row:
             if row.kind != "restored" or row.level is None or row.status != "ok":
                 return row
             own = {PREFIX + name: float(value[place[row.id]]) for name, value in numbers[row.level].items()}
@@ -108,7 +107,7 @@ class OracleRecorder(MetricRecorder):
 
         writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
         writer.write(
-            [judged(row) for row in found.rows],
+            [add_measures(row) for row in found.rows],
             prediction.restoration.knob,
             found.vectors,
             self.features.name,
@@ -135,7 +134,7 @@ class OracleRecorder(MetricRecorder):
 
 
 class _Exact:
-    """What is known of the measurements of a batch, and what the traversal makes of them again and again."""
+    """The exact posteriors of a batch, and the repeated outputs of the traversal."""
 
     def __init__(self, module: Any, prediction: Prediction, samples: int) -> None:
         self.module, self.prediction, self.samples = module, prediction, samples
@@ -148,7 +147,7 @@ class _Exact:
     def images(
         self, curve: Callable[[Tensor, Sequence[float], Streams], dict[float, Tensor]]
     ) -> dict[tuple[Kind, Level | None], Tensor]:
-        """E[x | y], a draw of p(x | y), and the optimal curve."""
+        """E[x | y], a draw from p(x | y), and the optimal curve."""
         mean = self.posterior.mean()
         flat: dict[tuple[Kind, Level | None], Tensor] = {
             ("posterior_mean", None): mean,
@@ -169,7 +168,7 @@ class _Exact:
 
 
 def _figures(records: Records, level: Level) -> dict[str, Figure]:
-    """Of the rows of a level, all of which have the numbers, or none."""
+    """The figures of a level, whose rows all have the numbers or none has; empty in the latter case."""
     rows = [row for row in records.rows["restored", level].values() if row.status == "ok"]
     names = [name for name in (rows[0].metrics if rows else ()) if name.startswith(PREFIX)]
     values = {

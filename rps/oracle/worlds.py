@@ -1,4 +1,4 @@
-"""Small worlds in which the posterior is known: analytic priors, and images drawn from them."""
+"""Worlds whose posterior is known: analytic priors and images drawn from them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ def smooth_prior(
 ) -> GaussianMixturePrior:
     """x ~ sum_k pi_k N(m_k, S_k) over grey images of size x size pixels, float64, nearly all within [-1, 1].
 
-    S_k = (std / (1 + k / 2))^2 exp(-distance / length), k = 0, 1, ...; m_k = spread * sign * cos(pi f . pixel), of a
-    frequency f of its own, and 0 where there is one component; pi_k proportional to 1 + k.
+    S_k = (std / (1 + k / 2))^2 exp(-distance / length), k = 0, 1, ...; m_k = spread * sign * cos(pi f . pixel), with a
+    different frequency f for each k, and 0 for a single component; pi_k is proportional to 1 + k.
 
     Args:
-        size: height and width. components: K. std: of a pixel. length: in pixels; 0 makes pixels independent.
-        spread: amplitude of the means.
+        size: height and width of the images, in pixels.
+        components: number K of components.
+        std: standard deviation of a pixel in the first component, in [-1, 1] units.
+        length: correlation length, in pixels; 0 makes pixels independent.
+        spread: amplitude of the means, in [-1, 1] units.
     """
     if size < 1 or components < 1 or not std > 0 or length < 0:
         raise ValueError(
@@ -52,10 +55,13 @@ def smooth_prior(
 
 
 def empirical_prior(images: int = 256, size: int = 4, components: int = 1, std: float = 0.35) -> EmpiricalPrior:
-    """So many draws of a `smooth_prior` as a prior: a set of images that is small enough for y to leave several.
+    """A prior over draws from a `smooth_prior`: a set of images so small that y leaves several of them plausible.
 
     Args:
-        images: K. size, components, std: of the smooth prior.
+        images: number of images.
+        size: height and width of the images, in pixels.
+        components: number of components of the smooth prior.
+        std: standard deviation of a pixel in the smooth prior, in [-1, 1] units.
     """
     source = smooth_prior(size, components, std)
     return EmpiricalPrior(draw(source, [f"image {k}" for k in range(images)]))
@@ -72,11 +78,11 @@ def draw(prior: AnalyticPrior, ids: Sequence[str], seed: int = 0) -> Tensor:
 
 
 class Pixels(FeatureNetwork):
-    """Coordinates of an image in [0, 1] along a few directions: the Frechet distance to a Gaussian prior is then the
-    Wasserstein-2 distance of what is seen along them.
+    """Coordinates of an image in [0, 1] along a few directions, for which the Frechet distance to a Gaussian prior is
+    the Wasserstein-2 distance along them.
 
     Args:
-        basis: [D, q] with orthonormal columns; the unit matrix has the pixels themselves.
+        basis: [D, q] with orthonormal columns; the identity gives the pixels themselves.
     """
 
     basis: Tensor
@@ -94,8 +100,8 @@ class Pixels(FeatureNetwork):
 def expected_covariance(
     prior: AnalyticPrior, operator: Operator, noise: float | Noise, parts: int = 8, seed: int = 0
 ) -> Tensor:
-    """E[Cov(x | y)] as each of several sets of 8 draws of (x, y) has it. Exact where Cov(x | y) is the same for every
-    y: of a Gaussian, with one operator for all images.  -> [parts, D, D]."""
+    """E[Cov(x | y)] estimated from several sets of 8 draws of (x, y). Exact if Cov(x | y) is the same for every y: for
+    a Gaussian, with one operator for all images.  -> [parts, D, D]."""
     found = []
     for part in range(parts):
         ids = [f"moments {8 * part + i}" for i in range(8)]
@@ -105,9 +111,9 @@ def expected_covariance(
 
 
 def uncertain(prior: AnalyticPrior, expected: Tensor, most: int = 16) -> Tensor:
-    """The directions w of which y says least, those of the largest w^T E[Cov(x | y)] w / w^T Cov(x) w: a Frechet
-    distance of many pixels takes many images, and along what y determines all estimates are alike. The pixels
-    themselves where they are no more than `most`.
+    """The directions w that y determines least, with the largest w^T E[Cov(x | y)] w / w^T Cov(x) w: a Frechet distance
+    over many pixels needs many images, and estimates agree in the directions that y determines. The pixels themselves
+    if there are at most `most`.
 
     expected: `expected_covariance` [parts, D, D] -> [D, q], orthonormal columns.
     """
@@ -127,8 +133,8 @@ def moments(prior: AnalyticPrior, basis: Tensor) -> Gaussian:
 def estimate_moments(prior: AnalyticPrior, basis: Tensor, expected: Tensor) -> Gaussian:
     """Mean and covariance of E[x | y] along the directions of a basis: those of the prior, less E[Cov(x | y)].
 
-    Variances that are within 2 standard errors of zero, by the norm of the standard errors, are zero: an estimator that
-    scaled E[x | y] up by them would scale noise. expected: `expected_covariance` [parts, D, D].
+    Variances within 2 standard errors of zero (by the norm of the standard errors) are set to zero, because scaling
+    E[x | y] up by them would amplify noise. expected: `expected_covariance` [parts, D, D].
     """
     law = moments(prior, basis)
     within = basis.mT @ expected @ basis
@@ -146,16 +152,15 @@ def pixel_statistics(prior: AnalyticPrior, basis: Tensor) -> Statistics:
 def optimal_images(
     prior: Gaussian, estimate: Gaussian, basis: Tensor, best: Tensor, weights: Sequence[float], streams: Streams
 ) -> dict[float, Tensor]:
-    """X_w = X* + w (X_0 - X*), X* = E[x | y], where X_0 differs from X* along the directions of a basis alone, has the
-    mean and covariance of the prior there, and is as near to X* as these allow; see
+    """X_w = X* + w (X_0 - X*), X* = E[x | y], where X_0 differs from X* only along the directions of a basis, has the
+    mean and covariance of the prior there, and is as close to X* as these allow; see
     `rps.oracle.gaussian.optimal_coupling`.
 
-    Where perception is Gelbrich's distance to the prior along these directions, the Frechet distance of `Pixels`, these
-    are on the curve D(P) = D* + [(P* - P)_+]^2, below which nothing lies: that distance obeys the triangle inequality,
-    whatever the laws are. Of a Gaussian prior and all pixels, it is W2, and X_w the optimal estimator of arXiv
-    2107.02555.
+    If perception is Gelbrich's distance to the prior along these directions (the Frechet distance of `Pixels`), X_w
+    lies on the curve D(P) = D* + [(P* - P)_+]^2, a lower bound for any laws, because that distance obeys the triangle
+    inequality. For a Gaussian prior and all pixels, it is W2, and X_w is the optimal estimator of arXiv 2107.02555.
 
-    prior, estimate: `moments`, `estimate_moments`, of the basis [D, q]. best: X* [N, D] -> weight -> [N, D].
+    prior, estimate: `moments` and `estimate_moments` for the basis [D, q]. best: X* [N, D] -> weight -> [N, D].
     """
     prior, estimate = (Gaussian(known.mean.to(best), known.cov.to(best)) for known in (prior, estimate))
     basis = basis.to(best)

@@ -101,5 +101,5 @@ def test_propagation_says_what_it_cannot_do():
         propagate_affine(Bends(), measurement, PRIOR, [500, 100], start)
     with pytest.raises(ValueError, match="draws numbers that are not normal"):
         propagate_affine(ExactPosterior(), measurement, PRIOR, [500], start)
-    with pytest.raises(ValueError, match="takes the measurement of one image, got 2"):
+    with pytest.raises(ValueError, match="needs the measurement of one image, got 2"):
         propagate_affine(Shrinks(), degrade(draw(PRIOR, 2), Denoise(), 0.3), PRIOR, [500], start)
