@@ -106,7 +106,7 @@ def test_what_it_needs(tmp_path):
 
     with pytest.raises(ValueError, match=r"OracleRecorder needs an AnalyticPrior.*, got Flat; use Metric"):
         predict(Flat(), "image")
-    with pytest.raises(ValueError, match=r"needs clean images, drawn from the prior; use datamodules\.Analytic"):
+    with pytest.raises(ValueError, match=r"needs clean images drawn from the prior; use datamodules\.Analytic"):
         predict(smooth_prior(), "measurement")
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         OracleRecorder(samples=0)
