@@ -149,10 +149,10 @@ def test_at_zero_snr_only_eps_determines_nothing(prediction_type):
         assert len(kind) == 999 and kind.alpha(998) > 0 and kind.grid(999)[0] == 998
         torch.testing.assert_close(kind.alpha_table[:-1] ** 2, scheduler.alphas_cumprod[:-1].double())
         with pytest.raises(
-            ValueError, match=r"number of timesteps 999, got 1000; from timestep 999 on the schedule has alpha = 0"
+            ValueError, match=r"number of timesteps 999, got 1000; from timestep 999 on, the schedule has alpha = 0"
         ):
             kind.grid(1000)
-        with pytest.raises(ValueError, match=r"steps must be .* got 1000; from timestep 999 on .*zero SNR"):
+        with pytest.raises(ValueError, match=r"steps must be .* got 1000; from timestep 999 on, .*zero SNR"):
             kind.grid(999, 1000)
         return
     assert len(kind) == 1000 and kind.alpha(999) == 0 and kind.grid(1000)[0] == 999
