@@ -58,24 +58,30 @@ def names_in(path: str) -> list[str]:
 
 
 def parameters(class_path: str) -> list[str]:
-    """What a class or function takes, **kwargs resolved by the parser; nothing when it cannot be found."""
+    """What a class or function takes; nothing when it cannot be found."""
+    return list(_all_defaults(class_path))
+
+
+def _all_defaults(class_path: str) -> dict[str, Any]:
+    """Argument -> default, None where it has none; **kwargs are resolved by the parser."""
     from jsonargparse import ArgumentParser
 
     found, parser = find(class_path), ArgumentParser(exit_on_error=False)
     if not callable(found):
-        return []
+        return {}
     add = parser.add_class_arguments if isinstance(found, type) else parser.add_function_arguments
     try:
         add(found, fail_untyped=False)
-        return list(parser.get_defaults().as_dict())
+        return parser.get_defaults().as_dict()
     except Exception:  # a class that the parser cannot read; it says why when it is used
-        return list(_signature(class_path))
+        return dict.fromkeys(_signature(class_path))
 
 
 def defaults(class_path: str) -> dict[str, Any]:
     """What a class or function takes by default, where that is plain data."""
-    values = {name: parameter.default for name, parameter in _signature(class_path).items()}
-    return {name: value for name, value in values.items() if value is None or isinstance(value, _PLAIN)}
+    required = {name for name, parameter in _signature(class_path).items() if parameter.default is parameter.empty}
+    plain = {k: v for k, v in _all_defaults(class_path).items() if v is None or isinstance(v, _PLAIN)}
+    return {name: value for name, value in plain.items() if name not in required}
 
 
 def types(class_path: str) -> dict[str, Any]:
