@@ -63,16 +63,10 @@ PEERS = {
     "dps_s": Peer("model.levels", (50, 25, 12, 6), "model.step_size", FURTHER, per_level=True),
 }
 LATENT = {
-    "dps": ("step_size", -1),
-    "psld": ("step_size", -1),
-    "stsl": ("step_size", -1),
-    "ldir": ("step_size", -2),
-    "dmap": ("step_size", 0),
-    "dcdp": ("lr", -2),
-    "resample": ("latent_lr", -2),
-    "daps": ("step_size", -6),
+    "dps": ("step_size", -1), "psld": ("step_size", -1), "stsl": ("step_size", -1), "ldir": ("step_size", -2),
+    "dmap": ("step_size", 0), "dcdp": ("lr", -2), "resample": ("latent_lr", -2), "daps": ("step_size", -6),
     "sitcom": ("lr", -2),
-}
+}  # fmt: skip
 """Method -> (setting of its sampler, where the search starts, an index of `value`)."""
 
 
