@@ -12,7 +12,7 @@ from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
 from rps.schedule import Schedule
-from rps.traversals.sample_average import check_start
+from rps.traversals.per_level import check_start
 from rps.traversals.staged import ChainPlan, Staged
 
 

@@ -9,6 +9,7 @@ from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
 from rps.schedule import Schedule
+from rps.traversals.per_level import check_start
 from rps.traversals.staged import ChainPlan, Staged
 
 
@@ -52,11 +53,3 @@ class SampleAverage(Staged):
 
     def chains_of(self, level: Level) -> Sequence[int]:
         return range(int(level))
-
-
-def check_start(t0: int | None, estimator: Estimator | None) -> None:
-    """Errors: ValueError for a t0 without an estimator to re-noise, and for a t0 that leaves no step to take."""
-    if estimator is None and t0 is not None:
-        raise ValueError(f"t0 = {t0} needs an estimator to start from; without one, chains start from noise at T")
-    if t0 is not None and t0 < 1:
-        raise ValueError(f"t0 must be at least 1, so that the chain has a step to take, got {t0}")

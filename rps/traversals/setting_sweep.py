@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rps.estimators.base import Estimator
-from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
-from rps.schedule import Schedule
-from rps.traversals.sample_average import check_start
-from rps.traversals.staged import ChainPlan, Staged
+from rps.traversals.per_level import PerLevel
 
 
-class SettingSweep(Staged):
+class SettingSweep(PerLevel):
     """One chain for each value of a setting of the sampler, such as DiffPIR's zeta, DDNM's eta or a step size.
 
     All levels start from the same noise. Not every setting trades distortion for perception; the curve shows it.
@@ -40,14 +37,5 @@ class SettingSweep(Staged):
         micro_batch: int | None = None,
     ) -> None:
         self.knob = setting
-        super().__init__(list(levels), estimator, sampler, micro_batch)
-        check_start(t0, estimator)
-        self.t0, self.steps = t0, steps
-        self.samplers = [self.sampler.replace(**{setting: level}) for level in self.levels]
-
-    def plan(self, schedule: Schedule) -> list[ChainPlan]:
-        t0 = len(schedule) if self.t0 is None else self.t0
-        return [ChainPlan(s.timesteps(schedule, t0, self.steps), sampler=s) for s in self.samplers]
-
-    def chains_of(self, level: Level) -> Sequence[int]:
-        return [self.levels.index(level)]
+        samplers = [sampler.replace(**{setting: level}) for level in levels]
+        super().__init__(list(levels), samplers, [steps] * len(samplers), t0, estimator, micro_batch)

@@ -19,7 +19,6 @@ from rps.restoration import Level, Restoration
 from rps.samplers.base import Sampler
 from rps.samplers.chains import Chain, run_chains
 from rps.schedule import Schedule
-from rps.settings import not_negative
 from rps.traversals.base import Traversal
 
 
@@ -137,16 +136,6 @@ class Staged(Traversal):
         stage2 = sum((c.sampler or self.sampler).network_calls(len(c.timesteps)) for c in self.plan(prior.schedule))
         stage1 = self.estimator.network_calls if self.estimator is not None else 0
         return (stage1 + stage2) * prior.evaluations
-
-
-def per_level(value: float | Sequence[float], levels: Sequence[Level], name: str) -> list[float]:
-    """The value of a setting at each level, from one number for all levels or one number per level."""
-    values = list(value) if isinstance(value, Sequence) else [value] * len(levels)
-    if len(values) != len(levels):
-        raise ValueError(f"{name} must be one number or one per level, got {len(values)} for {len(levels)} levels")
-    for value in values:
-        not_negative(**{name: value})
-    return [float(v) for v in values]
 
 
 def _now(device: torch.device) -> float:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rps.estimators.base import Estimator
-from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
-from rps.schedule import Schedule
-from rps.traversals.sample_average import check_start
-from rps.traversals.staged import ChainPlan, Staged, per_level
+from rps.traversals.per_level import PerLevel, one_per_level
 
 
-class StepNumber(Staged):
+class StepNumber(PerLevel):
     """Posterior sampling on sub-grids of S of the T timesteps. All levels run in one batch and share x_T.
 
     Args:
@@ -39,23 +36,11 @@ class StepNumber(Staged):
         estimator: Estimator | None = None,
         micro_batch: int | None = None,
     ) -> None:
-        super().__init__([int(level) for level in levels], estimator, sampler, micro_batch)
-        check_start(t0, estimator)
-        self.t0 = t0
-        self.samplers = [self.sampler] * len(self.levels)
+        samplers = [sampler] * len(levels)
         if step_size is not None:
-            sizes = per_level(step_size, self.levels, "step_size")
-            self.samplers = [self.sampler.replace(step_size=size) for size in sizes]
-
-    def plan(self, schedule: Schedule) -> list[ChainPlan]:
-        t0 = len(schedule) if self.t0 is None else self.t0
-        return [
-            ChainPlan(sampler.timesteps(schedule, t0, int(steps)), sampler=sampler)
-            for sampler, steps in zip(self.samplers, self.levels, strict=True)
-        ]
-
-    def chains_of(self, level: Level) -> Sequence[int]:
-        return [self.levels.index(level)]
+            samplers = [sampler.replace(step_size=size) for size in one_per_level(step_size, levels, "step_size")]
+        steps = [int(level) for level in levels]
+        super().__init__(steps, samplers, steps, t0, estimator, micro_batch)
 
 
 class PosteriorSampling(StepNumber):

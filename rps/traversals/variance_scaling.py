@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rps.restoration import Level
 from rps.samplers.vsdps import VsDps
-from rps.schedule import Schedule
-from rps.traversals.staged import ChainPlan, Staged, per_level
+from rps.traversals.per_level import PerLevel, one_per_level
 
 
-class VarianceScaling(Staged):
+class VarianceScaling(PerLevel):
     """DPS from x_T = sigma_T z down to 0 with its noise scaled by lambda: 1 is DPS, 0 tends to the posterior mean.
 
     All levels run in one batch and share their noise.
@@ -38,17 +36,10 @@ class VarianceScaling(Staged):
         micro_batch: int | None = None,
         legacy: bool = False,
     ) -> None:
-        sampler = VsDps(clip=clip, blend=blend, legacy=legacy)
-        super().__init__([float(level) for level in levels], None, sampler, micro_batch)
-        if not all(0 <= level <= 1 for level in self.levels):
-            raise ValueError(f"lambda must be between 0 and 1, got {self.levels}")
-        sizes = zip(self.levels, per_level(step_size, self.levels, "step_size"), strict=True)
-        self.samplers = [sampler.replace(noise_scale=level, step_size=size) for level, size in sizes]
-        self.steps = steps
-
-    def plan(self, schedule: Schedule) -> list[ChainPlan]:
-        timesteps = self.sampler.timesteps(schedule, len(schedule), self.steps)
-        return [ChainPlan(timesteps, sampler=sampler) for sampler in self.samplers]
-
-    def chains_of(self, level: Level) -> Sequence[int]:
-        return [self.levels.index(level)]
+        if not all(0 <= level <= 1 for level in levels):
+            raise ValueError(f"lambda must be between 0 and 1, got {list(levels)}")
+        samplers = [
+            VsDps(float(level), size, clip, blend, legacy)
+            for level, size in zip(levels, one_per_level(step_size, levels, "step_size"), strict=True)
+        ]
+        super().__init__([float(level) for level in levels], samplers, [steps] * len(samplers), micro_batch=micro_batch)

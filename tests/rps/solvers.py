@@ -50,6 +50,10 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
+BASES = {"PerLevel"}
+"""Classes that leave nothing to be defined but are no method by themselves."""
+
+
 def kinds(package: ModuleType, base: type) -> dict[str, type]:
     """Every subclass of `base` that any file of the package defines, exported or not, unless something of it is left to
     be defined by others (raises NotImplementedError).  name -> class."""
@@ -62,7 +66,7 @@ def kinds(package: ModuleType, base: type) -> dict[str, type]:
         for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, base) and kind is not base
         and kind.__module__ == module.__name__
-        and not name.startswith("_") and not any(_undefined(kind, attribute) for attribute in dir(kind))
+        and not name.startswith("_") and name not in BASES and not any(_undefined(kind, attribute) for attribute in dir(kind))
     }  # fmt: skip
 
 
