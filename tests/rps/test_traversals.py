@@ -142,7 +142,7 @@ def test_daps_alone_runs_on_its_own_grid():
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
-        (lambda: VarianceScaling([1.0, 1.0]), "lambda must be a non-empty list of different levels"),
+        (lambda: VarianceScaling([1.0, 1.0], 1.0), "lambda must be a non-empty list of different levels"),
         (lambda: VarianceScaling([2.0], 1.0), r"lambda must be between 0 and 1, got \[2.0\]"),
         (
             lambda: VarianceScaling([1.0, 0.5], [1.0]),
