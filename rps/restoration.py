@@ -44,7 +44,7 @@ class Restoration:
         """Concatenates the images of parts with the same levels; seconds are averaged over the images."""
         first, counts = parts[0], [len(part.total_network_calls) for part in parts]
 
-        def joined(dicts: Sequence[dict[Level, Tensor]]) -> dict[Level, Tensor]:
+        def concatenate(dicts: Sequence[dict[Level, Tensor]]) -> dict[Level, Tensor]:
             return {level: torch.cat([values[level] for values in dicts]) for level in dicts[0]}
 
         def mean(level: Level) -> float:
@@ -54,11 +54,11 @@ class Restoration:
         return cls(
             first.knob,
             first.levels,
-            joined([part.images for part in parts]),
-            joined([part.network_calls for part in parts]),
+            concatenate([part.images for part in parts]),
+            concatenate([part.network_calls for part in parts]),
             torch.cat([part.total_network_calls for part in parts]),
             {level: mean(level) for level in first.seconds},
-            joined([part.spread for part in parts]),
+            concatenate([part.spread for part in parts]),
         )
 
 

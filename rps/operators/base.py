@@ -180,7 +180,7 @@ def conjugate_gradient(
             break
         image = apply(direction)
         curvature = dot(direction, image)
-        # A finished row takes steps of length zero, so its result does not depend on the rows beside it.
+        # A finished row takes steps of length zero, so its result does not depend on the other rows.
         step = torch.where(
             active & (curvature > 0), error / curvature.clamp(min=1e-300 if b.dtype == torch.float64 else 1e-30), 0.0
         )

@@ -104,7 +104,7 @@ def _rows(operator: Operator, bound: Operator, x: Tensor, seed: int) -> Iterator
         )
         return
     if gap_of(operator.bind(shape, Streams(seed, IDS).at("operator"))(x), y) > TOLERANCE:
-        yield "bind gives another operator for the same ids: draw random parameters from streams alone"
+        yield "bind gives different operators for the same ids: draw random parameters only from streams"
         return
     alone = operator.bind(shape, Streams(seed, [IDS[2], IDS[0]]).at("operator"))
     if gap_of(alone(x[[2, 0]]), y[[2, 0]]) > TOLERANCE:

@@ -1,7 +1,7 @@
 """Measures of posterior samplers against the exact p(x | y).
 
 A method runs M times on each of n measurements, each time with other random numbers. `measures` gives numbers per
-measurement; `figures` gives their means with standard errors, beside the values expected from the exact law at these n
+measurement; `figures` gives their means with standard errors, next to the values expected from the exact law at these n
 and M.
 """
 

@@ -14,7 +14,7 @@ import torch
 EMBEDDED = Path(__file__).parent.parent / "assets" / "embedded" / "prior"
 MOST_TIMESTEPS = 1_000_000
 MOST_LAYERS = 1000
-HARMLESS = 100_000_000  # so many parameters fit into memory, and reading the weights reports what is wrong with them
+HARMLESS = 100_000_000  # parameters that fit into memory anyway, where reading the weights reports what is wrong
 
 
 class SchedulerLoader:

@@ -39,11 +39,11 @@ class TextEncoder(nn.Module):
             raise ImportError("a text-to-image prior needs transformers: pip install 'map-rps[text]'") from error
 
         weights: dict[str, Any] = {"dtype": dtype_of(dtype), **options}
-        tokenizers = [load(_Of(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer", **options)]
-        encoders = [load_complete(_Of(CLIPTextModel, "config.json"), path, "text_encoder", **weights)]
+        tokenizers = [load(_Loader(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer", **options)]
+        encoders = [load_complete(_Loader(CLIPTextModel, "config.json"), path, "text_encoder", **weights)]
         if pair:
-            tokenizers.append(load(_Of(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer_2", **options))
-            kind = _Of(CLIPTextModelWithProjection, "config.json")
+            tokenizers.append(load(_Loader(CLIPTokenizer, "tokenizer_config.json"), path, "tokenizer_2", **options))
+            kind = _Loader(CLIPTextModelWithProjection, "config.json")
             encoders.append(load_complete(kind, path, "text_encoder_2", **weights))
         return cls(tokenizers, encoders)
 
@@ -78,7 +78,7 @@ class TextEncoder(nn.Module):
         return tokenizer(text, padding="max_length", max_length=longest, return_tensors="pt").input_ids
 
 
-class _Of:
+class _Loader:
     """A class of transformers together with the name of its config file."""
 
     def __init__(self, kind: Any, config_name: str) -> None:

@@ -68,18 +68,18 @@ def run_chains(
     samples, calls = [chain.x for chain in chains], [0] * len(chains)
     for left in range(longest, 0, -1):
         for key, group in groups.items():
-            begun = [k for k in group if len(chains[k].timesteps) >= left]  # a prefix of the group
-            if not begun:
+            started = [k for k in group if len(chains[k].timesteps) >= left]  # a prefix of the group
+            if not started:
                 continue
-            x, before = torch.cat([samples[k] for k in begun]), prior.calls
-            steps = [[*chains[k].timesteps, CLEAN][-left - 1 :][:2] for k in begun]
+            x, before = torch.cat([samples[k] for k in started]), prior.calls
+            steps = [[*chains[k].timesteps, CLEAN][-left - 1 :][:2] for k in started]
             t, t_next = torch.tensor(steps, device=device).T.repeat_interleave(n, dim=1)
             moved = []
             for rows in chunks(len(x), micro_batch):
                 part, noise = wide[key].rows(rows), streams[key][rows].at_step(t[rows])
-                sampler = chains[begun[0]].sampler
+                sampler = chains[started[0]].sampler
                 moved.append(sampler.step(x[rows], t[rows], t_next[rows], part, prior.given(part), noise))
-            for k, advanced in zip(begun, torch.cat(moved).split(n), strict=True):
+            for k, advanced in zip(started, torch.cat(moved).split(n), strict=True):
                 samples[k] = advanced
                 calls[k] += (prior.calls - before) // max(len(x), 1)
     return samples, calls

@@ -140,13 +140,13 @@ class _World:
             yield "step changes an attribute of the sampler: keep no state, because chains share one sampler"
 
     def rows(self) -> Iterator[str]:
-        """The first thing that makes a row depend on what is beside it."""
+        """The first way in which a row depends on the other rows of its batch."""
         whole, others = self.step(), [0, 2, 3]
         x, y = self.x.clone(), self.measurement.y.clone()
         x[1], y[1] = -x[1].flip(0, 1, 2), -y[1]
         beside = self.step(x=x, measurement=replace(self.measurement, y=y))
         if gap_of(beside[others], whole[others]) > TOLERANCE:
-            yield "step mixes the rows of a batch: the result of one sample changes with another one beside it"
+            yield "step mixes the rows of a batch: the result of one sample depends on another"
             return
         for rows in ([0], [1], [2], [3], [3, 0, 2, 1]):
             if gap_of(self.step(rows), whole[rows]) > TOLERANCE:

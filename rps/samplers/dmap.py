@@ -43,19 +43,19 @@ class Dmap(Dps):
         with torch.no_grad():
             mean, s = self.law(prior.denoise(x, t), t, t_next, prior)
             moved = mean + s * noise.normal(x.shape[1:]).to(x)
-        going = torch.nonzero(t_next != CLEAN).flatten()
-        if not len(going):
+        active = torch.nonzero(t_next != CLEAN).flatten()
+        if not len(active):
             return moved
 
-        inside, times, here, centre = measurement.rows(going), t_next[going], moved[going], mean[going]
+        inside, times, here, centre = measurement.rows(active), t_next[active], moved[active], mean[active]
         own = prior.given(inside)
         # One radius per row: where the network has learned s, its root mean square over the pixels.
-        length = self.radius * _norm((s * torch.ones_like(x))[going])
+        length = self.radius * _norm((s * torch.ones_like(x))[active])
         for _ in range(self.ascents):
-            _, gradient = self.guided(here, times, inside, own, noise[going])
+            _, gradient = self.guided(here, times, inside, own, noise[active])
             offset = here - self.step_size * schedule.norm(times, here) ** 2 * gradient - centre
             here = centre + length * offset / _norm(offset).clamp(min=torch.finfo(x.dtype).tiny)
-        return moved.index_copy(0, going, here)
+        return moved.index_copy(0, active, here)
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -178,7 +178,7 @@ BROKEN = {
     NotFinite: "not finite for images in \\[-1, 1\\]",
     InPlace: "changes x in place",
     FloatOnly: "float64 images fails.*let constants follow the images",
-    GainsFromGlobalState: "bind gives another operator for the same ids",
+    GainsFromGlobalState: "bind gives different operators for the same ids",
     GainsNotNamed: "list the attributes whose first dimension is the batch in per_sample",
     GainsOfTheBatch: "depends on the other ids of its batch",
     GainsInSelf: "per_sample|leave self unchanged",
