@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from datamodules.base import SampleBatches, SampleDataModule
+from tests.trainers import quiet
 
 
 def constant(value: float, shape: tuple[int, ...] = (1, 2, 2)) -> torch.Tensor:
@@ -74,22 +75,12 @@ def test_workers_make_the_same_batches(workers):
     assert sorted(alone) == sorted(many) == [["0", "1"], ["2", "3"], ["4", "5"], ["6"]]
 
 
-def trainer(folder: Path, **options) -> L.Trainer:
-    return L.Trainer(
-        accelerator="cpu",
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
-
-
 @pytest.mark.parametrize("distributed_sampler", [True, False])
 def test_lightning_predict_in_one_process(tmp_path, distributed_sampler):
     data = Constants(5, bad=(1,), batch_size=2)
-    predictions = trainer(tmp_path, use_distributed_sampler=distributed_sampler).predict(Echo(str(tmp_path)), data)
+    predictions = quiet(default_root_dir=tmp_path, use_distributed_sampler=distributed_sampler).predict(
+        Echo(str(tmp_path)), data
+    )
     assert predictions == [["0"], ["2", "3"], ["4"]]
     assert json.loads((tmp_path / "0.json").read_text()) == ["0", "1", "2", "3", "4"]
 
@@ -99,7 +90,7 @@ def test_lightning_predict_in_one_process(tmp_path, distributed_sampler):
 def test_lightning_predict_in_two_processes(tmp_path, count, workers):
     """With one sample, one of the processes gets none."""
     data = Constants(count, batch_size=2, num_workers=workers)
-    two = trainer(tmp_path, strategy="ddp_fork", devices=2)
+    two = quiet(default_root_dir=tmp_path, strategy="ddp_fork", devices=2)
     two.predict(Echo(str(tmp_path)), data, return_predictions=False)
     seen = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert [sorted(ids) for ids in seen] == [[str(i) for i in range(rank, count, 2)] for rank in range(2)]

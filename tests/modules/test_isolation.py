@@ -1,6 +1,5 @@
 """A sample that fails does not take others with it; a config that is wrong ends the run at once."""
 
-import lightning as L
 import pytest
 import torch
 
@@ -9,6 +8,7 @@ from modules.isolation import Isolation, attempt, split
 from rps.estimators import MapEstimator
 from rps.operators import LinearOperator
 from tests.resume_fakes import EveryOther, Twins, White
+from tests.trainers import quiet
 
 IDS = ["a", "b", "c", "d"]
 
@@ -175,8 +175,7 @@ def test_parts_keep_what_belongs_to_each_sample():
 
 def predictions(data) -> list:
     """Of a whole predict loop in one process."""
-    options = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
-    found = L.Trainer(inference_mode=False, enable_model_summary=False, **options).predict(module(), data)
+    found = quiet().predict(module(), data)
     assert found is not None
     return found
 

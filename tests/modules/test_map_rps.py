@@ -1,6 +1,5 @@
 """The LightningModule: what predict_step takes and returns, in anyone's Trainer."""
 
-import lightning as L
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -10,6 +9,7 @@ from rps.estimators import MapEstimator
 from rps.operators import Denoise, SuperResolution
 from rps.priors import EmbeddedPrior
 from rps.restoration import Prediction
+from tests.trainers import quiet
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +29,13 @@ def module(prior, operator=None, **options):
     )
 
 
-def trainer(**options):
-    return L.Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        accelerator="cpu", **options,
-    )  # fmt: skip
-
-
 def loader(*batches):
     return DataLoader(list(batches), batch_size=None)
 
 
 def test_predict_in_a_users_own_trainer(prior):
     batch = {"id": ["a", "b"], "image": torch.zeros(2, 1, 32, 32), "failed": [("c", "cannot be read")]}
-    (prediction,) = trainer(inference_mode=False).predict(module(prior), loader(batch))
+    (prediction,) = quiet().predict(module(prior), loader(batch))
     assert isinstance(prediction, Prediction)
     assert prediction.ids == ["a", "b"] and prediction.failures == {"c": "cannot be read"}
     assert prediction.reference is batch["image"]
@@ -52,12 +45,12 @@ def test_predict_in_a_users_own_trainer(prior):
 def test_inference_mode_is_refused_clearly(prior):
     batch = {"id": ["a"], "image": torch.zeros(1, 1, 32, 32)}
     with pytest.raises(ValueError, match=r"use Trainer\(inference_mode=False\)"):
-        trainer().predict(module(prior), loader(batch))
+        quiet(inference_mode=True).predict(module(prior), loader(batch))
 
 
 def test_a_given_measurement_has_no_reference(prior):
     batch = {"id": ["a"], "measurement": torch.zeros(1, 1, 8, 8)}
-    (prediction,) = trainer(inference_mode=False).predict(module(prior, SuperResolution(4)), loader(batch))
+    (prediction,) = quiet().predict(module(prior, SuperResolution(4)), loader(batch))
     assert prediction.reference is None
     assert prediction.measurement.y.shape == (1, 1, 8, 8)
     assert prediction.restoration.images[0].shape == (1, 1, 32, 32)
@@ -65,14 +58,14 @@ def test_a_given_measurement_has_no_reference(prior):
 
 def test_a_batch_in_which_nothing_could_be_read(prior):
     batch = {"id": [], "image": torch.zeros(0, 1, 32, 32), "failed": [("a", "broken"), ("b", "broken")]}
-    (prediction,) = trainer(inference_mode=False).predict(module(prior), loader(batch))
+    (prediction,) = quiet().predict(module(prior), loader(batch))
     assert prediction.ids == [] and len(prediction.failures) == 2
     assert prediction.restoration.images[100].shape == (0, 1, 32, 32)
 
 
 def test_a_degraded_picture_of_the_wrong_size_is_a_failure_of_that_picture(prior):
     wrong, right = ({"id": [str(n)], "measurement": torch.zeros(1, 1, n, n)} for n in (5, 8))
-    first, second = trainer(inference_mode=False).predict(module(prior, SuperResolution(4)), loader(wrong, right))
+    first, second = quiet().predict(module(prior, SuperResolution(4)), loader(wrong, right))
     assert first.ids == [] and "expected the shape of the measurement (1, 8, 8)" in first.failures["5"]
     assert second.ids == ["8"] and not second.failures
 
@@ -80,7 +73,7 @@ def test_a_degraded_picture_of_the_wrong_size_is_a_failure_of_that_picture(prior
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "bf16-mixed"])
 def test_a_precision_that_would_round_the_measurements_is_refused(prior, precision):
     with pytest.raises(ValueError, match=f"precision {precision} would round .* give the prior a dtype"):
-        trainer(inference_mode=False, precision=precision).predict(module(prior), loader({"id": []}))
+        quiet(precision=precision).predict(module(prior), loader({"id": []}))
 
 
 def test_seed_changes_the_measurement_and_nothing_else_does(prior):

@@ -4,7 +4,6 @@ there."""
 import inspect
 import re
 
-import lightning as L
 import pytest
 import torch
 import yaml
@@ -16,6 +15,7 @@ from modules import SolverModule
 from rps import traversals
 from rps.operators import SuperResolution
 from tests.rps.solvers import WORLDS, close, kinds
+from tests.trainers import quiet
 
 # Fewer steps than by default, and settings in every form that YAML has. Whoever is not named runs with its defaults.
 MAP = {"class_path": "rps.estimators.MapEstimator", "init_args": {"num_steps": 3}}
@@ -70,11 +70,7 @@ def batch(rows=(0, 1, 2)) -> dict:
 def test_from_a_config_to_a_prediction(build):
     """In a Trainer: every level, finite, without gradients, at the cost that was announced."""
     module = build()
-    trainer = L.Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        accelerator="cpu", inference_mode=False,
-    )  # fmt: skip
-    (prediction,) = trainer.predict(module, DataLoader([batch()], batch_size=None))
+    (prediction,) = quiet().predict(module, DataLoader([batch()], batch_size=None))
     restoration = prediction.restoration
     assert list(restoration.images) == list(restoration.levels) == list(module.traversal.levels)
     assert all(torch.isfinite(x).all() and x.shape == (3, 1, 4, 4) for x in restoration.images.values())

@@ -20,8 +20,10 @@ from rps.measurement import Measurement, degrade
 from rps.operators import LinearOperator, Operator, SuperResolution
 from rps.priors import GaussianMixturePrior
 from rps.priors.base import Denoised
+from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
 from rps.samplers import Dps
+from rps.samplers.chains import Chain, run_chains
 from tests.rps.gaussian import SHAPE, correlated_prior, draw
 from tests.rps.latent_models import Z_SHAPE, LinearLatentPrior, latent_draws
 
@@ -66,7 +68,8 @@ def kinds(package: ModuleType, base: type) -> dict[str, type]:
         for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, base) and kind is not base
         and kind.__module__ == module.__name__
-        and not name.startswith("_") and name not in BASES and not any(_undefined(kind, attribute) for attribute in dir(kind))
+        and not name.startswith("_") and name not in BASES
+        and not any(_undefined(kind, attribute) for attribute in dir(kind))
     }  # fmt: skip
 
 
@@ -146,6 +149,14 @@ class ForwardOnly(LinearOperator):
 
     def forward(self, x):
         return torch.nn.functional.avg_pool2d(x, 2)
+
+
+def chain(sampler: samplers.Sampler, measurement: Measurement, prior: Any, timesteps: list[int]) -> torch.Tensor:
+    """What a chain of these timesteps makes of pure noise, in double precision.  -> [N, *sample_shape]."""
+    zero = torch.zeros(len(measurement), *prior.sample_shape, dtype=torch.float64)
+    start = Chain.renoised(zero, timesteps, measurement.streams, prior.schedule, sampler)
+    ((x,), _) = run_chains([start], measurement, CountedPrior(prior))
+    return x
 
 
 class World(NamedTuple):

@@ -23,6 +23,7 @@ from rps.protocol import RunData, RunModule
 from rps.records import RecordWriter, Row, read_records
 from rps.report import pixels
 from tests.rps.predictions import LEVELS, Blocks, clean_images, prediction
+from tests.trainers import quiet
 
 ROOT = Path(__file__).parent.parent.parent
 BATCHES = [["a", "b", "c"], ["d", "e"], ["f"]]
@@ -52,10 +53,7 @@ class Restorer(L.LightningModule, RunModule):
 
 def run(callbacks, batches=BATCHES, root=None, module=None, **options):
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    trainer = L.Trainer(
-        callbacks=callbacks, default_root_dir=root, logger=False, enable_checkpointing=False, accelerator="cpu",
-        enable_model_summary=False, enable_progress_bar=bar, inference_mode=False,
-    )  # fmt: skip
+    trainer = quiet(callbacks=callbacks, default_root_dir=root, enable_progress_bar=bar)
     module = module or Restorer(**options)
     trainer.predict(module, DataLoader(batches, batch_size=None), return_predictions=False)
     return module
@@ -186,10 +184,7 @@ def test_a_sample_that_was_asked_for_and_is_not_there_is_a_failure(tmp_path):
     """Told when all has been read, once, and not after a run that was cut short."""
 
     def again(wanted, **options):
-        trainer = L.Trainer(
-            callbacks=[MetricRecorder()], default_root_dir=tmp_path, logger=False, enable_checkpointing=False,
-            accelerator="cpu", enable_progress_bar=False, inference_mode=False, **options,
-        )  # fmt: skip
+        trainer = quiet(callbacks=[MetricRecorder()], default_root_dir=tmp_path, **options)
         trainer.predict(Restorer(), datamodule=Named(wanted), return_predictions=False)
 
     again(["a", "nobody"], limit_predict_batches=1)
@@ -263,11 +258,8 @@ class Data(L.LightningDataModule, RunData):
         return DataLoader([["a", "b", "c"], ["?", "e"], ["f"]], batch_size=None)
 
 
-def progress(module, **trainer) -> L.LightningModule:
-    L.Trainer(
-        callbacks=[ProgressBar(every=0)], logger=False, enable_checkpointing=False, enable_model_summary=False,
-        accelerator="cpu", inference_mode=False,
-    ).predict(module, return_predictions=False, **trainer)  # fmt: skip
+def progress(module, **data) -> L.LightningModule:
+    quiet(callbacks=[ProgressBar(every=0)], enable_progress_bar=True).predict(module, return_predictions=False, **data)
     return module
 
 
@@ -337,12 +329,12 @@ def test_two_processes_with_unequal_batches_agree_with_one(tmp_path):
     program = textwrap.dedent(
         """
         import sys
-        import lightning as L
         import torch
         from torch.utils.data import DataLoader, IterableDataset
         from rps.callbacks import CurvePlot, GridWriter, ImageWriter, MetricRecorder, ProgressBar
         from tests.rps.predictions import Blocks
         from tests.rps.test_callbacks import Restorer
+        from tests.trainers import quiet
 
         class Unequal(IterableDataset):
             def __iter__(self):
@@ -350,9 +342,9 @@ def test_two_processes_with_unequal_batches_agree_with_one(tmp_path):
 
         torch.set_num_threads(1)
         callbacks = [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter(), CurvePlot(), ProgressBar()]
-        trainer = L.Trainer(
-            accelerator="cpu", devices=2, strategy="ddp_fork", callbacks=callbacks, default_root_dir=sys.argv[1],
-            logger=False, enable_checkpointing=False, enable_model_summary=False, use_distributed_sampler=False,
+        trainer = quiet(
+            devices=2, strategy="ddp_fork", callbacks=callbacks, default_root_dir=sys.argv[1], enable_progress_bar=True,
+            use_distributed_sampler=False,
         )
         trainer.predict(Restorer(), DataLoader(Unequal(), batch_size=None), return_predictions=False)
         """

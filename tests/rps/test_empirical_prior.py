@@ -9,11 +9,10 @@ from rps.measurement import degrade
 from rps.operators import Denoise, Inpaint, SuperResolution
 from rps.priors import EmpiricalPrior
 from rps.priors.analytic.images import PARQUET
-from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
 from rps.samplers import ExactPosterior
-from rps.samplers.chains import Chain, run_chains
 from tests.rps.gaussian import draws
+from tests.rps.solvers import chain
 
 SHAPE, K = (1, 4, 4), 6
 
@@ -55,23 +54,12 @@ def test_posterior_is_the_softmax(operator):
         assert posterior.log_density(several)[row, 1] == -torch.inf
 
 
-def test_a_measurement_of_the_whole_image_is_the_denoiser():
-    prior, t = EmpiricalPrior(bank()), torch.full((4,), 200)
-    measurement = degrade(bank()[:4], Denoise(), prior.schedule.sigma(200) / prior.schedule.alpha(200))
-    denoised = prior.denoise(measurement.y * prior.schedule.alpha(200), t).x0
-    torch.testing.assert_close(prior.posterior(measurement).mean(), denoised.flatten(1))
-
-
 def test_the_exact_sampler_finds_each_image_as_often_as_it_should():
     """ExactPosterior over 5 steps ends at images of the bank; their frequencies within 4 standard errors."""
     prior, n = EmpiricalPrior(bank()), 2000
     measurement = degrade(bank()[:1], SuperResolution(2), 0.3).rows(torch.zeros(n, dtype=torch.int64))
     measurement.streams = Streams(0, [str(k) for k in range(n)])
-    timesteps = prior.schedule.grid(1000, 5)
-    start = Chain.renoised(
-        torch.zeros(n, *SHAPE).double(), timesteps, measurement.streams, prior.schedule, ExactPosterior()
-    )
-    ((x,), _) = run_chains([start], measurement, CountedPrior(prior))
+    x = chain(ExactPosterior(), measurement, prior, prior.schedule.grid(1000, 5))
     distance = torch.cdist(x.flatten(1), bank().flatten(1))
     assert distance.amin(1).max() < 1e-6
     weights = prior.posterior(measurement.rows(slice(0, 1))).weights[0]

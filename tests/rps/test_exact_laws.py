@@ -15,11 +15,10 @@ from rps.measurement import Measurement, degrade
 from rps.operators import AnisotropicBlur, Denoise, Inpaint, SuperResolution
 from rps.oracle import Gaussian, propagate_affine
 from rps.priors import GaussianMixturePrior
-from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
 from rps.samplers import Ddrm, PiGdm
-from rps.samplers.chains import Chain, run_chains
 from tests.rps.gaussian import DIM, SHAPE, draw
+from tests.rps.solvers import chain
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 from oracle_breaks import louder
@@ -61,10 +60,7 @@ def sample(sampler, prior, measurement, steps, n) -> torch.Tensor:
     rows = torch.zeros(n, dtype=torch.int64)
     streams = Streams(0, [str(k) for k in range(n)])
     wide = replace(measurement.rows(rows), streams=streams)
-    timesteps = sampler.timesteps(prior.schedule, 1000, steps)
-    start = Chain.renoised(torch.zeros(n, *SHAPE, dtype=torch.float64), timesteps, streams, prior.schedule, sampler)
-    ((x,), _) = run_chains([start], wide, CountedPrior(prior))
-    return x.flatten(1)
+    return chain(sampler, wide, prior, sampler.timesteps(prior.schedule, 1000, steps)).flatten(1)
 
 
 @pytest.mark.parametrize("task", TASKS)

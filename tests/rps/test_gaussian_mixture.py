@@ -3,7 +3,7 @@
 import torch
 
 from rps.measurement import degrade
-from rps.operators import Denoise, SuperResolution
+from rps.operators import SuperResolution
 from tests.rps.gaussian import DIM, correlated_prior, draw
 
 
@@ -26,17 +26,6 @@ def test_denoiser_is_the_score_of_the_noisy_density():
     (score,) = torch.autograd.grad(torch.stack(log_p).sum(), x)
     expected = (x.flatten(1) + sigma**2 * score.flatten(1)) / alpha
     torch.testing.assert_close(prior.denoise(x, t).x0.flatten(1), expected)
-
-
-def test_posterior_under_the_identity_is_the_denoiser():
-    """y = x + s n is x_t / alpha with s = sigma / alpha: two code paths, one answer."""
-    prior = correlated_prior(components=2)
-    t = torch.full((8,), 200)
-    x = draw(prior, 8)
-    s = prior.schedule.sigma(200) / prior.schedule.alpha(200)
-    measurement = degrade(x, Denoise(), noise=s)
-    expected = prior.denoise(measurement.y * prior.schedule.alpha(200), t).x0.flatten(1)
-    torch.testing.assert_close(prior.posterior(measurement).mean(), expected)
 
 
 def test_gaussian_posterior_matches_the_normal_equations():

@@ -9,7 +9,6 @@ import torch
 from rps.estimators import MapEstimator, PosteriorMean
 from rps.measurement import degrade
 from rps.operators import Denoise, Inpaint, SuperResolution
-from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
 from rps.samplers import (
     Dcdp,
@@ -23,11 +22,11 @@ from rps.samplers import (
     Sitcom,
     Stsl,
 )
-from rps.samplers.chains import Chain, run_chains
 from rps.samplers.reverse import reverse_step
 from rps.schedule import CLEAN
 from rps.traversals import MapRps
 from tests.rps.latent_models import Z_SHAPE, LinearLatentPrior, latent_draws
+from tests.rps.solvers import chain
 
 VARIANCE, NOISE = 0.5, 0.3
 TASKS = {"denoise": Denoise(), "sr2": SuperResolution(2), "inpaint": Inpaint(keep=0.5)}
@@ -107,11 +106,7 @@ def test_samplers_come_near_the_posterior(name):
     sampler, steps = SAMPLED[name]
     prior, n = LinearLatentPrior(VARIANCE), 32
     measurement = degrade(latent_draws(prior, n), SuperResolution(2), NOISE)
-    timesteps = sampler.timesteps(prior.schedule, 1000, steps)
-    start = Chain.renoised(
-        torch.zeros(n, *Z_SHAPE, dtype=torch.float64), timesteps, measurement.streams, prior.schedule, sampler
-    )
-    ((z,), _) = run_chains([start], measurement, CountedPrior(prior))
+    z = chain(sampler, measurement, prior, sampler.timesteps(prior.schedule, 1000, steps))
     posterior = prior.posterior(measurement)
     mean = prior.decode(posterior.mean().view(n, *Z_SHAPE))
     error = (prior.decode(z) - mean).flatten(1).square().sum(1).mean()

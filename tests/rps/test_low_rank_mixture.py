@@ -7,11 +7,10 @@ from rps.measurement import degrade
 from rps.operators import AnisotropicBlur, CompressedSensing, Denoise, Inpaint, LinearOperator, SuperResolution
 from rps.oracle import exact_samples
 from rps.priors import GaussianMixturePrior, LowRankMixture, LowRankMixturePrior
-from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
 from rps.samplers import ExactPosterior
-from rps.samplers.chains import Chain, run_chains
 from tests.rps.gaussian import DIM, SHAPE, draws
+from tests.rps.solvers import chain
 
 
 class Doubled(LinearOperator):
@@ -85,15 +84,6 @@ def test_denoiser_is_that_of_the_full_matrices(rank, floor):
     )
 
 
-def test_a_measurement_of_the_whole_image_is_the_denoiser():
-    """A = alpha I: y = x + s n is x_t / alpha with s = sigma / alpha."""
-    prior, t = low_rank(), torch.full((4,), 200)
-    s = prior.schedule.sigma(200) / prior.schedule.alpha(200)
-    measurement = observe(prior, Denoise(), noise_std=s)
-    denoised = prior.denoise(measurement.y * prior.schedule.alpha(200), t).x0
-    torch.testing.assert_close(prior.posterior(measurement).mean(), denoised.flatten(1))
-
-
 def test_density_is_the_one_of_torch_distributions():
     mixture = low_rank().mixture
     reference = torch.distributions.MixtureSameFamily(
@@ -150,17 +140,12 @@ def test_the_exact_sampler_has_the_law_of_exact_samples():
     prior, n = low_rank(), 4000
     measurement = observe(prior, SuperResolution(2), n=1).rows(torch.zeros(n, dtype=torch.int64))
     measurement.streams = Streams(0, [str(k) for k in range(n)])
-    timesteps = prior.schedule.grid(1000, 5)
-    start = Chain.renoised(
-        torch.zeros(n, *SHAPE).double(), timesteps, measurement.streams, prior.schedule, ExactPosterior()
-    )
-    ((x,), calls) = run_chains([start], measurement, CountedPrior(prior))
+    x = chain(ExactPosterior(), measurement, prior, prior.schedule.grid(1000, 5))
     offset = x.flatten(1) - prior.posterior(measurement.rows(slice(0, 1))).mean()
     assert (offset.mean(0).abs() < 4 * offset.std(0) / n**0.5).all()
     squares = offset.square().sum(1)
     trace = prior.posterior(measurement.rows(slice(0, 1))).trace()
     assert (squares.mean() - trace).abs() < 4 * squares.std() / n**0.5
-    assert calls == [0]
 
 
 def test_given_x_t_and_y_in_either_order():

@@ -16,7 +16,7 @@ from rps.samplers.chains import Chain, run_chains
 from rps.samplers.reverse import reverse_step
 from rps.schedule import CLEAN, Schedule
 from tests.rps.gaussian import DIM, SHAPE, correlated_prior, draw
-from tests.rps.solvers import close, measure
+from tests.rps.solvers import chain, close, measure
 
 PRIOR = correlated_prior(2)
 T, T_NEXT = torch.tensor([900, 500, 20]), torch.tensor([700, 499, 5])
@@ -205,9 +205,7 @@ def test_daps_is_exact_where_its_assumption_is(momentum):
     measurement = degrade(torch.zeros(n, *SHAPE, dtype=torch.float64), Denoise(), tau)
     measurement = replace(measurement, y=measurement.y[:1].expand(n, -1, -1, -1))
     sampler = Daps(langevin_steps=80, step_size=2e-3, step_decay=1.0, tau=tau, sigma_min=0.3, momentum=momentum)
-    timesteps = sampler.timesteps(prior.schedule, 1000, 5)
-    start = Chain.renoised(torch.zeros_like(measurement.y), timesteps, measurement.streams, prior.schedule, sampler)
-    ((x,), _) = run_chains([start], measurement, CountedPrior(prior))
+    x = chain(sampler, measurement, prior, sampler.timesteps(prior.schedule, 1000, 5))
     error = (x - measurement.y).flatten(1)
     assert (error.mean(0).abs() < 4 * tau / n**0.5).all()
     variance = error.square().mean()
@@ -221,15 +219,15 @@ def test_chains_of_several_samplers_are_what_they_are_alone():
     shared = Dps(0.5)
     samplers, lengths = (shared, Dps(2.0), Ddnm(), shared), (5, 3, 9, 2)
 
-    def chain(k):
+    def one(k):
         timesteps = prior.schedule.grid(1000, lengths[k])
         zero = torch.zeros_like(X[:2])
         return Chain.renoised(zero, timesteps, measurement.streams, prior.schedule, samplers[k])
 
-    together, calls = run_chains([chain(k) for k in range(4)], measurement, CountedPrior(prior), micro_batch=3)
+    together, calls = run_chains([one(k) for k in range(4)], measurement, CountedPrior(prior), micro_batch=3)
     assert calls == list(lengths)
     for k in range(4):
-        ((alone,), _) = run_chains([chain(k)], measurement, CountedPrior(prior))
+        ((alone,), _) = run_chains([one(k)], measurement, CountedPrior(prior))
         assert close(together[k], alone)
 
 

@@ -9,7 +9,7 @@ import torch
 from rps.estimators import PosteriorMean
 from rps.measurement import degrade
 from rps.metrics import Gaussian, frechet_distance
-from rps.operators import Inpaint, SuperResolution
+from rps.operators import Denoise, Inpaint, SuperResolution
 from rps.oracle.measures import (
     covariance_noise,
     exact_samples,
@@ -60,6 +60,15 @@ def judged(prior, change=lambda x, posterior: x):
     truth, posterior, exact, measurement = world(prior)
     x = exact_samples(posterior, measurement.streams.at("judged"), M)
     return figures(measures(change(x, posterior), truth, posterior, exact)), posterior
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_a_measurement_of_the_whole_image_is_the_denoiser(prior):
+    """A = I: y = x + s n is x_t / alpha with s = sigma / alpha; two code paths, one answer."""
+    schedule, t = PRIORS[prior].schedule, torch.full((8,), 200)
+    measurement = degrade(draw(PRIORS[prior], IDS[:8]), Denoise(), schedule.sigma(200) / schedule.alpha(200))
+    denoised = PRIORS[prior].denoise(measurement.y * schedule.alpha(200), t).x0
+    torch.testing.assert_close(PRIORS[prior].posterior(measurement).mean(), denoised.flatten(1))
 
 
 @pytest.mark.parametrize("prior", PRIORS)

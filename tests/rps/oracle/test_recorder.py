@@ -2,7 +2,6 @@
 
 import json
 
-import lightning as L
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -15,6 +14,7 @@ from rps.oracle import OracleRecorder
 from rps.oracle.worlds import draw, smooth_prior
 from rps.priors import Prior
 from rps.schedule import Schedule
+from tests.trainers import quiet
 
 SMALL = [
     "predict", "--config", "oracle/denoise", "--data.limit", "40", "--data.batch_size", "25", "--model.t0", "[0,1000]",
@@ -92,17 +92,11 @@ class Flat(Prior):
         self.schedule, self.sample_shape = Schedule.linear(), (1, 4, 4)
 
 
-def trainer(tmp_path) -> L.Trainer:
-    return L.Trainer(
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        accelerator="cpu", inference_mode=False, default_root_dir=tmp_path, callbacks=[OracleRecorder(samples=2)],
-    )  # fmt: skip
-
-
 def test_what_it_needs(tmp_path):
     def predict(prior: Prior, key: str):
         batch = {"id": ["a"], key: torch.zeros(1, 1, 4, 4)}
-        trainer(tmp_path).predict(MapRps(prior, Denoise(), 0.3, [0]), DataLoader([batch], batch_size=None))
+        trainer = quiet(default_root_dir=tmp_path, callbacks=[OracleRecorder(samples=2)])
+        trainer.predict(MapRps(prior, Denoise(), 0.3, [0]), DataLoader([batch], batch_size=None))
 
     with pytest.raises(ValueError, match=r"OracleRecorder needs an AnalyticPrior.*, got Flat; use Metric"):
         predict(Flat(), "image")
@@ -117,9 +111,7 @@ def test_what_it_needs(tmp_path):
 def test_the_data_are_draws_of_the_modules_prior(tmp_path):
     """Skipping leaves out the first, and an image is a function of its id."""
     module, data = MapRps(smooth_prior(), Denoise(), 0.3, [0]), Analytic(limit=3, batch_size=2, skip=1)
-    lightning = trainer(tmp_path)
-    lightning.callbacks.pop()  # type: ignore[attr-defined]
-    predictions = lightning.predict(module, datamodule=data)
+    predictions = quiet(default_root_dir=tmp_path).predict(module, datamodule=data)
     assert [id_ for p in predictions for id_ in p.ids] == ["000001", "000002", "000003"]
     found = torch.cat([p.reference for p in predictions])
     torch.testing.assert_close(found, draw(module.prior, ["000001", "000002", "000003"]).float())
