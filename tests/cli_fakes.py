@@ -90,7 +90,7 @@ class FakeModel(L.LightningModule, RunModule):
         if self.trouble == "slow":
             time.sleep(1.5)
         if self.trouble == "bug":
-            int("x")
+            {}["nothing"]
         if self.trouble == "library":
             torch.zeros(2) + torch.zeros(3)
         if self.trouble == "memory":

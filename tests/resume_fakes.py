@@ -1,8 +1,10 @@
 """A real solver on a prior that costs nothing, data that go wrong on purpose, and runs that can be killed."""
 
+import importlib.util
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -11,9 +13,11 @@ import lightning.pytorch.cli  # noqa: F401 - so that forked runs begin at once
 import pandas  # noqa: F401 - pyarrow does
 import pyarrow.parquet  # noqa: F401
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 import modules  # noqa: F401
 import rps.callbacks
+import rps.cli.loop
 import rps.metrics  # noqa: F401
 from datamodules import SampleDataModule
 from rps.cli import main
@@ -58,6 +62,21 @@ class White(Prior):
         x0 = alpha * x / (alpha**2 + sigma**2)
         bad = (x0.mean(dim=(1, 2, 3)) > self.nan_above).view(-1, 1, 1, 1)
         return self.from_x0(x, x0.masked_fill(bad, torch.nan), t)
+
+
+class SlowSecond(White):
+    """Calls of the second process take a minute."""
+
+    def __init__(self):
+        super().__init__(60.0 if os.environ.get("RANK") == "1" else 0.0)
+
+
+class Picky(White):
+    """Refuses to start in the second process."""
+
+    def __init__(self):
+        super().__init__()
+        self.needs = ("nothing", "x") if os.environ.get("LOCAL_RANK") == "1" else None
 
 
 class Weighted(White):
@@ -116,8 +135,14 @@ class Grey:
         return 2 * self.value - 1 + pattern
 
 
-def start(*arguments: str, output: str = "run", processes: int = 1) -> int:
-    """`rps predict` in a child of its own process group, on so many processes.  -> its id."""
+def start(
+    *arguments: str, output: str = "run", processes: int = 1, by: str = "torchrun", before=None, after=None
+) -> int:
+    """`rps predict` in a child of its own process group, on so many processes.  -> its id.
+
+    by: who starts these; "Lightning" itself starts one that imports everything anew. before, after: called in
+    the child.
+    """
     if child := os.fork():
         return child
     os.setsid()
@@ -129,10 +154,63 @@ def start(*arguments: str, output: str = "run", processes: int = 1) -> int:
         torch.set_num_threads(1)
         # A test before may have asked which devices there are, which forbids CUDA in a fork. These runs take the CPU.
         torch.cuda._is_in_bad_fork = lambda: False
-        several = ["--trainer.devices", str(processes), "--trainer.strategy", "ddp_fork"] if processes > 1 else []
-        code = main(["predict", "--config", "fake.yaml", "--output", output, *several, *arguments])
+        several = ["--trainer.devices", str(processes)] if processes > 1 else []
+        command = ["predict", "--config", "fake.yaml", "--output", output, *several, *arguments]
+        if before is not None:
+            before()
+        if processes > 1 and by != "Lightning":
+            code = _tasks(command, processes, by)
+        else:
+            import __main__
+
+            __main__.__spec__ = importlib.util.find_spec("rps.cli.__main__")
+            sys.argv[1:] = command
+            code = main(command)
+        if after is not None:
+            after()
     finally:
         os._exit(code)
+
+
+def _tasks(command: list[str], n: int, by: str) -> int:
+    """n processes of one run, with the variables of torchrun or of srun.  -> the first exit code that is not 0.
+
+    torchrun ends all when one fails; srun does not.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    running, codes = set(), []
+    for rank in range(n):
+        own = {
+            "torchrun": {
+                "TORCHELASTIC_RUN_ID": "test", "RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": n,
+                "LOCAL_WORLD_SIZE": n,
+            },
+            "srun": {
+                "SLURM_JOB_ID": 40000 + os.getpid(), "SLURM_JOB_NAME": "restore", "SLURM_NTASKS": n,
+                "SLURM_NTASKS_PER_NODE": n, "SLURM_NNODES": 1, "SLURM_NODELIST": "localhost", "SLURM_NODEID": 0,
+                "SLURM_PROCID": rank, "SLURM_LOCALID": rank,
+            },
+        }[by]  # fmt: skip
+        if child := os.fork():
+            running.add(child)
+            continue
+        code = 99
+        try:
+            os.environ.update(place, **{name: str(value) for name, value in own.items()})
+            rank_zero_only.rank = rank  # as when Lightning is imported
+            code = main(command)
+        finally:
+            os._exit(code)
+    while running:
+        child, status = os.wait()
+        running.discard(child)
+        codes.append(os.waitstatus_to_exitcode(status))
+        if codes[-1] and by == "torchrun":
+            for other in running:
+                os.kill(other, signal.SIGTERM)
+    return next((code if code > 0 else 128 - code for code in codes if code), 0)
 
 
 def wait(child: int) -> int:

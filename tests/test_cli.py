@@ -7,17 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 from PIL import Image
 
 from rps import __version__
-from rps.cli import main, processes
+from rps.cli import main
 from rps.cli.arguments import packaged_configs
-from rps.cli.predict import Run
-from tests.cli_fakes import CONFIG, failures, records, resolved, rps
+from rps.records import Session
+from tests.cli_fakes import CONFIG, records, resolved, rps
 
 SCRIPT = Path(sys.executable).with_name("rps")
 
@@ -66,7 +65,7 @@ def test_our_callbacks_are_the_default_and_can_be_added_to(capsys):
         main(["predict", "--config", "bare.yaml", "--trainer.callbacks+=tests.cli_fakes.Extra", "--print_config"]) == 0
     )
     callbacks = yaml.safe_load(capsys.readouterr().out)["trainer"]["callbacks"]
-    ours = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ReportPage", "ProgressBar")
+    ours = ("MetricRecorder", "ImageWriter", "GridWriter", "ProgressBar")
     assert [c["class_path"] for c in callbacks] == [*(f"rps.callbacks.{c}" for c in ours), "tests.cli_fakes.Extra"]
 
 
@@ -250,31 +249,18 @@ def test_interrupt_keeps_what_was_done(name, code, workers, capsys):
 @pytest.mark.parametrize("when", ["while Lightning handles the first", "while the command does"])
 def test_a_second_signal_changes_nothing(name, code, when, capsys, monkeypatch):
     callback = ["--trainer.callbacks+=tests.cli_fakes.Signals"] if "Lightning" in when else []
-    kept = Run._kept
+    kept = Session.kept
 
-    def slow(run):
+    def slow(session):
         for number in (signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), number)
-        return kept(run)
+        return kept(session)
 
-    monkeypatch.setattr(Run, "_kept", kept if callback else slow)
+    monkeypatch.setattr(Session, "kept", kept if callback else slow)
     assert rps("--model.trouble", name, *callback) == code
     told = "rps: interrupted; 2 finished samples are kept in run; the same command resumes from there\n"
     assert capsys.readouterr() == ("", told)
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
-
-
-def test_other_processes_are_ended_before_files_move_back(monkeypatch, capsys):
-    run, alive = Run([]), []
-    child = subprocess.Popen(["sleep", "60"])
-    run.trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=SimpleNamespace(procs=[child])))
-    monkeypatch.setattr(Run, "_kept", lambda run: alive.append(child.poll() is None))
-    try:
-        with processes.stoppable(""):
-            assert run.interrupted(KeyboardInterrupt()) == 130
-    finally:
-        child.kill()
-    assert alive == [False]
 
 
 def test_a_text_given_to_exit_is_printed(capsys):
@@ -287,35 +273,6 @@ def test_a_directory_that_is_removed_at_the_end_is_no_success(capsys):
     assert capsys.readouterr().err == (
         "rps: error: the run directory run has been removed while the run was writing to it\n"
     )
-
-
-@pytest.mark.slow
-def test_two_processes(capfd):
-    arguments = ["--data.limit", "3", "--data.bad", "[1]", "--data.batch_size", "1", "--seed", "4"]
-    assert rps("--trainer.devices", "2", *arguments) == 3
-    assert {name: (row["rank"], row["seed"]) for name, row in records().items()} == {"0": (0, 4), "2": (0, 4)}
-    assert failures() == {"1": "cannot be read: rotten"}
-    out, err = capfd.readouterr()
-    assert out.count("Written:") == 1
-    assert err.startswith("rps: 1 sample failed")
-    assert rps("--trainer.devices", "1", output="after") == 0, "the process is as it was"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--data", "ImageFolder", "--data.folder", "nowhere"], "folder 'nowhere' does not exist"),
-        (["--model.trouble", "fail on 1"], "the data have 3 channels but the prior has 1"),
-        (["--model.trouble", "fail on 0"], "the data have 3 channels but the prior has 1"),
-    ],
-    ids=["both", "the second", "the first"],
-)
-def test_an_error_in_two_processes_is_told_once(arguments, told, capfd):
-    assert rps("--trainer.devices", "2", *arguments) == 2
-    err = capfd.readouterr().err
-    assert err.count("rps: error: ") == 1 and told in err
-    assert "Traceback" not in err
 
 
 @pytest.mark.skipif(not SCRIPT.is_file(), reason="the package is not installed")

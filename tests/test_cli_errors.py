@@ -48,9 +48,9 @@ BAD = {
     "data refuse": (["--data.batch_size", "0"], "batch_size must be at least 1, got 0"),
     "trainer refuses": (["--trainer.accelerator", "abacus"], "trainer: You selected an invalid accelerator name"),
     "no such device": (["--trainer.accelerator", "cuda", "--trainer.devices", "99"], "trainer: "),
-    "processes by pickling": (
+    "processes that are no commands": (
         ["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2", "--trainer.accelerator", "cpu"],
-        "trainer.strategy pickles the run for its processes, which is not supported; use ddp",
+        "trainer.strategy runs parts of this process in others, which is not supported; use ddp",
     ),
     "a logger": (["--trainer.logger", "true"], "trainer.logger is not supported; a run logs to records/"),
     "a logger of a package that is missing": (

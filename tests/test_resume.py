@@ -1,10 +1,10 @@
-"""Runs that are killed, interrupted, refused and resumed; processes; a full disk."""
+"""Runs that are killed, interrupted, refused and resumed; a full disk."""
 
+import ctypes
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ from PIL import Image
 from rps.cli import main
 from rps.metrics import Statistics
 from rps.records import RecordWriter, Row, RunLock, RunLocked, read_records
-from tests.resume_fakes import CONFIG, children, close, count, kill, log, metrics, more_records_than, run, start, wait
+from tests.resume_fakes import CONFIG, close, count, kill, log, metrics, more_records_than, run, start, wait
 
 
 @pytest.fixture(autouse=True)
@@ -43,21 +43,21 @@ def test_any_number_of_processes(count):
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_moments_and_gone_on_with_on_other_numbers_of_processes():
+def test_killed_at_random_moments_and_resumed_on_other_numbers_of_processes():
     """The same table as without, no sample twice, none lost, and an image of each."""
-    many = ["--data.count", "81", "--model.prior.seconds", "0.1"]  # more than six runs of half a second can end
+    many = ["--data.count", "41", "--model.prior.seconds", "0.04"]  # more than four runs of a quarter second can end
     assert run(*many, output="whole", processes=3) == 0, log()
     dice = random.Random(0)
     seen = [0]
-    for i in range(10):
+    for i in range(6):
         child = start(*many, processes=1 + i % 3)
         if i % 3:  # the others are killed wherever they are, mostly before their first batch
             more_records_than(seen[-1])
-        time.sleep(dice.uniform(0, 0.5))
+        time.sleep(dice.uniform(0, 0.25))
         kill(child)
         seen.append(count())
     assert run(*many, processes=2) == 0, log()
-    assert seen == sorted(seen) and len(set(seen)) > 4 and seen[-1] < 41, "the run was killed at several places"
+    assert seen == sorted(seen) and len(set(seen)) > 3 and seen[-1] < 21, "the run was killed at several places"
     assert ids() == ids("whole") and metrics()["duplicates"] == 0
     assert close(metrics(), metrics("whole"))
     for level in ("0", "50", "measurement"):
@@ -68,9 +68,9 @@ def test_killed_at_ten_random_moments_and_gone_on_with_on_other_numbers_of_proce
 
 def test_a_run_that_is_done_has_nothing_left_to_do():
     assert run("--data.limit", "3") == 0
-    before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*.p*") if path.suffix != ".part"}
+    before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*/*.p*")}
     assert run("--data.limit", "3", "--data.batch_size", "1") == 0
-    assert before == {path: path.stat().st_mtime_ns for path in Path("run").rglob("*.p*")}
+    assert before == {path: path.stat().st_mtime_ns for path in Path("run").rglob("*/*.p*")}
     assert "resuming run, where 3 samples are done" in log()
 
 
@@ -99,28 +99,18 @@ def test_an_interrupt_says_how_to_go_on(number, code):
     assert ids() == [f"{i:02d}" for i in range(6)]
 
 
-@pytest.mark.slow
-def test_a_killed_process_of_several_ends_the_run_and_it_can_be_gone_on_with():
-    """Rank 1 is killed; the others must not wait for it for ever."""
-    child = start("--model.prior.seconds", "0.1", processes=2)
-    more_records_than(0)
-    os.kill(children(child)[-1], signal.SIGKILL)
-    begin = time.monotonic()
-    assert wait(child) not in (0, 3)
-    assert time.monotonic() - begin < 60
-    assert run("--model.prior.seconds", "0.1", processes=3) == 0, log()
-    assert ids() == [f"{i:02d}" for i in range(13)] and metrics()["duplicates"] == 0
-
-
 def test_merging_at_any_time(capsys):
-    child = start("--model.prior.seconds", "1")
+    child = start("--model.prior.seconds", "0.3")
     more_records_than(0)
     assert main(["merge", "run"]) == 0
     assert "Written:\n  run/metrics.json" in capsys.readouterr().out
     assert 2 <= metrics()["levels"][0]["n"] < 13
     kill(child)
     assert main(["merge", "nowhere"]) == 2
-    assert capsys.readouterr().err == "rps: error: nowhere holds no run: there is no .rps-run in it\n"
+    assert (
+        capsys.readouterr().err
+        == "rps: error: there is no run nowhere; give the folder that rps predict --output was given\n"
+    )
 
 
 def test_merge_leaves_alone_what_another_recorder_has_merged(capsys):
@@ -138,16 +128,28 @@ def test_merge_leaves_alone_what_another_recorder_has_merged(capsys):
     assert Path("run/metrics.json").read_bytes() == before
 
 
-@pytest.mark.slow
+def small_disk():
+    """A file system of 300 kB in ./small, seen by this process alone; it ends with 77 where that is not allowed."""
+    owner, group = os.getuid(), os.getgid()
+    libc = ctypes.CDLL(None)
+    if libc.unshare(0x10000000 | 0x00020000):  # CLONE_NEWUSER | CLONE_NEWNS
+        os._exit(77)
+    Path("/proc/self/setgroups").write_text("deny")
+    for kind, own in (("uid", owner), ("gid", group)):
+        Path(f"/proc/self/{kind}_map").write_text(f"0 {own} 1")
+    os.mkdir("small")
+    if libc.mount(b"none", b"small", b"tmpfs", 0, b"size=300k"):
+        os._exit(77)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a small disk")
 def test_a_full_disk_is_one_sentence_and_harms_nothing():
-    """A file system of 300 kB, in a mount namespace of its own."""
-    mount = "mkdir -p small && mount -t tmpfs -o size=300k none small"
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False).returncode:
+    child = start(
+        "--data.count", "40", output="small/run", before=small_disk, after=lambda: shutil.copytree("small/run", "kept")
+    )
+    if (code := wait(child)) == 77:
         pytest.skip("this system gives no mount namespace")
-    program = "from tests.resume_fakes import run; assert run('--data.count', '40', output='small/run') == 2"
-    script = f'{mount} && {sys.executable} -c "{program}" && cp -r small/run kept'
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    subprocess.run(["unshare", "-rm", "sh", "-c", script], check=True, env=environment)
+    assert code == 2, log()
     told = [line for line in log().splitlines() if line.startswith("rps: ")]
     assert len(told) == 1 and told[0].startswith("rps: error: the disk is full")
     kept = ids("kept")
@@ -173,41 +175,6 @@ def test_a_lock_is_free_when_its_process_is_gone(tmp_path):
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     RunLock(tmp_path).begin(patience=0)
-
-
-@pytest.mark.slow
-def test_two_nodes_of_torchrun_one_of_which_is_killed(tmp_path):
-    """The other ends by itself, and one process alone resumes the run."""
-    port = 29400 + os.getpid() % 500
-    slow = ["--model.prior.seconds", "1", "--data.count", "13"]
-
-    def node(rank: int) -> subprocess.Popen:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"]
-        place = ["--node_rank", str(rank), "--master_addr", "127.0.0.1", "--master_port", str(port)]
-        command = ["-m", "rps.cli", "predict", "--config", "fake.yaml", "--output", "run", *slow]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-        across = ["--trainer.num_nodes", "2", "--trainer.devices", "1"]
-        with open(f"node{rank}.log", "w") as told:
-            return subprocess.Popen(
-                [*torchrun, *place, *command, *across],
-                env=environment,
-                stdout=told,
-                stderr=told,
-                start_new_session=True,
-            )
-
-    nodes = [node(0), node(1)]
-    more_records_than(0, seconds=200)
-    assert count() > 0, Path("node0.log").read_text()
-    workers = children(nodes[1].pid)  # each has a session of its own
-    for lost in (nodes[1].pid, *workers):
-        os.kill(lost, signal.SIGKILL)
-    nodes[1].wait()
-    assert nodes[0].wait(timeout=120) != 0
-    assert "the same command resumes from there" in Path("node0.log").read_text()
-    assert 0 < len(ids()) < 13
-    assert run(*slow) == 0, log()
-    assert ids() == [f"{i:02d}" for i in range(13)] and metrics()["levels"][0]["failed"] == 0
 
 
 FAILING = [

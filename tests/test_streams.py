@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from rps.cli import main
 from rps.printable import printable, printable_lines
 from tests.cli_fakes import records, rps
-
-ROOT = Path(__file__).parent.parent
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -45,11 +44,19 @@ def piped(command: str) -> tuple[int, str]:
     """The exit code of `rps COMMAND | a reader that ends at once`, and what it says on standard error."""
     reader, writer = os.pipe()
     os.close(reader)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    program = [sys.executable, "-m", "rps.cli", *command.split()]
-    done = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, env=environment, text=True, timeout=100)
+    if not (child := os.fork()):  # of a process that has imported everything
+        code = 99
+        try:
+            torch.set_num_threads(1)
+            os.dup2(writer, 1)
+            os.dup2(os.open("err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+            code = main(command.split())
+            sys.stdout.flush()  # as the interpreter does at its end
+        finally:
+            os._exit(code)
     os.close(writer)
-    return done.returncode, done.stderr
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), Path("err").read_text()
 
 
 def test_a_run_that_nobody_reads_is_done_to_its_end():

@@ -27,7 +27,7 @@ from rps.metrics import EmbeddedFeatures
 from rps.operators import SuperResolution
 from rps.priors import EmbeddedPrior
 from rps.records import RecordWriter, Row, Vectors, done_ids, outcomes
-from rps.report import merge
+from rps.report import finish
 
 MB = 2**20
 
@@ -90,7 +90,10 @@ def merge_only(samples: int, levels: int, dim: int, batch_size: int, output: Pat
         vectors = [Vectors(ids, level, kind, torch.randn(len(ids), dim)) for level, kind in sets if dim]
         writer.write(rows, "t0", vectors, "none")
     print(f"written in {time.monotonic() - start:.1f} s, resident {resident():.0f} MB")
-    for what, job in (("which samples are done", lambda: done_ids(outcomes(output))), ("merge", lambda: merge(output))):
+    for what, job in (
+        ("which samples are done", lambda: done_ids(outcomes(output))),
+        ("finish", lambda: finish(output)),
+    ):
         start = time.monotonic()
         job()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

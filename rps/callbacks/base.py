@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
-from rps.printable import printable
 from rps.records.done import Outcomes
 from rps.restoration import Prediction
 
@@ -32,20 +30,6 @@ class RunCallback(L.Callback):
         They are restored again. found: what the records say.
         """
         return set()
-
-    def summary_of_run(self, trainer: L.Trainer, wanted: str) -> dict[str, Any] | None:
-        """metrics.json, on process zero at the end of a run; None elsewhere, or with a word about what is not made.
-
-        wanted: what is to be made of it.
-        """
-        if not trainer.is_global_zero:
-            return None
-        path = self.run_directory(trainer) / "metrics.json"
-        if not path.is_file():
-            print(f"no {wanted}: {printable(path.parent)} has no metrics.json, which MetricRecorder writes")
-            return None
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return summary
 
 
 def as_prediction(outputs: Any) -> Prediction:

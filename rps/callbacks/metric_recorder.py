@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from rps.callbacks.barrier import PatientBarrier
 from rps.callbacks.base import RunCallback, as_prediction
 from rps.measurement import degrade
 from rps.metrics.base import Candidate, Metric
@@ -24,16 +25,16 @@ from rps.records.done import Outcomes, done_ids, lacking_features, outcomes, rec
 from rps.records.evaluate import evaluate
 from rps.records.reader import has_records, read_origin
 from rps.records.rows import REFERENCE, Origin, RecordWriter, Row
-from rps.report.merge import merge
+from rps.report.finish import finish
 
 
 class MetricRecorder(RunCallback):
     """Metrics per sample and level, as records; their means, intervals and Frechet distances at the end of the run.
 
     After every batch, RUN/records and RUN/features get one small file each; nothing is kept in memory, and no process
-    waits for another. At the end, process zero merges the files of all into RUN/metrics.json and RUN/table.md (in
-    on_predict_epoch_end, so that any callback finds them in its on_predict_end). A run that is interrupted, or fails,
-    leaves what it has written, merged if possible.
+    waits for another. At the end, process zero merges the files of all into metrics.json, table.md, dp_curve.png and
+    report.html (in on_predict_epoch_end, so that any callback finds them in its on_predict_end). A run that is
+    interrupted, or fails, leaves what it has written, merged if possible.
 
     Where there are records, the run resumes: samples that have one at every level are named to the datamodule
     (`skip_ids`, which ours honour before they read a picture) and to the module (`skip_ids`, for data of others), and
@@ -67,6 +68,7 @@ class MetricRecorder(RunCallback):
         self.retry_failed = retry_failed
         self.statistics: Statistics | None = None
         self.origin = Origin()
+        self.barrier: PatientBarrier | None = None
         self.unmerged = False  # are there records that no merge has seen?
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -74,6 +76,7 @@ class MetricRecorder(RunCallback):
         if stage != "predict":
             return
         self.unmerged = False
+        self.barrier = PatientBarrier(trainer)
         self.statistics = None if self.reference is None else load_reference(self.reference)
         if self.statistics and self.features and len(self.statistics.mean) != self.features.dim:
             raise ValueError(
@@ -160,10 +163,11 @@ class MetricRecorder(RunCallback):
         writer.write(found.rows, prediction.restoration.knob, found.vectors, network, self.origin)
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        trainer.strategy.barrier("rps: all records are written")
+        if self.barrier is not None:
+            self.barrier.wait()
         if trainer.is_global_zero:
             self._record_missing(trainer, pl_module)
-            self._merge(trainer)
+            self._finish(trainer)
 
     def _record_missing(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Samples that were asked for by name and that no process met; known once all have read their parts."""
@@ -185,14 +189,14 @@ class MetricRecorder(RunCallback):
         if not trainer.is_global_zero or not self.unmerged:
             return
         try:
-            self._merge(trainer)
+            self._finish(trainer)
         except Exception as error:  # the exception that ended the run is the one to hear about
             if isinstance(error, OSError) and isinstance(exception, OSError):  # the disk is full: told already
                 return
             print(f"the records of the interrupted run could not be merged: {printable(error)}", file=sys.stderr)
 
-    def _merge(self, trainer: L.Trainer) -> None:
+    def _finish(self, trainer: L.Trainer) -> None:
         run = self.run_directory(trainer)
         if has_records(run):
-            merge(run)
+            finish(run)
             self.unmerged = False

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from rps import __version__
-from rps.cli import processes, streams
+from rps.cli import signals, streams
 
 HELP = """\
 usage: rps predict --config NAME_OR_FILE --output DIR [options]
@@ -19,8 +19,8 @@ Restores images with a diffusion prior, along the distortion-perception curve.
   rps predict --config demo --output runs/demo
   rps predict --config demo --config embedded/inpaint --output runs/inpaint --data.limit 8 --seed 1
   rps predict --config demo --data.folder my_photos --output runs/photos
-  rps merge runs/demo            metrics.json, table and curve of the records so far, also while the run is under way
-  rps compare runs/a runs/b      paired differences between two runs; rps compare --help tells more
+  rps merge runs/demo            table, curve and page of the records so far, also while the run is under way
+  rps compare runs/a runs/b      paired differences between two runs; see rps compare --help
 
 options of rps predict:
   --config FILE     a YAML file, or the name of a packaged one (demo, embedded/sr4, ...); several are merged in the
@@ -43,8 +43,9 @@ options of rps predict:
                     what a class takes, e.g. --model.help MapRps
 
 exit codes: 0 all done; 2 bad input; 3 done, but some samples failed or shared an id; 130 interrupted; 143, 129, 138
-ended by SIGTERM, SIGHUP, SIGUSR1; 1 a bug, or another process or the run directory was lost.
-RPS_DEBUG=1 in the environment shows where an error happened.
+ended by SIGTERM, SIGHUP, SIGUSR1; 1 a bug, or another process or the run directory was lost; 137 killed, which is
+also how a run ends of which one process fails while the others start. RPS_DEBUG=1 in the environment shows where an
+error happened.
 """
 
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     predicts = arguments[:1] == ["predict"]
     early = "interrupted before the run began; nothing was written" if predicts else "interrupted"
-    with streams.unbreakable() as out, processes.stoppable(early):
+    with streams.unbreakable() as out, signals.stoppable(early):
         try:
             code = _run(arguments)
             out.flush()
@@ -75,13 +76,13 @@ def _run(arguments: list[str]) -> int:
         print(f"rps {__version__}")
         return 0
     if command == "merge":
-        from rps.cli.merge import merge
+        from rps.cli.merge import run_merge
 
-        return merge(arguments[1:])
+        return run_merge(arguments[1:])
     if command == "compare":
-        from rps.cli.compare import compare
+        from rps.cli.compare import run_compare
 
-        return compare(arguments[1:])
+        return run_compare(arguments[1:])
     if command == "predict":
         from rps.cli.predict import predict
 

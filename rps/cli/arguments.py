@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from rps.cli.errors import InputError, did_you_mean, one_line
 from rps.cli.replaced import settled
 
 SECTIONS = ("model", "data", "trainer")
-CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "CurvePlot", "ReportPage", "ProgressBar")
+CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "ProgressBar")
 """Of a run whose configs name none."""
 WITHOUT_EFFECT = {
     "logger": "a run logs to records/, metrics.json and report.html; write a callback that logs elsewhere",
@@ -214,25 +213,9 @@ def _wants_own_pictures(rest: list[str], contents: list[dict[str, Any]]) -> bool
         return False
     class_paths = [_class_path(content.get("data")) for content in contents]
     named = [class_path for class_path in class_paths if class_path]
-    return not named or not _takes_folder(named[-1])
+    return not named or "folder" not in parameters(named[-1])
 
 
 def _class_path(section: Any) -> str | None:
     """Of the two ways in which YAML can name a class."""
     return section if isinstance(section, str) else section.get("class_path") if isinstance(section, dict) else None
-
-
-def _takes_folder(class_path: str) -> bool:
-    from lightning import LightningDataModule
-
-    import datamodules
-
-    if "." in class_path:
-        return "folder" in parameters(class_path)
-    known = {c.__name__: c for c in _subclasses(LightningDataModule)} | vars(datamodules)
-    return class_path not in known or "folder" in inspect.signature(known[class_path]).parameters
-
-
-def _subclasses(base: type) -> list[type]:
-    children: list[type] = base.__subclasses__()
-    return [c for child in children for c in (child, *_subclasses(child))]

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-OURS = ("rps", "modules", "datamodules", "configs")
 ROOMS = (
     "rps.operators",
     "rps.priors",

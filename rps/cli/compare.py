@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,13 +32,8 @@ options:
 exit codes: 0 compared; 2 bad input, or runs that cannot be compared.
 """
 
-TASK = ("operator", "noise")
-"""Arguments of the model that say what is measured."""
-WHICH = {"limit", "skip", "subset", "subset_seed", "attempts", "backoff"}
-"""Arguments of the data that say which samples are taken, or how: pairing by ids sees to these."""
 
-
-def compare(argv: Sequence[str]) -> int:
+def run_compare(argv: Sequence[str]) -> int:
     """Prints the comparison, and writes it where asked to.  argv: the arguments after `rps compare`.  -> exit code."""
     if {"-h", "--help"} & set(argv):
         print(HELP, end="")
@@ -82,15 +77,11 @@ def _pairs(text: str | None) -> list[tuple[float, float]] | None:
         return None
     try:
         parts = [[float(number) for number in part.split(":")] for part in text.split(",")]
-        return [(first, rest[0] if rest else first) for first, *rest in parts if _is_pair(rest)]
-    except ValueError as error:
-        raise InputError(f"--levels must be pairs of levels such as 200:4,300:8, got {text!r}") from error
-
-
-def _is_pair(rest: list[float]) -> bool:
-    if len(rest) > 1:
-        raise ValueError("three levels are no pair")
-    return True
+    except ValueError:
+        parts = [[]]
+    if not all(1 <= len(part) <= 2 for part in parts):
+        raise InputError(f"--levels must be pairs of levels such as 200:4,300:8, got {text!r}")
+    return [(part[0], part[-1]) for part in parts]
 
 
 def _places(text: str | None) -> list[Path]:
@@ -113,54 +104,10 @@ def _places(text: str | None) -> list[Path]:
 
 
 def _compare(run: Path, other: Path, pairs: list[tuple[float, float]] | None) -> dict[str, Any]:
-    for folder in (run, other):
-        _check_run(folder)
-    from rps.records.changes import differences
-    from rps.records.directory import RunDirectory
-    from rps.records.reader import read_records
+    from rps.records import check_comparable, check_has_records, read_records
     from rps.report.paired import compare_runs, same_images
 
-    configs = [RunDirectory(folder).config() for folder in (run, other)]
-    if all(configs):
-        _refuse("are of different tasks", run, other, *(_task(config) for config in configs))
-        data = [_data(config) for config in configs]
-        # Where the pictures lie may have changed; whether they are the same ones, their features know better.
-        if differences(*data) and not same_images(read_records(run), read_records(other)):
-            _refuse("are of different data", run, other, *data)
+    for folder in (run, other):
+        check_has_records(folder)
+    check_comparable(run, other, lambda: bool(same_images(read_records(run), read_records(other))))
     return compare_runs(run, other, pairs=pairs)
-
-
-def _check_run(folder: Path) -> None:
-    from rps.records.directory import is_run
-    from rps.records.reader import has_records
-
-    if not folder.is_dir():
-        raise InputError(f"there is no run {folder}; give the folder that rps predict --output was given")
-    if not has_records(folder):
-        what = "has no records yet" if is_run(folder) else "holds no run: it has no records"
-        raise InputError(f"{folder} {what}; rps predict writes them after each of its batches")
-
-
-def _refuse(what: str, run: Path, other: Path, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
-    from rps.records.changes import differences
-
-    found = [f"{key} is {here} in one and {there} in the other" for key, here, there in differences(a, b)]
-    if found:
-        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
-        raise InputError(f"{run} and {other} {what} and cannot be compared: {'; '.join(found[:3])}{more}")
-
-
-def _task(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {"model": {name: value for name, value in _arguments(config, "model").items() if name in TASK}}
-
-
-def _data(config: Mapping[str, Any]) -> dict[str, Any]:
-    section = config.get("data") or {}
-    kept = {name: value for name, value in _arguments(config, "data").items() if name not in WHICH}
-    class_path = section.get("class_path") if isinstance(section, Mapping) else section
-    return {"data": {"class_path": class_path, "init_args": kept}}
-
-
-def _arguments(config: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-    found = config.get(section) or {}
-    return (found.get("init_args") or {}) if isinstance(found, Mapping) else {}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import difflib
 import errno
-import linecache
 import os
 import re
-import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from rps.cli.classes import OURS, names_in, our_classes, parameters
+from rps.cli.classes import names_in, our_classes, parameters
 from rps.printable import printable
 
 
@@ -29,25 +27,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def is_bad_input(error: BaseException, started: bool) -> bool:
-    """Is this the user's to fix, rather than a bug?
+    """Is this the user's to fix, rather than a bug?  By the class of the error alone.
 
-    Yes: InputError; whatever the operating system or a download refuses (OSError); Lightning's misconfigurations;
-    memory that does not suffice; what our own or the user's code raises with a raise statement of its own; and, until
-    the first batch has started, a ValueError or ImportError from anywhere, since until then all is made of what the
-    user gave.
+    Values, files, packages, memory and settings of the Trainer are. Until the first batch starts all is made of what
+    the user gave, so types that do not fit and whatever a library refuses (RuntimeError) are as well.
     """
-    if isinstance(error, InputError | OSError | SyntaxError):
-        return True
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from torch import OutOfMemoryError
 
-    if isinstance(error, MisconfigurationException | OutOfMemoryError):
-        return True
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in OURS:
-        return False
-    if isinstance(error, ValueError | ImportError) and not started:
-        return True
-    return isinstance(error, ValueError | TypeError | RuntimeError | ImportError) and _raised_on_purpose(error)
+    fixable = (ValueError, OSError, ImportError, SyntaxError, MemoryError, OutOfMemoryError, MisconfigurationException)
+    return isinstance(error, fixable if started else (*fixable, TypeError, RuntimeError))
 
 
 def sentence(error: BaseException) -> str:
@@ -59,7 +48,7 @@ def sentence(error: BaseException) -> str:
         return f"the disk is full{place}; what was written before is whole: make room, and the same command resumes"
     if isinstance(error, OSError) and error.errno and error.filename is not None:
         return _file_sentence(os.fsdecode(error.filename), error)
-    if isinstance(error, ModuleNotFoundError) and error.name and not _raised_on_purpose(error):
+    if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the package {error.name!r} is needed for this and is not installed; pip install it"
     return one_line(error) or type(error).__name__
 
@@ -89,11 +78,10 @@ def parser_sentence(error: BaseException, options: Iterable[str]) -> str:
     options: the flags that the parser knows.
     """
     keys: list[str] = []
-    class_path = ""
-    expected = ""
-    leaf = str(error)
-    for node in _causes(error):
-        leaf = str(node).strip()
+    class_path = expected = leaf = ""
+    node: BaseException | None = error
+    while node is not None:
+        leaf, node = str(node).strip(), node.__cause__
         if match := re.match(r'Parser key "([^"]+)"', leaf):
             keys += [match[1]] if keys[-1:] != [match[1]] else []
             expected = ""
@@ -148,25 +136,3 @@ def _types(text: str) -> str:
     text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).replace("typing.", "").replace("NoneType", "null")
     text = re.sub(r"Literal\[([^\]]*)\]", r"\1", text)
     return text.replace(", null", " or null")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _raised_on_purpose(error: BaseException) -> bool:
-    """Was it raised by a raise statement, in our own code or in the user's?"""
-    traceback = error.__traceback__
-    if traceback is None:
-        return False
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    frame = traceback.tb_frame
-    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    paths = sysconfig.get_paths()
-    libraries = tuple({paths[k] for k in ("purelib", "platlib", "stdlib", "platstdlib")})
-    foreign = frame.f_code.co_filename.startswith(libraries) and package not in OURS
-    statement = linecache.getline(frame.f_code.co_filename, traceback.tb_lineno).strip()
-    return statement.startswith("raise") and not foreign

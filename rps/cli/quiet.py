@@ -16,7 +16,6 @@ def quiet() -> None:
 
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # which processes it ends after an error
     hub = logging.getLogger(HUB)
     if not any(isinstance(known, Once) for known in hub.filters):
         hub.addFilter(Once())

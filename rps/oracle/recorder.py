@@ -27,11 +27,11 @@ from rps.oracle.worlds import (
 from rps.priors.analytic.base import AnalyticPrior
 from rps.randomness import Streams
 from rps.records.evaluate import evaluate
-from rps.records.files import level_name, write_json, write_text
+from rps.records.files import level_name
 from rps.records.reader import ORACLE as PREFIX
-from rps.records.reader import Records, has_records, read_records
+from rps.records.reader import Records, has_records
 from rps.records.rows import Kind, RecordWriter, Row
-from rps.report.merge import merge
+from rps.report.finish import finish
 from rps.restoration import Level, Prediction
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -51,7 +51,7 @@ class OracleRecorder(MetricRecorder):
     over pixels or, with more than 16 pixels, along the 16 directions that y determines least.
 
     To do this, the traversal runs `samples` more times on every measurement, with other random numbers. The figures
-    ("oracle" of every level), the exact points and the optimal curve ("exact", drawn by CurvePlot) are written to
+    ("oracle" of every level), the exact points and the optimal curve ("exact", drawn in dp_curve.png) are written to
     RUN/metrics.json, and a second table to RUN/table.md.
 
     Args:
@@ -114,23 +114,22 @@ class OracleRecorder(MetricRecorder):
             self.origin,
         )
 
-    def _merge(self, trainer: L.Trainer) -> None:
+    def _finish(self, trainer: L.Trainer) -> None:
         run = self.run_directory(trainer)
-        if not has_records(run):
-            return
-        result = merge(run, self.statistics, DEFINITIONS)
-        records = read_records(run)
-        lines: list[tuple[str, dict[str, Figure]]] = []
-        for entry in result["levels"]:
-            found = _figures(records, entry["level"])
-            entry["oracle"] = {name: figure._asdict() for name, figure in found.items()}
+        if has_records(run):
+            finish(run, self.statistics, DEFINITIONS, _judged)
+            self.unmerged = False
+
+
+def _judged(records: Records, result: dict[str, Any]) -> list[str]:
+    """Adds the figures of every level to the summary.  -> the second table, for the end of table.md."""
+    lines: list[tuple[str, dict[str, Figure]]] = []
+    for entry in result["levels"]:
+        found = _figures(records, entry["level"])
+        entry["oracle"] = {name: figure._asdict() for name, figure in found.items()}
+        if found:
             lines.append((f"{records.knob} {level_name(entry['level'])}", found))
-        write_json(run / "metrics.json", result)
-        lines = [(name, found) for name, found in lines if found]
-        if lines:
-            table = (run / "table.md").read_text(encoding="utf-8")
-            write_text(run / "table.md", "\n".join([table, *oracle_table(lines)]) + "\n")
-        self.unmerged = False
+    return oracle_table(lines) if lines else []
 
 
 class _Exact:

@@ -1,12 +1,14 @@
 """The run directory: rows and features in small files, merged at the end into metrics.json."""
 
-from rps.records.directory import RunDirectory, is_run, sweep
+from rps.records.comparable import check_comparable
+from rps.records.directory import RunDirectory, check_has_records, is_run, sweep
 from rps.records.done import done_ids, outcomes, recorded_ids
 from rps.records.evaluate import Evaluation, evaluate
 from rps.records.files import file_name, level_name, write_json, write_text, written
 from rps.records.lock import RunLock, RunLocked
 from rps.records.reader import Records, has_records, read_records
 from rps.records.rows import Origin, RecordWriter, Row, Vectors
+from rps.records.session import Session, paths_in
 from rps.records.summary import summary
 
 __all__ = [
@@ -18,7 +20,10 @@ __all__ = [
     "RunDirectory",
     "RunLock",
     "RunLocked",
+    "Session",
     "Vectors",
+    "check_comparable",
+    "check_has_records",
     "done_ids",
     "evaluate",
     "file_name",
@@ -26,6 +31,7 @@ __all__ = [
     "is_run",
     "level_name",
     "outcomes",
+    "paths_in",
     "read_records",
     "recorded_ids",
     "summary",

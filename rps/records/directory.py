@@ -20,6 +20,7 @@ from rps.printable import printable
 from rps.records.changes import changes
 from rps.records.files import TEMPORARY, file_name, level_name, write_text
 from rps.records.lock import NAME as LOCK
+from rps.records.reader import has_records
 from rps.records.rows import NAME
 
 MARKER = ".rps-run"
@@ -51,6 +52,15 @@ def is_run(folder: Path) -> bool:
         return (folder / MARKER).read_text(encoding="utf-8") == CONTENT
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def check_has_records(folder: Path) -> None:
+    """Errors: RunRefused when there is nothing to merge or to compare."""
+    if not folder.is_dir():
+        raise RunRefused(f"there is no run {folder}; give the folder that rps predict --output was given")
+    if not has_records(folder):
+        what = "has no records yet" if is_run(folder) else "holds no run: it has no records"
+        raise RunRefused(f"{folder} {what}; rps predict writes them after each of its batches")
 
 
 class RunDirectory:

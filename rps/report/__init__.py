@@ -1,8 +1,8 @@
 """What people look at: the table of levels, the distortion-perception curve, grids of pictures, the page of a run."""
 
 from rps.report.curve import dp_curve_plot
+from rps.report.finish import finish
 from rps.report.grid import grid, prediction_grid
-from rps.report.merge import merge
 from rps.report.page import write_page
 from rps.report.paired import compare_runs, same_images
 from rps.report.paired_table import paired_table
@@ -12,8 +12,8 @@ from rps.report.table import table
 __all__ = [
     "compare_runs",
     "dp_curve_plot",
+    "finish",
     "grid",
-    "merge",
     "paired_table",
     "pixels",
     "prediction_grid",

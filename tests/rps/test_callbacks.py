@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from rps.callbacks import CurvePlot, GridWriter, ImageWriter, MetricRecorder, ProgressBar, ReportPage
+from rps.callbacks import GridWriter, ImageWriter, MetricRecorder, ProgressBar
 from rps.metrics import Statistics, as_saved
 from rps.progress import silent
 from rps.protocol import RunData, RunModule
@@ -65,7 +65,7 @@ def metrics(folder) -> dict:
 
 def test_a_whole_run(tmp_path):
     """In whatever order the callbacks stand; everything under the trainer's default_root_dir."""
-    run([ReportPage(), CurvePlot(), GridWriter(), ImageWriter(), MetricRecorder(features=Blocks())], root=tmp_path)
+    run([MetricRecorder(features=Blocks()), GridWriter(), ImageWriter()], root=tmp_path)
     result = metrics(tmp_path)
     assert [(level["level"], level["n"]) for level in result["levels"]] == [(level, 6) for level in LEVELS]
     assert {"rmse", "psnr", "ssim", "consistency", "frechet"} <= set(result["levels"][0]["metrics"])
@@ -109,7 +109,7 @@ def test_no_id_leads_out_of_the_directory(tmp_path):
 
 
 def test_batches_in_which_nothing_could_be_read(tmp_path):
-    callbacks = [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter(), CurvePlot()]
+    callbacks = [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter()]
     run(callbacks, [["?"], ["a", "b"]], tmp_path)
     level = metrics(tmp_path)["levels"][0]
     assert (level["n"], level["failed"]) == (2, 1)
@@ -118,7 +118,7 @@ def test_batches_in_which_nothing_could_be_read(tmp_path):
 
 def test_restoration_without_references(tmp_path, capsys):
     run(
-        [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter(), CurvePlot()],
+        [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter()],
         root=tmp_path,
         with_reference=False,
     )
@@ -126,11 +126,6 @@ def test_restoration_without_references(tmp_path, capsys):
     assert "reference" not in metrics(tmp_path)
     assert "no distortion-perception curve: a distortion-perception curve needs RMSE" in capsys.readouterr().out
     assert not (tmp_path / "dp_curve.png").exists()
-
-
-def test_a_curve_without_a_recorder_is_one_sentence(tmp_path, capsys):
-    run([CurvePlot()], root=tmp_path)
-    assert "has no metrics.json, which MetricRecorder writes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("error", [RuntimeError("diverged"), KeyboardInterrupt()])
@@ -144,7 +139,7 @@ def test_an_interrupted_run_keeps_and_merges_what_is_done(tmp_path, error):
 
 def test_an_error_before_the_first_batch_leaves_no_trace(tmp_path):
     with pytest.raises(ValueError, match="bad"):
-        run([MetricRecorder(), CurvePlot()], [["!"]], tmp_path / "run", error=ValueError("bad"))
+        run([MetricRecorder()], [["!"]], tmp_path / "run", error=ValueError("bad"))
     assert not (tmp_path / "run").exists()
 
 
@@ -331,7 +326,7 @@ def test_two_processes_with_unequal_batches_agree_with_one(tmp_path):
         import sys
         import torch
         from torch.utils.data import DataLoader, IterableDataset
-        from rps.callbacks import CurvePlot, GridWriter, ImageWriter, MetricRecorder, ProgressBar
+        from rps.callbacks import GridWriter, ImageWriter, MetricRecorder, ProgressBar
         from tests.rps.predictions import Blocks
         from tests.rps.test_callbacks import Restorer
         from tests.trainers import quiet
@@ -341,7 +336,7 @@ def test_two_processes_with_unequal_batches_agree_with_one(tmp_path):
                 yield from [["a", "b"], ["c"], ["d"]] if torch.distributed.get_rank() == 0 else [["e", "f", "?"]]
 
         torch.set_num_threads(1)
-        callbacks = [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter(), CurvePlot(), ProgressBar()]
+        callbacks = [MetricRecorder(features=Blocks()), ImageWriter(), GridWriter(), ProgressBar()]
         trainer = quiet(
             devices=2, strategy="ddp_fork", callbacks=callbacks, default_root_dir=sys.argv[1], enable_progress_bar=True,
             use_distributed_sampler=False,

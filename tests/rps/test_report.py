@@ -11,7 +11,7 @@ from PIL import Image
 from rps.metrics import Statistics, as_saved
 from rps.operators import Inpaint, Operator, SuperResolution
 from rps.records import RecordWriter, evaluate, read_records, summary
-from rps.report import dp_curve_plot, grid, merge, pixels, prediction_grid, save_png, table
+from rps.report import dp_curve_plot, finish, grid, pixels, prediction_grid, save_png, table
 from rps.report.grid import BROKEN
 from rps.report.table import ABSENT
 from tests.rps.predictions import Blocks, clean_images, prediction
@@ -57,7 +57,7 @@ def test_table_says_what_the_figures_are_of(result):
 def test_table_of_a_restoration_without_references(tmp_path):
     found = evaluate(prediction(IDS, with_reference=False))
     RecordWriter(tmp_path).write(found.rows, "t0")
-    merge(tmp_path)
+    finish(tmp_path)
     cells = rows((tmp_path / "table.md").read_text())
     assert set(cells["0"]) == {"t0", "n", "failed", "consistency", "calls", "seconds"}
 
@@ -65,7 +65,7 @@ def test_table_of_a_restoration_without_references(tmp_path):
 def test_table_of_nothing_but_failures(tmp_path):
     found = evaluate(prediction([], failures={"a": "broken"}))
     RecordWriter(tmp_path).write(found.rows, "t0")
-    cells = rows(table(merge(tmp_path)))
+    cells = rows(table(finish(tmp_path)))
     assert cells["0"] == {"t0": "0", "n": "0", "failed": "1"}
 
 

@@ -25,7 +25,7 @@ SMALL = [
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "oracle"
-    arguments = [*SMALL, "--config", "oracle/sr2", "--config", "oracle/exact", "--trainer.callbacks+=CurvePlot"]
+    arguments = [*SMALL, "--config", "oracle/sr2", "--config", "oracle/exact"]
     assert main([*arguments, "--output", str(output)]) == 0
     return output, json.loads((output / "metrics.json").read_text())
 

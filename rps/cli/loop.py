@@ -1,0 +1,135 @@
+"""What of the command lies inside Lightning: its parser, and a callback that keeps the run directory."""
+
+from __future__ import annotations
+
+from argparse import ArgumentError
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from rps.cli import arguments, signals
+from rps.cli.errors import InputError, one_line, parser_sentence
+from rps.cli.streams import say
+from rps.protocol import run_data
+
+if TYPE_CHECKING:
+    from rps.cli.predict import Run
+
+TRAINER_DEFAULTS = {
+    "inference_mode": False,  # samplers differentiate through the network
+    "use_distributed_sampler": False,  # the datamodules split their samples themselves
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_model_summary": False,
+}
+
+
+class RunCli(LightningCLI):
+    """Parses the arguments and builds what they name.  Errors: InputError, and what constructors raise.
+
+    opened: called with the arguments, the parsed config and its YAML, before anything is built.
+    """
+
+    def __init__(self, given: arguments.Arguments, opened: Callable[[arguments.Arguments, Any, str], None]) -> None:
+        for room in ("modules", "datamodules", "rps.callbacks"):  # their classes can be named by their names alone
+            import_module(room)
+        self.given, self.opened = given, opened
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=None,
+            seed_everything_default=False,
+            trainer_defaults=TRAINER_DEFAULTS,
+            parser_kwargs={"exit_on_error": False},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=given.for_lightning(),
+            run=False,
+        )
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """No --seed_everything: random numbers are functions of the module's seed."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.set_defaults(
+            {"trainer.callbacks": [{"class_path": f"rps.callbacks.{name}"} for name in arguments.CALLBACKS]}
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        try:
+            with arguments.bounded_parser():
+                self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            options = [
+                *parser._option_string_actions,
+                "--output",
+                "--overwrite",
+                "--retry_failed",
+                "--seed",
+                "--metric",
+            ]
+            raise InputError(parser_sentence(error, options)) from error
+
+    def _set_seed(self) -> None:
+        pass
+
+    def before_instantiate_classes(self) -> None:
+        arguments.check_trainer(self.config.trainer)
+        self.opened(self.given, self.config, self.parser.dump(self.config, skip_unset=False))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        # The bars are those among the callbacks. Lightning would add one of its own, or refuse ours if it may not.
+        settings = self.config_init["trainer"]
+        callbacks = settings["callbacks"] or []
+        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+        bars = [c for c in callbacks if isinstance(c, ProgressBar)]
+        wanted = settings["enable_progress_bar"] is not False
+        kwargs["callbacks"] = callbacks if wanted else [c for c in callbacks if c not in bars]
+        kwargs["enable_progress_bar"] = wanted and bool(bars)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+            raise InputError(f"trainer: {one_line(error)}") from error
+
+
+class Keeper(Callback):
+    """The first of the callbacks: begins and keeps the run directory, watches the other processes, notes failures."""
+
+    def __init__(self, run: Run) -> None:
+        assert run.session is not None and run.children is not None
+        self.run, self.session, self.children = run, run.session, run.children
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if trainer.is_global_zero:
+            self.session.begin()
+        trainer.strategy.barrier("the run directory is there")
+        if not trainer.is_global_zero:
+            self.session.join()
+
+    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
+        signals.heed()
+        self.children.take()
+        if self.session.resumed:
+            done = len(run_data(trainer).skip_ids)
+            say(f"resuming {self.session.directory}, where {done} sample{'s are' if done != 1 else ' is'} done")
+
+    def on_predict_batch_start(self, *args: Any) -> None:
+        self.run.started = True
+
+    def on_predict_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *args: Any) -> None:
+        self.children.check()
+        self.session.directory.check_there()
+        if getattr(outputs, "ids", True):
+            self.session.directory.commit()
+        self.run.failures.update(getattr(outputs, "failures", {}))
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Before another callback merges what is there, which may take longer than Lightning's observer waits."""
+        self.children.end(patience=0 if isinstance(exception, KeyboardInterrupt) else 2)

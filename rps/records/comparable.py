@@ -1,0 +1,50 @@
+"""Whether two runs can be compared: their configs say whether they are of one task and of the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rps.records.changes import differences
+from rps.records.directory import RunDirectory, RunRefused
+
+TASK = ("operator", "noise")
+"""Arguments of the model that say what is measured."""
+WHICH = ("limit", "skip", "subset", "subset_seed", "attempts", "backoff")
+"""Arguments of the data that say which samples are taken, or how: pairing by ids sees to these."""
+
+
+def check_comparable(run: Path, other: Path, same_pictures: Callable[[], bool]) -> None:
+    """Errors: RunRefused, with what differs.  Runs without a config are not checked.
+
+    same_pictures: asked where the places of the data differ, since a folder may have been moved.
+    """
+    configs = [RunDirectory(folder).config() for folder in (run, other)]
+    if not all(configs):
+        return
+    _refuse("are of different tasks", run, other, *({"model": _arguments(c, "model", TASK)} for c in configs))
+    data = [_data(config) for config in configs]
+    if differences(*data) and not same_pictures():
+        _refuse("are of different data", run, other, *data)
+
+
+def _refuse(what: str, run: Path, other: Path, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+    found = [f"{key} is {here} in one and {there} in the other" for key, here, there in differences(a, b)]
+    if found:
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        raise RunRefused(f"{run} and {other} {what} and cannot be compared: {'; '.join(found[:3])}{more}")
+
+
+def _data(config: Mapping[str, Any]) -> dict[str, Any]:
+    section = config.get("data") or {}
+    given = _arguments(config, "data")
+    class_path = section.get("class_path") if isinstance(section, Mapping) else section
+    kept = {name: value for name, value in given.items() if name not in WHICH}
+    return {"data": {"class_path": class_path, "init_args": kept}}
+
+
+def _arguments(config: Mapping[str, Any], section: str, names: tuple[str, ...] | None = None) -> dict[str, Any]:
+    found = config.get(section) or {}
+    given = (found.get("init_args") or {}) if isinstance(found, Mapping) else {}
+    return {name: value for name, value in given.items() if names is None or name in names}

@@ -1,0 +1,120 @@
+"""One start of a run in its directory: what is there is resumed or replaced, and what an early end leaves is known."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence, Set
+from glob import iglob
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rps.records.directory import RunDirectory
+from rps.records.lock import RunLock
+
+MOST_MATCHES = 10_000
+"""Of a pattern of paths, that are looked at."""
+
+
+class Session:
+    """One start of a run in its directory, on one of its processes.
+
+    `check` before anything heavy; then the first process calls `begin` and the others `join`; `release` at the end.
+
+    Args:
+        path: the run directory.
+        config: all of it, as YAML.
+        command: the arguments of rps predict.
+        overwrite: whether an earlier run is replaced.
+        inputs: paths that the run reads, which --overwrite must not remove.
+    """
+
+    def __init__(
+        self, path: str | Path, config: str, command: Sequence[str], overwrite: bool, inputs: Sequence[str] = ()
+    ) -> None:
+        self.directory = RunDirectory(path)
+        self.config, self.command, self.overwrite, self.inputs = config, command, overwrite, inputs
+        self.lock = RunLock(self.directory.path)
+        self.since = time.time()
+        self.created = False
+        self.begun = False
+        self.resumed = False
+
+    def check(self) -> bool:
+        """Whether the run resumes one that is there.  Errors: RunRefused; nothing is changed."""
+        return self.directory.check(self.config, self.overwrite, self.inputs)
+
+    def begin(self) -> None:
+        """Takes the directory.  Errors: RunLocked, and those of `check`, for what another run has written since."""
+        self.created = not self.directory.path.exists()
+        self.lock.begin()
+        self.resumed = self.check()
+        if self.resumed:
+            self.directory.resume(self.command)
+        else:
+            self.directory.begin(self.config, self.command)
+        self.begun = True
+        self.lock.join()
+
+    def join(self) -> None:
+        """Of the other processes, once the first has begun."""
+        self.lock.join()
+
+    def abandon(self) -> bool:
+        """Undoes `begin` where nothing was restored since.  -> was there anything to undo, and nothing to keep?"""
+        return self.begun and self.directory.abandon(self.created)
+
+    def kept(self) -> str:
+        """What an early end leaves, in words; the run directory is removed when there is nothing in it."""
+        if self.abandon() or not os.path.isdir(self.directory.path / "records"):
+            return "nothing was done yet, and nothing was kept"
+        levels = self.directory.metrics().get("levels", [])
+        count = f"{levels[0]['n']} finished samples are" if levels else "what was finished is"
+        return f"{count} kept in {self.directory}; the same command resumes from there"
+
+    def written(self) -> list[str]:
+        """What the run has written since its start, or since its first start where it was resumed."""
+        return self.directory.written(0 if self.resumed else self.since)
+
+    def troubles(self, failures: Mapping[str, str]) -> list[str]:
+        """Sentences on what is not as it should be in a run that is done; none when all is.
+
+        failures: id -> reason, of this process, for runs whose recorder writes no metrics.json.
+        """
+        found, sentences = self.directory.metrics(), []
+        if repeated := found.get("repeated_ids", []):
+            more = ", ..." if len(repeated) > 5 else ""
+            sentences.append(
+                f"{len(repeated)} id{'s' * (len(repeated) > 1)} came more than once ({', '.join(repeated[:5])}{more}), "
+                "and only one sample of each is kept; take ids that differ and another --output"
+            )
+        levels = found.get("levels", [])
+        if failed := max([level.get("failed", 0) for level in levels] + [len(failures)]):
+            restored = not levels or any(level.get("n") for level in levels)
+            some = f"{failed} sample{'s' * (failed > 1)} failed; the others are done"
+            sentences.append(some if restored else f"all {failed} samples failed")
+            reasons = found.get("failures") or failures
+            sentences += [f"failed: {name}: {' '.join(why.split())}" for name, why in list(reasons.items())[:20]]
+            if len(reasons) > 20:
+                sentences.append(f"failed: and {len(reasons) - 20} more")
+        return sentences
+
+    def release(self) -> None:
+        self.lock.release()
+
+
+def paths_in(value: Any) -> Iterator[str]:
+    """Existing files and folders that a config names, anywhere in it, also by patterns; but for where it writes."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            if name not in ("default_root_dir", "output"):
+                yield from paths_in(item)
+    elif isinstance(value, list | tuple | Set):
+        for item in value:
+            yield from paths_in(item)
+    elif isinstance(value, os.PathLike):  # of an argument typed Path
+        yield from paths_in(os.fsdecode(value))
+    elif isinstance(value, str) and value and "\0" not in value:
+        path = os.path.expanduser(value)
+        yield from [path] if os.path.lexists(path) else islice(iglob(path, recursive=True), MOST_MATCHES)

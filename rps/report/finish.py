@@ -1,0 +1,55 @@
+"""The end of a run: its records become metrics.json, table.md, dp_curve.png and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rps.metrics.features import load_reference
+from rps.metrics.frechet import Statistics
+from rps.printable import printable
+from rps.records.files import write_json, write_text
+from rps.records.reader import Records, read_records
+from rps.records.rows import REFERENCE
+from rps.records.summary import summary
+from rps.report.curve import dp_curve_plot
+from rps.report.page import write_page
+from rps.report.table import table
+
+FILES = ("metrics.json", "table.md", "dp_curve.png", "report.html")
+
+
+def finish(
+    run: str | Path,
+    reference: Statistics | None = None,
+    info: Mapping[str, Any] | None = None,
+    extend: Callable[[Records, dict[str, Any]], Sequence[str]] | None = None,
+) -> dict[str, Any]:
+    """Merge the records of all processes and replace the FILES that are made of them.
+
+    There is no dp_curve.png where there is nothing to draw, e.g. without reference images; a line says so.
+
+    reference: of the Frechet distances; None is the one that the records name. info: see rps.records.summary.
+    extend: adds to what metrics.json will hold, given the records, and returns lines for the end of table.md.
+    -> what metrics.json holds.
+    """
+    folder = Path(run)
+    records = read_records(folder)
+    if records.judged and extend is None:
+        raise ValueError(
+            "the run was judged against exact posteriors, which needs more than its records; give its rps predict "
+            "command again, which merges them"
+        )
+    if reference is None and records.origin.reference is not None:
+        reference = load_reference(records.origin.reference, records.origin.hashes.get(REFERENCE))
+    result = summary(records, reference, info)
+    lines = extend(records, result) if extend else []
+    write_json(folder / "metrics.json", result)
+    write_text(folder / "table.md", "\n".join([table(result), *lines, ""]) if lines else table(result))
+    try:
+        dp_curve_plot(result, folder / "dp_curve.png")
+    except ValueError as reason:
+        print(f"no distortion-perception curve: {printable(reason)}")
+    write_page(folder, result)
+    return result
