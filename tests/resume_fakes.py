@@ -165,6 +165,7 @@ def start(
 
             __main__.__spec__ = importlib.util.find_spec("rps.cli.__main__")
             sys.argv[1:] = command
+            os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # of the process that Lightning starts
             code = main(command)
         if after is not None:
             after()
