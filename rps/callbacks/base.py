@@ -12,7 +12,7 @@ from rps.restoration import Prediction
 
 
 class RunCallback(L.Callback):
-    """A callback that writes into the run directory.
+    """A callback that writes into the run directory. Subclasses define `on_prediction`.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
@@ -24,19 +24,28 @@ class RunCallback(L.Callback):
     def run_directory(self, trainer: L.Trainer) -> Path:
         return Path(self.output or trainer.default_root_dir).expanduser()
 
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not isinstance(outputs, Prediction):
+            raise TypeError(
+                "this callback needs a predict_step that returns an rps.restoration.Prediction, got "
+                f"{type(outputs).__name__}"
+            )
+        self.on_prediction(trainer, pl_module, outputs, batch_idx, dataloader_idx)
+
+    def on_prediction(self, trainer: L.Trainer, module: Any, prediction: Prediction, batch: int, loader: int) -> None:
+        """Called after every batch.  batch, loader: numbers of the batch and of its dataloader."""
+
     def lacking(self, run: Path, found: Outcomes) -> set[str]:
         """Samples that an earlier start of the run has restored, but whose files of this callback are missing.
 
         They are restored again. found: what the records say.
         """
         return set()
-
-
-def as_prediction(outputs: Any) -> Prediction:
-    """The outputs of a predict_step, which must be a Prediction."""
-    if not isinstance(outputs, Prediction):
-        raise TypeError(
-            "this callback needs a predict_step that returns an rps.restoration.Prediction, got "
-            f"{type(outputs).__name__}"
-        )
-    return outputs

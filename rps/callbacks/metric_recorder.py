@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rps.callbacks.barrier import PatientBarrier
-from rps.callbacks.base import RunCallback, as_prediction
+from rps.callbacks.base import RunCallback
 from rps.measurement import degrade
 from rps.metrics.base import Candidate, Metric
 from rps.metrics.features import FeatureNetwork, load_reference
@@ -22,10 +22,11 @@ from rps.operators.identity import Denoise
 from rps.printable import printable
 from rps.protocol import run_data, run_module
 from rps.records.done import Outcomes, done_ids, lacking_features, outcomes, recorded_ids
-from rps.records.evaluate import evaluate
+from rps.records.evaluate import Evaluation, evaluate
 from rps.records.reader import has_records, read_origin
 from rps.records.rows import REFERENCE, Origin, RecordWriter, Row
 from rps.report.finish import finish
+from rps.restoration import Prediction
 
 
 class MetricRecorder(RunCallback):
@@ -147,17 +148,12 @@ class MetricRecorder(RunCallback):
                 shape = " x ".join(map(str, image.shape[1:]))
                 raise ValueError(f"the metric {metric.name} fails on an image of {shape}: {error}") from error
 
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        prediction = as_prediction(outputs)
-        found = evaluate(prediction, self.metrics, self.features)
+    def evaluate(self, module: Any, prediction: Prediction) -> Evaluation:
+        """The rows and feature vectors of a batch."""
+        return evaluate(prediction, self.metrics, self.features)
+
+    def on_prediction(self, trainer: L.Trainer, module: Any, prediction: Prediction, batch: int, loader: int) -> None:
+        found = self.evaluate(module, prediction)
         network = None if self.features is None else self.features.name
         writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
         writer.write(found.rows, prediction.restoration.knob, found.vectors, network, self.origin)

@@ -8,13 +8,14 @@ from typing import Any
 
 import lightning as L
 
-from rps.callbacks.base import RunCallback, as_prediction
+from rps.callbacks.base import RunCallback
 from rps.metrics.images import as_saved
 from rps.records.directory import GRID
 from rps.records.done import Outcomes, restored_ids
 from rps.records.files import file_name, level_name
 from rps.report.grid import prediction_grid
 from rps.report.pictures import pixels, save_png
+from rps.restoration import Prediction
 
 
 class ImageWriter(RunCallback):
@@ -37,16 +38,7 @@ class ImageWriter(RunCallback):
                 missing |= {id_ for id_ in ids if not (shown / f"{file_name(id_)}.png").exists()}
         return missing
 
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        prediction = as_prediction(outputs)
+    def on_prediction(self, trainer: L.Trainer, module: Any, prediction: Prediction, batch: int, loader: int) -> None:
         if not prediction.ids:
             return
         folder = self.run_directory(trainer) / "images"
@@ -90,20 +82,12 @@ class GridWriter(RunCallback):
         numbers = [int(match[2]) for name in mine if (match := GRID.fullmatch(name))]
         self.count, self.first = len(numbers), max(numbers, default=-1) + 1
 
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if batch_idx % self.every_n_batches or self.count >= self.max_grids:
+    def on_prediction(self, trainer: L.Trainer, module: Any, prediction: Prediction, batch: int, loader: int) -> None:
+        if batch % self.every_n_batches or self.count >= self.max_grids:
             return
-        sheet = prediction_grid(as_prediction(outputs), self.max_samples)
+        sheet = prediction_grid(prediction, self.max_samples)
         if sheet is not None:
-            loader = f"_loader{dataloader_idx}" if dataloader_idx else ""
-            name = f"rank{trainer.global_rank}{loader}_batch{self.first + batch_idx:05d}.png"
+            place = f"_loader{loader}" if loader else ""
+            name = f"rank{trainer.global_rank}{place}_batch{self.first + batch:05d}.png"
             save_png(sheet, self.run_directory(trainer) / "grids" / name)
             self.count += 1

@@ -11,7 +11,6 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from rps.callbacks.base import as_prediction
 from rps.callbacks.metric_recorder import MetricRecorder
 from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
 from rps.oracle.report import oracle_table
@@ -26,11 +25,11 @@ from rps.oracle.worlds import (
 )
 from rps.priors.analytic.base import AnalyticPrior
 from rps.randomness import Streams
-from rps.records.evaluate import evaluate
+from rps.records.evaluate import Evaluation, evaluate
 from rps.records.files import level_name
 from rps.records.reader import ORACLE as PREFIX
 from rps.records.reader import Records, has_records
-from rps.records.rows import Kind, RecordWriter, Row
+from rps.records.rows import Kind, Row
 from rps.report.finish import finish
 from rps.restoration import Level, Prediction
 
@@ -79,23 +78,12 @@ class OracleRecorder(MetricRecorder):
         self.features, self.statistics = Pixels(basis), pixel_statistics(prior, basis)
         self.curve = partial(optimal_images, moments(prior, basis), estimate_moments(prior, basis, expected), basis)
 
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        prediction = as_prediction(outputs)
+    def evaluate(self, module: Any, prediction: Prediction) -> Evaluation:
         if not prediction.ids:
-            super().on_predict_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
-            return
+            return super().evaluate(module, prediction)
         if prediction.reference is None:
             raise ValueError("OracleRecorder needs clean images drawn from the prior; use datamodules.Analytic")
-        assert self.features is not None  # since setup
-        exact = _Exact(pl_module, prediction, self.samples)
+        exact = _Exact(module, prediction, self.samples)
         found = evaluate(prediction, self.metrics, self.features, exact.images(self.curve))
         numbers, place = exact.numbers(), {id_: i for i, id_ in enumerate(prediction.ids)}
 
@@ -105,14 +93,7 @@ class OracleRecorder(MetricRecorder):
             own = {PREFIX + name: float(value[place[row.id]]) for name, value in numbers[row.level].items()}
             return replace(row, metrics={**row.metrics, **own})
 
-        writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
-        writer.write(
-            [add_measures(row) for row in found.rows],
-            prediction.restoration.knob,
-            found.vectors,
-            self.features.name,
-            self.origin,
-        )
+        return Evaluation([add_measures(row) for row in found.rows], found.vectors)
 
     def _finish(self, trainer: L.Trainer) -> None:
         run = self.run_directory(trainer)
