@@ -115,9 +115,9 @@ def test_packaged_configs_by_name(capsys):
     assert main(["predict", "--config", "demo", "--print_config"]) == 0
     assert "modules.MapRps" in capsys.readouterr().out
     assert main(["predict", "--config", "dmo", "--output", "run"]) == 2
-    assert "there is no such file, and no packaged config of that name; did you mean demo?" in capsys.readouterr().err
+    assert "there is no such file and no packaged config with that name; did you mean demo?" in capsys.readouterr().err
     assert main(["predict", "--config", "qqq", "--output", "run"]) == 2
-    assert re.search("the packaged ones are .*demo, .*embedded/sr4", capsys.readouterr().err)
+    assert re.search("the packaged configs are .*demo, .*embedded/sr4", capsys.readouterr().err)
 
 
 def test_failed_samples_are_told_after_all_is_written(capsys):
@@ -182,7 +182,7 @@ def test_the_same_config_goes_on_however_it_is_run(capsys):
     capsys.readouterr()
     again = ["--data.batch_size", "1", "--data.num_workers", "1", "--trainer.devices", "1", "--trainer.strategy", "ddp"]
     assert rps(*again, "--trainer.enable_progress_bar", "false") == 0
-    assert capsys.readouterr().err == "rps: resuming run, where 0 samples are done\n"  # Recorder is no MetricRecorder
+    assert capsys.readouterr().err == "rps: resuming run: 0 samples are done\n"  # Recorder is no MetricRecorder
     assert resolved() == first
     header = Path("run/config.yaml").read_text().split("\nmodel:")[0]
     assert re.search(r"# resumed: 20.*: rps predict .* --data.batch_size 1 ", header)

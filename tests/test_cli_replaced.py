@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from rps.cli import main
-from rps.cli.replaced import settled
+from rps.cli.replaced import write_defaults
 from rps.estimators import RedDiff
 from rps.samplers import Daps
 
@@ -53,14 +53,14 @@ def test_the_same_class_again_keeps_what_was_given(capsys, tmp_path):
 def test_values_may_come_before_the_first_name_of_their_class():
     task = {"model": {"init_args": {"estimator": {"init_args": {"t1": 50}}}}}
     method = {"model": {"init_args": {"estimator": {"class_path": "rps.estimators.MapEstimator"}}}}
-    first, second = settled([task, method], [])[0]
+    first, second = write_defaults([task, method], [])[0]
     assert first == task
     assert "t1" not in second["model"]["init_args"]["estimator"]["init_args"]
 
 
 def test_text_that_is_no_class_is_left_alone():
     flags = ["--data.folder", "my photos", "--model.t0", "[0, 5]", "--data.limit=3", "--trainer.devices", "2"]
-    assert settled([{"data": {"class_path": "datamodules.Embedded"}}], flags)[1] == flags
+    assert write_defaults([{"data": {"class_path": "datamodules.Embedded"}}], flags)[1] == flags
 
 
 def test_text_is_not_imported(tmp_path, monkeypatch):
@@ -69,7 +69,7 @@ def test_text_is_not_imported(tmp_path, monkeypatch):
     flags = ["--model.prior.path", "weights.pt", "--model.prior.path=weights.pt"]
     flags += ["--data.folder", "Inpaint", "--data.folder", "rps.operators.Inpaint"]
     config = {"model": {"init_args": {"prior": {"class_path": "rps.priors.EmbeddedPrior"}, "path": "weights.pt"}}}
-    found, kept = settled([config], flags)
+    found, kept = write_defaults([config], flags)
     assert kept == flags and found[0]["model"]["init_args"]["path"] == "weights.pt"
 
 
@@ -92,14 +92,16 @@ def test_a_class_of_the_users_is_another_though_its_name_is_the_same(tmp_path, m
     monkeypatch.syspath_prepend(tmp_path)
     ours = {"model": {"init_args": {"sampler": {"class_path": "rps.samplers.Daps", "init_args": {"step_size": 2.0}}}}}
     theirs = {"model": {"init_args": {"sampler": {"class_path": "mine.Daps"}}}}
-    first, second = settled([ours, theirs], [])[0]
+    first, second = write_defaults([ours, theirs], [])[0]
     assert first["model"]["init_args"]["sampler"] == {"class_path": "rps.samplers.Daps"}
     assert second["model"]["init_args"]["sampler"]["init_args"] == {"tau": 7.0}
 
 
 def test_inside_a_flag(capsys):
     inner = '{"class_path": "StepNumber", "init_args": {"sampler": "Daps"}}'
-    flags = settled([{"model": {"init_args": {"traversal": {"init_args": {}}}}}], ["--model.traversal", inner])[1]
+    flags = write_defaults([{"model": {"init_args": {"traversal": {"init_args": {}}}}}], ["--model.traversal", inner])[
+        1
+    ]
     assert yaml.safe_load(flags[1])["init_args"]["sampler"]["init_args"] == DAPS
 
 
@@ -113,8 +115,8 @@ def test_text_is_not_imported_where_the_type_is_text(tmp_path, monkeypatch):
     given = {"prior": "weights.pt", "sampler": "weights.pt"}
     contents = [{"model": {"class_path": "my_model.Model", "init_args": given}, "data": {"init_args": given}}]
     flags = ["--model.prior", "weights.pt", "--data.sampler=weights.pt"]
-    assert settled(contents, flags) == (contents, flags)
-    assert settled([], ["--model", "my_model.Model", *flags])[1] == ["--model", "my_model.Model", *flags]
+    assert write_defaults(contents, flags) == (contents, flags)
+    assert write_defaults([], ["--model", "my_model.Model", *flags])[1] == ["--model", "my_model.Model", *flags]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +136,8 @@ def test_mappings_are_not_imported_where_the_type_is_no_class(kind, tmp_path, mo
         early, late = {"data": {"init_args": {"data_files": given}}}, {"data": {"class_path": "my_data.Data"}}
         flags = ["--data.data_files", json.dumps(given)]
         for contents in ([early], [early, late], [late, early], [{"data": {**late["data"], **early["data"]}}]):
-            assert settled(contents, flags) == (contents, flags)
-        assert settled([], ["--data", "my_data.Data", *flags])[1][2:] == flags
+            assert write_defaults(contents, flags) == (contents, flags)
+        assert write_defaults([], ["--data", "my_data.Data", *flags])[1][2:] == flags
 
 
 @pytest.mark.parametrize("kind", ["Part", "Part | None", "dict | Part", "Any", "'Unknown'", "dict[str, Part]"])
@@ -148,6 +150,6 @@ def test_mappings_are_classes_where_the_type_may_be_one(kind, tmp_path, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     given = {"class_path": f"{name}.Part"}
     inside = {"x": given} if kind.startswith("dict[str, Part") else given
-    found = settled([{"data": {"class_path": f"{name}.Data", "init_args": {"part": inside}}}], [])[0][0]
+    found = write_defaults([{"data": {"class_path": f"{name}.Data", "init_args": {"part": inside}}}], [])[0][0]
     part = found["data"]["init_args"]["part"]
     assert part.get("x", part)["init_args"] == {"a": 7}

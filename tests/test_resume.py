@@ -71,7 +71,7 @@ def test_a_run_that_is_done_has_nothing_left_to_do():
     before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*/*.p*")}
     assert run("--data.limit", "3", "--data.batch_size", "1") == 0
     assert before == {path: path.stat().st_mtime_ns for path in Path("run").rglob("*/*.p*")}
-    assert "resuming run, where 3 samples are done" in log()
+    assert "resuming run: 3 samples are done" in log()
 
 
 def test_the_second_of_two_runs_on_one_directory_is_refused():
@@ -270,7 +270,7 @@ def test_weights_and_data_that_were_replaced_between_two_starts_are_refused(tmp_
     assert run(*given, output=str(tmp_path / "run")) == 0, log()
     monkeypatch.chdir("../there")
     assert run(*given, output=str(tmp_path / "run")) == 2
-    assert "the data were read from" in log() and "there/photos now; put back what it was" in log()
+    assert "the data were read from" in log() and "there/photos now; restore them" in log()
     monkeypatch.chdir("../here")
     torch.save(2 * torch.ones(1), "../weights.pt")
     assert run(*given, output=str(tmp_path / "run")) == 2

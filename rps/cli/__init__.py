@@ -1,4 +1,4 @@
-"""The command `rps`. Nothing heavy is imported before it is known that there is something to run."""
+"""The command `rps`. Heavy modules are imported only once there is something to run."""
 
 from __future__ import annotations
 
@@ -14,43 +14,42 @@ usage: rps predict --config NAME_OR_FILE --output DIR [options]
        rps compare DIR DIR [--levels A:B,...] [--output FILE_OR_FOLDER]
        rps --version | --help
 
-Restores images with a diffusion prior, along the distortion-perception curve.
+Restore images with a diffusion prior along the distortion-perception curve.
 
   rps predict --config demo --output runs/demo
   rps predict --config demo --config embedded/inpaint --output runs/inpaint --data.limit 8 --seed 1
   rps predict --config demo --data.folder my_photos --output runs/photos
-  rps merge runs/demo            table, curve and page of the records so far, also while the run is under way
+  rps merge runs/demo            rebuild table, curve and page from the records so far, even during a run
   rps compare runs/a runs/b      paired differences between two runs; see rps compare --help
 
 options of rps predict:
-  --config FILE     a YAML file, or the name of a packaged one (demo, embedded/sr4, ...); several are merged in the
-                    order given, the last one wins, and values given as flags win over all of them; a config names
-                    the classes that are run, so use only those that you trust
-  --output DIR      where the run is written (trainer.default_root_dir); a run of the same config that is there is
-                    resumed, on any number of processes
+  --config FILE     a YAML file or the name of a packaged config (demo, embedded/sr4, ...); several are merged in the
+                    order given, the last one wins, and flags win over all of them; a config names the classes to
+                    run, so use only configs that you trust
+  --output DIR      the run directory (trainer.default_root_dir); an earlier run of the same config in it is resumed,
+                    on any number of processes
   --overwrite       replace an earlier run in DIR: its files are kept until the new run has restored its first batch,
                     and only files that a run has written are removed
-  --retry_failed    of a run that is resumed: try failed samples again
-  --seed N          of every random number (model.seed); default 0
-  --metric CLASS    a further metric, of rps.metrics or your own, beside the standard ones; may be repeated
+  --retry_failed    when resuming a run, retry the samples that failed
+  --seed N          seed of all random numbers (model.seed); default 0
+  --metric CLASS    an additional metric, from rps.metrics or your own; may be repeated
   --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements
-  --print_config    print every value that can be set, and stop
+  --print_config    print every value that can be set, and exit
   --model.KEY, --data.KEY, --trainer.KEY VALUE
-                    any value of the model, the data, the Lightning Trainer: --model.t0 '[0,50,100]',
+                    set any value of the model, the data or the Lightning Trainer: --model.t0 '[0,50,100]',
                     --data.batch_size 4, --trainer.devices 2, --model.operator my_module.MyOperator,
                     --trainer.callbacks+=my_module.MyCallback
   --model.help CLASS, --data.help CLASS
-                    what a class takes, e.g. --model.help MapRps
+                    print the arguments of a class, e.g. --model.help MapRps
 
-exit codes: 0 all done; 2 bad input; 3 done, but some samples failed or shared an id; 130 interrupted; 143, 129, 138
-ended by SIGTERM, SIGHUP, SIGUSR1; 1 a bug, or another process or the run directory was lost; 137 killed, which is
-also how a run ends of which one process fails while the others start. RPS_DEBUG=1 in the environment shows where an
-error happened.
+exit codes: 0 all done; 2 invalid input; 3 done, but some samples failed or shared an id; 130 interrupted; 143, 129,
+138 ended by SIGTERM, SIGHUP, SIGUSR1; 1 a bug, or another process or the run directory was lost; 137 killed, also
+when one process of a run fails while the others start. Set RPS_DEBUG=1 to see the traceback of an error.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command.  argv: the arguments after `rps`; None takes those of the process.  -> the exit code."""
+    """Runs the command.  argv: the arguments after `rps`; None uses sys.argv.  -> the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     predicts = arguments[:1] == ["predict"]
     early = "interrupted before the run began; nothing was written" if predicts else "interrupted"

@@ -1,4 +1,4 @@
-"""From what the user typed to what LightningCLI parses."""
+"""Converts the command line of `rps predict` to the arguments of LightningCLI."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any
 from rps.bounded_yaml import check_yaml, load_yaml
 from rps.cli.classes import parameters
 from rps.cli.errors import InputError, did_you_mean, one_line
-from rps.cli.replaced import settled
+from rps.cli.replaced import write_defaults
 
 SECTIONS = ("model", "data", "trainer")
 CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "ProgressBar")
-"""Of a run whose configs name none."""
+"""Callbacks of a run whose configs name none."""
 WITHOUT_EFFECT = {
     "logger": "a run logs to records/, metrics.json and report.html; write a callback that logs elsewhere",
-    "profiler": "the table has seconds per image; python -m cProfile -m rps.cli predict ... says where they go",
-    "max_time": "give the time to the command, as in: timeout 2h rps predict ...; what was finished is kept",
+    "profiler": "the table has seconds per image; python -m cProfile -m rps.cli predict ... shows where they go",
+    "max_time": "limit the command itself: timeout 2h rps predict ...; finished samples are kept",
 }
-"""Options of Lightning's Trainer that would not do here what they say, and what to do instead."""
+"""Options of Lightning's Trainer that would have no effect here -> what to do instead."""
 
 
 @dataclass
 class Arguments:
     """The command line of `rps predict`, sorted.
 
-    configs: files that exist. contents: of these files. classes: section -> its class, where a file with values for it
-    comes before the one that names it. own_pictures: --data.folder was given and has replaced the configured data.
-    callbacks: those of the configs with what --metric adds, if anything. rest: what LightningCLI understands.
+    configs: existing files. contents: what they contain. classes: section -> its class, if a file with values for the
+    section comes before the one that names its class. own_pictures: whether --data.folder replaces the configured data.
+    callbacks: those of the configs plus the metrics of --metric; None without --metric. rest: options of LightningCLI.
     """
 
     configs: list[Path] = field(default_factory=list)
@@ -47,9 +47,9 @@ class Arguments:
     rest: list[str] = field(default_factory=list)
 
     def for_lightning(self) -> list[str]:
-        """Files first, so that a value given as a flag wins wherever it stands; --seed and --output are short names."""
+        """The arguments for LightningCLI.  Files come first, so that flags win wherever they stand."""
         argv = [part for section, name in self.classes.items() for part in (f"--{section}", name)]
-        kept, flags = settled(self.contents, self.rest)
+        kept, flags = write_defaults(self.contents, self.rest)
         for path, old, new in zip(self.configs, self.contents, kept, strict=True):
             argv += ["--config", str(path) if new == old else json.dumps(new)]
         if self.callbacks is not None:
@@ -96,9 +96,9 @@ def read(argv: Sequence[str]) -> Arguments:
 
 
 def _with_metrics(contents: Sequence[Mapping[str, Any]], given: Sequence[str]) -> list[Any]:
-    """The callbacks of the last file that names some, or the default ones, with further metrics for MetricRecorder.
+    """The callbacks of the last file that names any, or the default ones, with more metrics for MetricRecorder.
 
-    given: names of classes, or YAML with class_path and init_args. Errors: InputError.
+    given: class names, or YAML with class_path and init_args. Errors: InputError.
     """
     named = [content["trainer"]["callbacks"] for content in contents if (content.get("trainer") or {}).get("callbacks")]
     callbacks: Any = copy.deepcopy(named[-1] if named else [f"rps.callbacks.{name}" for name in CALLBACKS])
@@ -110,11 +110,11 @@ def _with_metrics(contents: Sequence[Mapping[str, Any]], given: Sequence[str]) -
             added = [value if isinstance(value, dict) else {"class_path": value} for value in map(load_yaml, given)]
             callbacks[i] = {**node, "init_args": {**options, "metrics": [*(options.get("metrics") or []), *added]}}
             return callbacks
-    raise InputError("--metric needs a rps.callbacks.MetricRecorder among the callbacks of the configs; add one")
+    raise InputError("--metric needs an rps.callbacks.MetricRecorder among the callbacks of the configs; add one")
 
 
 def packaged_configs() -> dict[str, Path]:
-    """The configs that are installed with the package, by name: "demo", "embedded/sr4", ..."""
+    """The configs that ship with the package, by name: "demo", "embedded/sr4", ..."""
     import configs
 
     root = Path(configs.__file__).parent
@@ -122,28 +122,28 @@ def packaged_configs() -> dict[str, Path]:
 
 
 def find_config(name: str) -> Path:
-    """The file of this name in the working directory, or else the packaged config.  Errors: InputError."""
+    """The file with this name in the working directory, or else the packaged config.  Errors: InputError."""
     path = Path(name).expanduser()
-    if path.is_file() or (path.is_symlink() and not path.exists()):  # reading it says where the link leads
+    if path.is_file() or (path.is_symlink() and not path.exists()):  # reading a broken link reports its target
         return path
     if path.exists() and not path.is_dir():
-        raise InputError(f"--config {name} is not a regular file, and a config is read more than once; give a file")
+        raise InputError(f"--config {name} is not a regular file, but configs are read more than once; give a file")
     packaged = packaged_configs()
     wanted = name.removesuffix(".yaml")
     if wanted in packaged:
         return packaged[wanted]
-    hint = did_you_mean(wanted, packaged) or f"the packaged ones are {', '.join(packaged)}"
-    raise InputError(f"--config {name}: there is no such file, and no packaged config of that name; {hint}")
+    hint = did_you_mean(wanted, packaged) or f"the packaged configs are {', '.join(packaged)}"
+    raise InputError(f"--config {name}: there is no such file and no packaged config with that name; {hint}")
 
 
 def load_config(path: Path) -> dict[str, Any]:
-    """The content of a YAML file, of which the sections are checked.  Errors: InputError."""
+    """The content of a YAML file, with its sections checked.  Errors: InputError."""
     import yaml
 
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
     except RecursionError as error:
-        raise InputError(f"config {path} is nested too deeply, or in itself; write it with fewer levels") from error
+        raise InputError(f"config {path} is nested too deeply or contains itself; use fewer levels") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -151,8 +151,8 @@ def load_config(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"config {path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(content, dict) or not content:
-        raise InputError(f"config {path} must hold sections {', '.join(SECTIONS)}, got {type(content).__name__}")
-    # jsonargparse passes over sections that it does not know.
+        raise InputError(f"config {path} must have sections {', '.join(SECTIONS)}, got {type(content).__name__}")
+    # jsonargparse ignores sections that it does not know.
     for key in content:
         if key not in SECTIONS:
             hint = {"seed": "the seed is model.init_args.seed", "output": "the output is trainer.default_root_dir"}.get(
@@ -164,7 +164,7 @@ def load_config(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def bounded_parser() -> Iterator[None]:
-    """Within, the parser reads no YAML that `check_yaml` refuses: it also reads files that stand for a value, as in
+    """A context in which the parser refuses what `check_yaml` refuses, also in files given for a value, as in
     --trainer FILE, or `operator: FILE` in a config.  Errors: InputError."""
     import yaml
     from jsonargparse import get_loader, set_loader
@@ -176,9 +176,9 @@ def bounded_parser() -> Iterator[None]:
             try:
                 check_yaml(text)
             except RecursionError as error:
-                raise InputError("a file given for a value is nested too deeply; write it with fewer levels") from error
+                raise InputError("a file given for a value is nested too deeply; use fewer levels") from error
             except yaml.YAMLError as error:
-                if "aliases" in str(error):  # the parser says what else is wrong
+                if "aliases" in str(error):  # the parser reports everything else
                     raise InputError(f"a file given for a value cannot be read: {one_line(error)}") from error
         return load(text)
 
@@ -190,14 +190,17 @@ def bounded_parser() -> Iterator[None]:
 
 
 def check_trainer(section: Any) -> None:
-    """section: of the parsed config, before anything is built of it.  Errors: InputError."""
+    """Refuses the options in WITHOUT_EFFECT.  section: the parsed trainer section.  Errors: InputError."""
     for name, instead in WITHOUT_EFFECT.items():
         if section.get(name):
             raise InputError(f"trainer.{name} is not supported; {instead}")
 
 
 def _late_classes(contents: list[dict[str, Any]]) -> dict[str, str]:
-    """So that files merge in any order: a task's operator may come before the method, which names the class."""
+    """Section -> class, where a file gives values for a section before another names its class.
+
+    This lets files merge in any order: a task's operator may come before the method, which names the class.
+    """
     late = {}
     for section in ("model", "data"):
         named = [_class_path(content[section]) for content in contents if section in content]
@@ -207,7 +210,7 @@ def _late_classes(contents: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _wants_own_pictures(rest: list[str], contents: list[dict[str, Any]]) -> bool:
-    """Is --data.folder given without --data, to configs whose data has no folder?"""
+    """Whether --data.folder is given without --data, to configs whose data have no folder."""
     options = {argument.partition("=")[0] for argument in rest}
     if not options & {"--data.folder", "--data.init_args.folder"} or options & {"--data", "--data.class_path"}:
         return False
@@ -217,5 +220,5 @@ def _wants_own_pictures(rest: list[str], contents: list[dict[str, Any]]) -> bool
 
 
 def _class_path(section: Any) -> str | None:
-    """Of the two ways in which YAML can name a class."""
+    """The class that a section names, as a text or as class_path; None if it names none."""
     return section if isinstance(section, str) else section.get("class_path") if isinstance(section, dict) else None

@@ -1,4 +1,4 @@
-"""Classes by the names that users give them: short ones of ours, and dotted paths."""
+"""Finds classes by the names that users give: short names of ours, and dotted paths."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ _NO_CLASSES = (
     NoneType, bool, int, float, complex, str, bytes, Path, os.PathLike,
     list, tuple, set, frozenset, Sequence, Iterable, dict, Mapping, MutableMapping,
 )  # fmt: skip
-"""Types for which the parser never makes an object of a mapping with class_path, though it may of what is in it."""
+"""Types for which the parser never turns a mapping with class_path into an object, though it may do so inside it."""
 
 
 def find(class_path: str) -> Any:
-    """The class or function of a dotted path, or the one of ours of a short name; None where there is none."""
+    """The class or function with this dotted path, or ours with this short name; None if there is none."""
     module, _, name = class_path.rpartition(".")
     for room in [module] if module else ROOMS:
         try:
             return getattr(_import(room), name)
-        except Exception:  # a user's module raises what it likes; the parser imports it again and tells what is wrong
+        except Exception:  # a user's module may raise anything; the parser imports it again and reports the error
             continue
     return None
 
 
 def our_classes() -> list[str]:
-    """The short names."""
+    """The short names of our classes."""
     return [name for room in ROOMS for name in names_in(room) if name[:1].isupper()]
 
 
 def names_in(path: str) -> list[str]:
-    """What a module, or a class, has; nothing when there is no such module."""
+    """The attributes of a module or class; empty if it cannot be imported."""
     try:
         return dir(_import(path)) if path else []
     except (ImportError, AttributeError):
@@ -57,12 +57,12 @@ def names_in(path: str) -> list[str]:
 
 
 def parameters(class_path: str) -> list[str]:
-    """What a class or function takes; nothing when it cannot be found."""
+    """The arguments of a class or function; empty if it cannot be found."""
     return list(_all_defaults(class_path))
 
 
 def _all_defaults(class_path: str) -> dict[str, Any]:
-    """Argument -> default, None where it has none; **kwargs are resolved by the parser."""
+    """Argument -> default, None if it has none; the parser resolves **kwargs."""
     from jsonargparse import ArgumentParser
 
     found, parser = find(class_path), ArgumentParser(exit_on_error=False)
@@ -72,25 +72,25 @@ def _all_defaults(class_path: str) -> dict[str, Any]:
     try:
         add(found, fail_untyped=False)
         return parser.get_defaults().as_dict()
-    except Exception:  # a class that the parser cannot read; it says why when it is used
+    except Exception:  # a class that the parser cannot read; the parser reports why when the class is used
         return dict.fromkeys(_signature(class_path))
 
 
 def defaults(class_path: str) -> dict[str, Any]:
-    """What a class or function takes by default, where that is plain data."""
+    """The defaults of a class or function that are plain data."""
     required = {name for name, parameter in _signature(class_path).items() if parameter.default is parameter.empty}
     plain = {k: v for k, v in _all_defaults(class_path).items() if v is None or isinstance(v, _PLAIN)}
     return {name: value for name, value in plain.items() if name not in required}
 
 
 def types(class_path: str) -> dict[str, Any]:
-    """The annotations of what a class or function takes; as they are written, where they cannot be evaluated."""
+    """The annotations of the arguments of a class or function, as text if they cannot be evaluated."""
     return {name: parameter.annotation for name, parameter in _signature(class_path, evaluated=True).items()}
 
 
 def may_be_class(kind: Any) -> bool:
-    """Whether the parser may make an object of a class for an argument of this type: not of plain types alone."""
-    if isinstance(kind, str):  # one that cannot be evaluated
+    """Whether the parser may create an object for an argument of this type; False if all its types are plain."""
+    if isinstance(kind, str):  # it cannot be evaluated
         names = re.sub(r"\[[^\[\]]*\]", "", kind).split("|")
         return not all(
             name.strip() in ("str", "int", "float", "bool", "None", "Path", "dict", "list") for name in names
@@ -102,7 +102,7 @@ def may_be_class(kind: Any) -> bool:
 
 
 def item_type(kind: Any) -> Any:
-    """The type of the values of a mapping type, or of one in a union; str where there is none."""
+    """The value type of a mapping type, also within a union; str if there is no mapping."""
     parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]
     for part in parts:
         if isinstance(origin := get_origin(part), type) and issubclass(origin, Mapping):
@@ -111,10 +111,10 @@ def item_type(kind: Any) -> Any:
 
 
 def _signature(class_path: str, evaluated: bool = False) -> dict[str, inspect.Parameter]:
-    """Of a class whose **kwargs go to its base class, with what that takes."""
+    """The parameters of a class or function, including those that **kwargs pass to base classes."""
     found = find(class_path)
     owners = [kind for kind in found.__mro__ if "__init__" in vars(kind)] if isinstance(found, type) else [found]
-    taken: dict[str, inspect.Parameter] = {}
+    result: dict[str, inspect.Parameter] = {}
     for owner in owners:
         try:
             own = inspect.signature(owner).parameters
@@ -123,14 +123,14 @@ def _signature(class_path: str, evaluated: bool = False) -> dict[str, inspect.Pa
         if evaluated:
             with suppress(Exception):  # names that only a type checker imports
                 own = inspect.signature(owner, eval_str=True).parameters
-        taken = {**own, **taken}
+        result = {**own, **result}
         if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in own.values()):
             break
-    return {name: p for name, p in taken.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    return {name: p for name, p in result.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
 def _import(path: str) -> Any:
-    """A module, or a class inside one."""
+    """The module, or the class inside a module, with this path."""
     try:
         return import_module(path)
     except ImportError:

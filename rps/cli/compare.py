@@ -13,28 +13,28 @@ from rps.cli.streams import say, show, show_written
 HELP = """\
 usage: rps compare RUN_A RUN_B [--levels A:B,A:B,...] [--output FILE_OR_FOLDER]
 
-What A is better or worse by than B, at every level: differences of each metric, paired over the samples that both have
-restored, with 95 % bootstrap intervals, and of the Frechet and kernel distances where both runs kept features.
+Report how much better or worse A is than B at every level: differences of each metric, paired over the samples that
+both restored, with 95 % bootstrap intervals; also of the Frechet and kernel distances if both runs kept features.
 
-  rps compare runs/map_rps runs/ccdf                            one knob (t0): every value that both have
+  rps compare runs/map_rps runs/ccdf                            same knob (t0): every value that both have
   rps compare runs/map_rps runs/dps_a                           two knobs: every level of A with every level of B
   rps compare runs/map_rps runs/dps_a --levels 200:4,300:8      t0 = 200 with samples = 4, t0 = 300 with samples = 8
   rps compare runs/map_rps runs/map_rps --levels 200:0          two levels of one run
 
-The runs must be of one task (operator, noise) and of the same pictures; other samples, and those that failed in one of
-the two, are left out and named.
+The runs must have the same task (operator, noise) and the same pictures. Samples that only one run has, or that failed
+in one of them, are left out and listed.
 
 options:
-  --levels A:B,...  pairs of levels; a single number is that level of both
-  --output PLACE    also write the comparison: a .md file (the table), a .json file (all figures and ids), or a folder
-                    for comparison.md and comparison.json
+  --levels A:B,...  pairs of levels; a single number means that level of both
+  --output PLACE    also write the comparison to a .md file (the table), a .json file (all figures and ids), or a
+                    folder (comparison.md and comparison.json)
 
-exit codes: 0 compared; 2 bad input, or runs that cannot be compared.
+exit codes: 0 compared; 2 invalid input, or runs that cannot be compared.
 """
 
 
 def run_compare(argv: Sequence[str]) -> int:
-    """Prints the comparison, and writes it where asked to.  argv: the arguments after `rps compare`.  -> exit code."""
+    """Prints the comparison, and writes it to --output.  argv: the arguments after `rps compare`.  -> exit code."""
     if {"-h", "--help"} & set(argv):
         print(HELP, end="")
         return 0
@@ -85,7 +85,7 @@ def _pairs(text: str | None) -> list[tuple[float, float]] | None:
 
 
 def _places(text: str | None) -> list[Path]:
-    """Where to write: new files, or comparisons that were written before."""
+    """The files to write: new ones, or comparisons that were written before.  Errors: InputError."""
     if text is None:
         return []
     place = Path(text)
@@ -99,7 +99,7 @@ def _places(text: str | None) -> list[Path]:
         raise InputError(f"output {place} must end in .md or .json, or be a folder")
     for path in places:
         if path.exists() and not path.read_bytes().startswith((b"A: ", b'{\n "run": ')):
-            raise InputError(f"output {path} exists and is no comparison of rps; give another --output")
+            raise InputError(f"output {path} exists and was not written by rps compare; give another --output")
     return places
 
 

@@ -1,4 +1,4 @@
-"""Which errors the user can fix, and the one sentence that reports each."""
+"""Decides which errors the user can fix, and reports each in one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rps.printable import printable
 
 
 class InputError(ValueError):
-    """Something that the user gave is wrong; the text says what was given, what was expected and what to do."""
+    """Invalid user input; the message states what was given, what was expected and what to do."""
 
 
 def one_line(text: object) -> str:
@@ -21,16 +21,16 @@ def one_line(text: object) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ "did you mean X?", or nothing when no known name is near."""
+    """ "did you mean X?", or an empty text if no known name is similar."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else ""
 
 
 def is_bad_input(error: BaseException, started: bool) -> bool:
-    """Is this the user's to fix, rather than a bug?  By the class of the error alone.
+    """Whether the user can fix this error, rather than it being a bug; judged by the class of the error alone.
 
-    Values, files, packages, memory and settings of the Trainer are. Until the first batch starts all is made of what
-    the user gave, so types that do not fit and whatever a library refuses (RuntimeError) are as well.
+    The user can fix values, files, packages, memory and settings of the Trainer. Before the first batch starts
+    everything is built from user input, so TypeError and RuntimeError count as well.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
     from torch import OutOfMemoryError
@@ -40,12 +40,12 @@ def is_bad_input(error: BaseException, started: bool) -> bool:
 
 
 def sentence(error: BaseException) -> str:
-    """What is wrong, in one line."""
-    if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported for a word
+    """One line that states what is wrong."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch
         return "the device has too little memory for these batches; lower --data.batch_size or --model.micro_batch"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" at {error.filename}" if error.filename else ""
-        return f"the disk is full{place}; what was written before is whole: make room, and the same command resumes"
+        return f"the disk is full{place}; files written before are intact: free some space and repeat the command"
     if isinstance(error, OSError) and error.errno and error.filename is not None:
         return _file_sentence(os.fsdecode(error.filename), error)
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -54,7 +54,7 @@ def sentence(error: BaseException) -> str:
 
 
 def _file_sentence(path: str, error: OSError) -> str:
-    """What the operating system says of a path, without the number of the error."""
+    """The operating system's message about a path, without the error number."""
     name = printable(path if len(path) < 100 else f"{path[:60]}...{path[-30:]}")
     if os.path.islink(path) and not os.path.exists(path):
         return f"{name} is a link to {printable(os.readlink(path))}, which does not exist; give another path"
@@ -62,7 +62,7 @@ def _file_sentence(path: str, error: OSError) -> str:
 
 
 def root_of(error: BaseException) -> BaseException:
-    """The error of a constructor, without the reports that jsonargparse has wrapped around it."""
+    """The error of a constructor, without the errors that jsonargparse wraps around it."""
     wrappers = ("Does not validate", "- Expected", "Problem with")
     while error.__cause__ is not None and str(error).lstrip().startswith(wrappers):
         error = error.__cause__
@@ -70,10 +70,10 @@ def root_of(error: BaseException) -> BaseException:
 
 
 def parser_sentence(error: BaseException, options: Iterable[str]) -> str:
-    """What jsonargparse found wrong, in one line.
+    """One line that states what jsonargparse found wrong.
 
-    Its messages are trees with one branch per possible type. Every node is raised from the first of its branches, so
-    the chain of causes leads to the one that matters; on the way lie the keys and the class.
+    Its messages are trees with one branch per possible type. Every node is raised from its first branch, so the chain
+    of causes leads to the one that matters and passes the keys and the class on the way.
 
     options: the flags that the parser knows.
     """
@@ -94,7 +94,7 @@ def parser_sentence(error: BaseException, options: Iterable[str]) -> str:
 
 
 def _leaf_sentence(leaf: str, key: str, class_path: str, union: str, given: str, options: Iterable[str]) -> str:
-    """The sentence for one kind of complaint.  key: where, e.g. "model.operator"; class_path: of what is there."""
+    """The sentence for one kind of parser error.  key: e.g. "model.operator"; class_path: the class given for it."""
     if match := re.match(r"Option '(.+?)' is not accepted", leaf):
         known = parameters(class_path)
         hint = did_you_mean(match[1], known) or f"it takes {', '.join(known) or 'nothing'}"
@@ -104,13 +104,13 @@ def _leaf_sentence(leaf: str, key: str, class_path: str, union: str, given: str,
     if match := re.match(r"unrecognized arguments: (\S+)", leaf):
         option = match[1].partition("=")[0]
         if not option.startswith("-"):
-            return f"{option!r} is not understood; values are given as --name value (see rps --help)"
+            return f"{option!r} is not an option; give values as --name value (see rps --help)"
         return f"{option} is not an option; {_near_option(option, options)}"
     if match := re.match(r"the following arguments are required: (.+)", leaf):
         if class_path:
             return f"{class_path} needs a value for {key}.{match[1]}"
         missing = match[1].replace(", ", " and no ")
-        return f"there is no {missing}; give a --config that says what to run, e.g. --config demo"
+        return f"there is no {missing}; give a --config that defines it, e.g. --config demo"
     if match := re.match(r"Expected a (.+?)(?:\. Got value: (.*))?$", leaf.splitlines()[0]):
         if match[1].startswith("dot import path"):
             name = match[1].rpartition(": ")[2]
@@ -132,7 +132,7 @@ def _near_option(option: str, options: Iterable[str]) -> str:
 
 
 def _types(text: str) -> str:
-    """Names of types for people: "<class 'int'>, <class 'NoneType'>" -> "int or null"."""
+    """Readable names of types: "<class 'int'>, <class 'NoneType'>" -> "int or null"."""
     text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).replace("typing.", "").replace("NoneType", "null")
     text = re.sub(r"Literal\[([^\]]*)\]", r"\1", text)
     return text.replace(", null", " or null")

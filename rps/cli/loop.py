@@ -1,4 +1,4 @@
-"""What of the command lies inside Lightning: its parser, and a callback that keeps the run directory."""
+"""The parts of the command that run inside Lightning: the parser, and a callback for the run directory."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ TRAINER_DEFAULTS = {
 
 
 class RunCli(LightningCLI):
-    """Parses the arguments and builds what they name.  Errors: InputError, and what constructors raise.
+    """Parses the arguments and creates the objects they name.  Errors: InputError, and whatever constructors raise.
 
     opened: called with the arguments, the parsed config and its YAML, before anything is built.
     """
 
     def __init__(self, given: arguments.Arguments, opened: Callable[[arguments.Arguments, Any, str], None]) -> None:
-        for room in ("modules", "datamodules", "rps.callbacks"):  # their classes can be named by their names alone
+        for room in ("modules", "datamodules", "rps.callbacks"):  # lets users give their classes by short names
             import_module(room)
         self.given, self.opened = given, opened
         super().__init__(
@@ -85,7 +85,7 @@ class RunCli(LightningCLI):
         self.opened(self.given, self.config, self.parser.dump(self.config, skip_unset=False))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        # The bars are those among the callbacks. Lightning would add one of its own, or refuse ours if it may not.
+        # Only bars among the callbacks count: otherwise Lightning adds its own, or refuses ours if bars are disabled.
         settings = self.config_init["trainer"]
         callbacks = settings["callbacks"] or []
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
@@ -100,7 +100,7 @@ class RunCli(LightningCLI):
 
 
 class Keeper(Callback):
-    """The first of the callbacks: begins and keeps the run directory, watches the other processes, notes failures."""
+    """The first callback: begins and guards the run directory, watches the other processes, records failures."""
 
     def __init__(self, run: Run) -> None:
         assert run.session is not None and run.children is not None
@@ -109,7 +109,7 @@ class Keeper(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if trainer.is_global_zero:
             self.session.begin()
-        trainer.strategy.barrier("the run directory is there")
+        trainer.strategy.barrier("run directory exists")
         if not trainer.is_global_zero:
             self.session.join()
 
@@ -118,7 +118,7 @@ class Keeper(Callback):
         self.children.take()
         if self.session.resumed:
             done = len(run_data(trainer).skip_ids)
-            say(f"resuming {self.session.directory}, where {done} sample{'s are' if done != 1 else ' is'} done")
+            say(f"resuming {self.session.directory}: {done} sample{'s are' if done != 1 else ' is'} done")
 
     def on_predict_batch_start(self, *args: Any) -> None:
         self.run.started = True
@@ -131,5 +131,5 @@ class Keeper(Callback):
         self.run.failures.update(getattr(outputs, "failures", {}))
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Before another callback merges what is there, which may take longer than Lightning's observer waits."""
+        """Ends the other processes before a callback merges the records, which may outlast Lightning's observer."""
         self.children.end(patience=0 if isinstance(exception, KeyboardInterrupt) else 2)

@@ -1,4 +1,4 @@
-"""rps merge: the end of a run, written at any time."""
+"""rps merge: rebuilds the tables of a run at any time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rps.cli.streams import say, show, show_written
 
 
 def run_merge(argv: Sequence[str]) -> int:
-    """Writes anew what is made of RUN/records, also beside a run that is under way.  -> exit code."""
+    """Rebuilds all files made from RUN/records, even while the run is in progress.  -> exit code."""
     from rps.records import check_has_records
     from rps.report.finish import FILES, finish
 

@@ -1,4 +1,4 @@
-"""rps predict: the ways in which a run can end, and what is reported of each."""
+"""rps predict: how a run can end, and what is reported in each case."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def predict(argv: Sequence[str]) -> int:
         except KeyboardInterrupt as interrupt:
             return run.interrupted(interrupt)
         except SystemExit as stop:
-            if isinstance(stop.__context__, KeyboardInterrupt):  # so Lightning ends an interrupted run
+            if isinstance(stop.__context__, KeyboardInterrupt):  # this is how Lightning ends an interrupted run
                 return run.interrupted(stop.__context__)
             return _code(stop)  # --print_config and --model.help end here
         except BaseException as error:
@@ -55,7 +55,7 @@ class Run:
         self.argv = list(argv)
         self.session: Session | None = None
         self.children: Children | None = None
-        self.started = False  # has the first batch started?
+        self.started = False  # whether the first batch has started
         self.failures: dict[str, str] = {}
 
     def main(self) -> int:
@@ -79,13 +79,13 @@ class Run:
         return self.done()
 
     def open(self, given: arguments.Arguments, config: Any, dumped: str) -> None:
-        """Between parsing and building: an output that cannot be used is reported first."""
+        """Checks the output between parsing and building, so that an unusable one is reported first."""
         where = config.trainer.default_root_dir
         if not where:
             raise InputError("there is no --output; give the folder to write to, e.g. --output runs/demo")
         from rps.records import Session, paths_in
 
-        parsed = config.as_dict()  # which also has the files of --config, of which the run directory may be the place
+        parsed = config.as_dict()  # also has the --config files, which may lie in the run directory: left out
         inputs = list(paths_in({section: parsed.get(section) for section in arguments.SECTIONS}))
         self.session = Session(str(where), dumped, self.argv, given.overwrite, inputs)
         if processes.rank() == 0:
@@ -100,7 +100,7 @@ class Run:
             show("\n" + table.read_text(encoding="utf-8").strip())
         troubles = self.session.troubles(self.failures)
         if directory.put_back():
-            say(f"nothing was restored, so the earlier run in {directory} is back in its place")
+            say(f"nothing was restored, so the earlier run in {directory} was put back")
         else:
             show_written(self.session.written())
         for trouble in troubles:
@@ -113,10 +113,10 @@ class Run:
         if processes.rank() > 0:
             processes.wait_for_first(3)
         elif code := self._end_children(patience=2):
-            if 0 < code < 128:  # it has said why
+            if 0 < code < 128:  # it has reported the reason
                 self._kept()
                 return code
-            say(f"another process of the run {_ended(code)}; {self._kept()}")
+            say(f"another process of the run {_exit_phrase(code)}; {self._kept()}")
             return 1
         error = root_of(error)
         bad_input = is_bad_input(error, self.started)
@@ -127,7 +127,7 @@ class Run:
             where = " (RPS_DEBUG=1 shows where)" if self.started and isinstance(error, ValueError) else ""
             say(f"error: {sentence(error)}{where}")
             return int(getattr(error, "exit_code", 2))
-        say(f"the above looks like a bug in rps or in a class that it was given; {kept}")
+        say(f"this looks like a bug in rps or in a class given to it; {kept}")
         return 1
 
     def interrupted(self, interrupt: BaseException) -> int:
@@ -137,7 +137,7 @@ class Run:
             if processes.started_by_first():
                 processes.wait_for_first(10)
             return code
-        self._end_children(patience=0)  # they may not write to a directory that is put back
+        self._end_children(patience=0)  # they must not write to a directory that is being put back
         say(f"interrupted; {self._kept()}")
         return code
 
@@ -148,7 +148,7 @@ class Run:
         return "nothing was done yet, and nothing was kept" if self.session is None else self.session.kept()
 
 
-def _ended(code: int) -> str:
+def _exit_phrase(code: int) -> str:
     return f"was killed (signal {-code})" if code < 0 else f"ended with code {code}"
 
 

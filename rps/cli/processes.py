@@ -14,11 +14,11 @@ from typing import Any
 from rps.cli.errors import InputError
 
 FIRST = "RPS_FIRST_PROCESS"
-"""The environment variable by which processes of the run know the one that started them."""
+"""Environment variable that holds the id of the run's first process."""
 
 
 def rank() -> int:
-    """The number of this process among those of the run."""
+    """The rank of this process in the run."""
     from lightning.pytorch.utilities import rank_zero_only
 
     return int(getattr(rank_zero_only, "rank", 0) or 0)
@@ -29,19 +29,19 @@ def started_by_first() -> bool:
 
 
 def wait_for_first(seconds: float) -> None:
-    """Called where a process other than the first has ended early: the first, if it ends too, ends this one, and only
-    the first reports what both have met."""
+    """Waits in a process, other than the first, that failed: if the first fails too, it ends this one, and only the
+    first reports the error."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     time.sleep(seconds)
 
 
 @contextmanager
 def tidy() -> Iterator[None]:
-    """Afterwards the process is as it was: environment, import path, warnings, process group.
+    """Restores the state of the process afterwards: environment, import path, warnings, process group.
 
-    The current directory is searched last, so that `class_path: my_ops.MyOperator` works and nothing there hides an
-    installed package. Linux ends a process of the run together with the one that started it, even by kill -9, so that
-    another run may take its place at once.
+    Within, the current directory is last on the import path, so that `class_path: my_ops.MyOperator` works and nothing
+    there hides an installed package. On Linux a process of the run ends with the one that started it, even by kill -9,
+    so that another run can start at once.
     """
     environment, path, here, distributed = dict(os.environ), list(sys.path), os.getcwd(), _process_group()
     if not started_by_first():
@@ -63,43 +63,43 @@ def tidy() -> Iterator[None]:
 
 
 def _process_group() -> Any:
-    """torch.distributed, when torch is there and a process group is."""
+    """torch.distributed if torch is imported and a process group exists, else None."""
     distributed = getattr(sys.modules.get("torch"), "distributed", None)
     return distributed if distributed and distributed.is_available() and distributed.is_initialized() else None
 
 
 class Children:
-    """The processes of the run that Lightning has started from this one; none where torchrun or SLURM starts them all.
+    """The processes that Lightning started from this one; none under torchrun or SLURM, which start all of them.
 
-    Lightning starts the script of this process anew, with its arguments. Until `take`, its observer watches them, and
-    kills this process within five seconds after one has failed, without a word.
+    Lightning runs the script of this process again with the same arguments. Until `take`, its observer watches them
+    and, within five seconds of a failure, kills this process without a message.
     """
 
     def __init__(self, strategy: Any) -> None:
         if getattr(strategy, "_start_method", None) in ("fork", "spawn", "forkserver"):
             raise InputError(
-                "trainer.strategy runs parts of this process in others, which is not supported; use ddp, which starts "
-                "the command again in each process"
+                "trainer.strategy forks or spawns from this process, which is not supported; use ddp, which runs the "
+                "command again in each process"
             )
         self._launcher = strategy.launcher
         self._taken: list[Any] = []
         self._code = 0
 
     def take(self) -> None:
-        """From here on `check` watches them: the observer is left with an empty list."""
+        """Takes the processes from Lightning's observer, so that `check` watches them instead."""
         started = getattr(self._launcher, "procs", [])
         self._taken += started
         started.clear()
 
     def check(self) -> None:
-        """Errors: ProcessLost, when one has failed."""
+        """Errors: ProcessLost if one has failed."""
         from rps.callbacks.barrier import ProcessLost
 
         if self._failed():
             raise ProcessLost
 
     def end(self, patience: float) -> int:
-        """Ends them all.  -> the exit code of one that has failed by itself, within so many seconds; 0 if none has."""
+        """Ends all of them.  -> the exit code of one that failed by itself within `patience` seconds, else 0."""
         self.take()
         deadline = time.monotonic() + patience
         while self._taken and not self._failed() and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""What libraries say on the way is left out, or said once; our own output stays."""
+"""Silences the messages of libraries, or reduces them to one line; our own output stays."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 import warnings
 
 HUB = "huggingface_hub.utils._http"
-"""The logger of the hub's client, which says twice per attempt that there was no answer."""
+"""The logger of the hub's client, which reports every failed attempt twice."""
 
 
 def quiet() -> None:
-    """Lightning's remarks on devices, workers and tips; the repetitions of the hub's client, but for the first."""
+    """Silences Lightning's messages on devices, workers and tips, and all but the first of the hub's client."""
     import lightning.pytorch  # configures its loggers, so it must come first  # noqa: F401
 
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
@@ -26,7 +26,7 @@ def quiet() -> None:
 
 
 class Once(logging.Filter):
-    """In place of all that the hub's client says of its attempts: one line, at the first."""
+    """Replaces the messages of the hub's client about its attempts by one line at the first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,6 +37,6 @@ class Once(logging.Filter):
         if "thrown while requesting" not in text and not text.startswith("Retrying in"):
             return True
         if not self.reported:
-            print("rps: the Hugging Face hub does not answer; trying again for up to a minute", file=sys.stderr)
+            print("rps: the Hugging Face hub does not answer; retrying for up to a minute", file=sys.stderr)
         self.reported = True
         return False

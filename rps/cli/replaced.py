@@ -1,6 +1,6 @@
-"""A class that takes the place of another begins with its own defaults.
+"""Makes a class that replaces another start with its own defaults.
 
-The parser would let it inherit every value of the former class that bears the same name: DAPS the step size of DPS.
+By itself the parser passes on every value of the old class with the same name, e.g. the step size of DPS to DAPS.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from rps.bounded_yaml import load_yaml
 from rps.cli.classes import defaults, find, item_type, may_be_class, types
 
 Place = tuple[str, ...]
-"""Keys from the top of a config, "init_args" left out: ("model", "sampler")."""
+"""Keys from the top of a config, without "init_args": ("model", "sampler")."""
 
 HOLD_CLASSES = ("prior", "operator", "estimator", "sampler")
-"""Last keys of places of the model whose text is the name of a class, where their type may be a class."""
+"""Last keys of places in the model where a text is a class name, if the type of the option may be a class."""
 
 
-def settled(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The configs and flags, where every class below a section that differs from the one named before it, or is the
-    first to be named, spells out its defaults; what earlier configs gave to its predecessor is taken out.
+def write_defaults(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Writes out the defaults of every class below a section that is the first at its place or replaces another one,
+    and removes what earlier configs gave to the replaced class.
 
-    A class is named by a mapping with class_path, by a flag --place.class_path, and by a text (`sampler: Daps`) where
-    a class was named before or that can hold nothing else; and only where the type of the option may be a class. No
-    other text is looked up, so none is imported.
+    A class is named by a mapping with class_path, by a flag --place.class_path, or by a text (`sampler: Daps`) where a
+    class was named before or nothing else is possible; and only if the type of the option may be a class. No other text
+    is looked up, so none is imported.
 
-    The class of a section itself inherits: a task says operator and noise to whatever method comes later.
+    The class of a section itself inherits: a task sets operator and noise for any later method.
 
     contents: of YAML files, in order. flags: of the command line. -> copies.
     """
@@ -37,24 +37,24 @@ def settled(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> tuple[l
     named = [(place[0], value) for _, place, value in _flags(options) if len(place) == 1]
     for section, value in [*(item for content in contents for item in content.items()), *named]:
         name = value.get("class_path") if isinstance(value, Mapping) else value
-        if isinstance(name, str):  # for what files say before the class is named
+        if isinstance(name, str):  # needed by files that come before the one that names the class
             state.current.setdefault((section,), name)
-    found = [state.settle(copy.deepcopy(content)) for content in contents]
+    found = [state.complete(copy.deepcopy(content)) for content in contents]
     for i, place, value in list(_flags(options)):
-        if value != (own := state.settle(value, place)):
-            _write(options, i, json.dumps(own))
+        if value != (new := state.complete(value, place)):
+            _write(options, i, json.dumps(new))
     return found, options
 
 
 class _State:
-    """nodes: the mappings of earlier configs and flags at a place. current: the class that is named there."""
+    """What earlier configs and flags gave.  nodes: their mappings at a place. current: the class at a place."""
 
     def __init__(self) -> None:
         self.nodes: dict[Place, list[dict[str, Any]]] = {}
         self.current: dict[Place, str] = {}
 
-    def settle(self, value: Any, place: Place = ()) -> Any:
-        """What a config or flag says of a place, with all that lies below it, completed."""
+    def complete(self, value: Any, place: Place = ()) -> Any:
+        """The value of a config or flag at a place, with the defaults written out there and below."""
         if isinstance(value, str) and len(place) == 1:
             self.current[place] = value
         elif isinstance(value, str) and (place in self.current or self._holds_class(place)):
@@ -69,19 +69,19 @@ class _State:
             self._read(place, node)
         for key, inner in node.items():
             if key != "class_path":
-                node[key] = self.settle(inner, place if key == "init_args" else (*place, str(key)))
+                node[key] = self.complete(inner, place if key == "init_args" else (*place, str(key)))
         return node
 
     def _holds_class(self, place: Place) -> bool:
         return place[0] == "model" and place[-1] in HOLD_CLASSES and self._may_be_class(place)
 
     def _may_be_class(self, place: Place) -> bool:
-        """Whether the type of the option at this place lets it be a class; True where the type is not known."""
+        """Whether the option at this place may be a class; True if its type is not known."""
         kind = self._type(place)
         return place[0] != "data" if kind is None else may_be_class(kind)
 
     def _type(self, place: Place) -> Any:
-        """The annotation of an option, or of a value in a mapping; None where it is not known."""
+        """The annotation of an option, or of a value in a mapping; None if it is not known."""
         if len(place) < 2:
             return None
         if (owner := self.current.get(place[:-1])) is not None:
@@ -90,7 +90,7 @@ class _State:
         return None if above is None or may_be_class(above) else item_type(above)
 
     def _read(self, place: Place, node: dict[str, Any]) -> bool:
-        """Takes in what is said of a place, and completes it.  -> is another class named?"""
+        """Records a node and adds defaults to it.  -> whether it names another class."""
         name, earlier = node.get("class_path"), self.nodes.setdefault(place, [])
         former = self.current.get(place)
         other = isinstance(name, str) and (former is None or not _same(name, former))
@@ -119,14 +119,14 @@ def _flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
         place = tuple(key for key in name[2:].split(".") if key not in ("init_args", "class_path"))
         try:
             value = load_yaml(text if equals else options[i + 1])
-        except (yaml.YAMLError, ValueError, RecursionError):  # the parser says what is wrong
+        except (yaml.YAMLError, ValueError, RecursionError):  # the parser reports what is wrong
             continue
         if len(place) > 1 or isinstance(value, str):
             yield i, place, value
 
 
 def _write(options: list[str], i: int, value: str) -> None:
-    """In place of the flag at i; --place.class_path becomes --place, whose value says the class and more."""
+    """Replaces the value of the flag at i; --place.class_path becomes --place, as the value now names the class."""
     name, equals, _ = options[i].partition("=")
     name = name.removesuffix(".class_path")
     if equals:
@@ -136,7 +136,7 @@ def _write(options: list[str], i: int, value: str) -> None:
 
 
 def _same(name: str, other: str) -> bool:
-    """Do two names mean one class? "Daps" and "rps.samplers.Daps" do, "mine.Daps" is another."""
+    """Whether two names mean the same class: "Daps" and "rps.samplers.Daps" do, "mine.Daps" is another."""
     if name == other:
         return True
     found = find(name)

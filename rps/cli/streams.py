@@ -1,4 +1,4 @@
-"""What the command prints, and what becomes of it when nobody reads any longer."""
+"""Prints the command's output, and survives a reader or a disk that is gone."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from rps.printable import printable, printable_lines
 
 
 def say(text: object) -> None:
-    """One sentence on standard error."""
+    """Prints one sentence on standard error."""
     print(f"rps: {printable(text)}", file=sys.stderr)
 
 
 def show(text: str) -> None:
-    """A table or a list on standard output."""
+    """Prints a table or a list on standard output."""
     print(printable_lines(text))
 
 
 def show_written(files: Iterable[object]) -> None:
-    """The last lines of a command."""
+    """Prints the last lines of a command: the files it has written."""
     show("\n".join(["", "Written:", *(f"  {printable(file)}" for file in files)]))
 
 
 class Stream:
-    """A stream that never fails: once it cannot be written to, what follows goes nowhere.
+    """A stream that never raises: after the first failed write, output is discarded.
 
-    error: the reason, if it is not just that the reader of a pipe has ended.
+    error: the reason of the failure; None for a broken pipe.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -53,16 +53,16 @@ class Stream:
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
                 self.error = self.error or error
-            # Below the stream, so that what it still holds is not tried again when the interpreter ends.
+            # Redirect the descriptor, so that buffered text does not fail again when the interpreter exits.
             with suppress(OSError), open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), self.stream.fileno())
 
 
 @contextmanager
 def unbreakable() -> Iterator[Stream]:
-    """Within, standard output and standard error are such streams.  -> standard output."""
+    """Within, standard output and standard error are `Stream`s.  -> standard output."""
     former = sys.stdout, sys.stderr
-    out, err = (Stream(stream or open(os.devnull, "w")) for stream in former)  # noqa: SIM115 - None where it is closed
+    out, err = (Stream(stream or open(os.devnull, "w")) for stream in former)  # noqa: SIM115 - None if it is closed
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
     try:
         yield out
