@@ -1,4 +1,4 @@
-"""LightningModules: each method as a predict_step."""
+"""LightningModules that run each method in their predict_step."""
 
 from modules.base import SolverModule
 from modules.methods import (

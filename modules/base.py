@@ -1,4 +1,4 @@
-"""What every solver module shares: a predict_step around a traversal."""
+"""SolverModule: a predict_step around a traversal, the base of every method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from modules.isolation import Isolation, joined, rows
+from modules.isolation import Isolation, join, rows
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
@@ -24,39 +24,39 @@ from rps.restoration import Level, Prediction, Restoration
 from rps.traversals.base import Traversal
 
 EXACT = ("32-true", "64-true")
-"""Precisions of a Trainer in which measurements are what they should be."""
+"""Precisions of a Trainer that do not round measurements."""
 
 
 LARGEST = 1.5
-"""Absolute value of a clean picture; what resampling overshoots beyond 1 is less."""
+"""Largest absolute value of a clean picture: resampling overshoots 1 by less."""
 
 ABSURD = 50
-"""So many times what white and black give, a measurement without negative values is taken for 8-bit or 16-bit ones."""
+"""A measurement without negative values that exceeds those of white and black by this factor is in 8 or 16 bits."""
 
 
 class SolverModule(L.LightningModule, RunModule):
-    """Degrade a batch (or take the given measurement), restore it at every level, return a Prediction.
+    """Degrades a batch (or uses the given measurement), restores it at every level and returns a Prediction.
 
     A batch is a dict: "id" N names; "image" clean [N, C, H, W] in [-1, 1], or "measurement" pictures that are already
-    degraded; "caption" N texts or "label" N classes, where the prior needs them; "failed" (id, reason) of samples that
+    degraded; "caption" N texts or "label" N classes, if the prior needs them; "failed" (id, reason) of samples that
     could not be read. Subclasses (modules/methods.py) build the traversal from their own arguments.
 
-    A sample that fails is a failure of the Prediction, with its reason, and the others of its batch are restored; see
-    modules/isolation.py. So do pictures that hold NaN or lie far outside [-1, 1], and second samples of an id.
+    A sample that fails is listed in the Prediction's failures with its reason, and the rest of its batch is restored;
+    see modules/isolation.py. Pictures with NaN or values far outside [-1, 1] fail, and so do repeats of an id.
 
     Use Trainer(inference_mode=False): samplers such as DPS differentiate through the network.
 
     Args:
-        prior: what images look like, e.g. rps.priors.EmbeddedPrior.
-        operator: what the instrument does, e.g. rps.operators.SuperResolution.
+        prior: the model of clean images, e.g. rps.priors.EmbeddedPrior.
+        operator: the model of the instrument, e.g. rps.operators.SuperResolution.
         noise: standard deviation of the measurement noise, in [-1, 1] image units; or a noise such as
             rps.noise.Poisson.
         seed: seed of masks, noise and every other random number; a result is a function of (seed, sample id).
-        traversal: the method, e.g. rps.traversals.MapRps or one of your own.
+        traversal: the method, e.g. rps.traversals.MapRps or your own.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Completes the docstring of a method with the arguments that all have; those of its traversal follow."""
+        """Adds the arguments that all methods share to the docstring of a method."""
         super().__init_subclass__(**kwargs)
         if "Args:" not in (cls.__doc__ or ""):
             shared = (inspect.getdoc(SolverModule) or "").partition("\n    traversal:")[0]
@@ -72,8 +72,8 @@ class SolverModule(L.LightningModule, RunModule):
         self.traversal = traversal
         self.seed = seed
         self.isolation = Isolation()
-        self.seen: SeenIds | None = None  # of the predict loop that is under way
-        # Wrong levels and grids are reported before any data are read.
+        self.seen: SeenIds | None = None  # ids of the current predict loop
+        # Reports wrong levels and grids before any data are read.
         self.traversal.network_calls_per_image(prior)
 
     @property
@@ -92,7 +92,7 @@ class SolverModule(L.LightningModule, RunModule):
         return self.traversal.network_calls_per_image(self.prior)
 
     def measure(self, batch: dict[str, Any]) -> Measurement:
-        """The measurement of a batch: its own one, or the clean images degraded."""
+        """The measurement of a batch: the given one, or the degraded clean images."""
         ids = batch["id"]
         if not ids:
             return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), self.operator, self.noise, [])
@@ -105,8 +105,8 @@ class SolverModule(L.LightningModule, RunModule):
         self._check_channels(images)
         if len(images) and tuple(images.shape[1:]) != tuple(self.prior.image_shape):
             raise ValueError(
-                f"the data are {_size(images)} but the prior makes {_size(torch.empty(0, *self.prior.image_shape))} "
-                "images; set the size of the data to that of the prior"
+                f"the data are {_size(images)} but the prior's images are "
+                f"{_size(torch.empty(0, *self.prior.image_shape))}; set the size of the data to that of the prior"
             )
         measurement = degrade(images, self.operator, self.noise, ids, self.seed)
         return replace(measurement, conditions=self._conditions(batch))
@@ -122,19 +122,19 @@ class SolverModule(L.LightningModule, RunModule):
         if len(left) < len(batch["id"]):
             batch = rows(batch, left)
         if batch["id"]:
-            self._conditions(batch)  # what all data lack is no sample's own failure
+            self._conditions(batch)  # raises here if all data lack a condition: no sample's own failure
         self.isolation.proven = self.isolation.proven or bool(self.skip_ids)
         batch, unusable = self._without_unusable(batch)
         parts, failed = self.isolation.run(batch, self._restore)
-        prediction = joined(parts, batch, self.measure, self._nothing())
+        prediction = join(parts, batch, self.measure, self._nothing())
         return replace(prediction, failures={**failures, **unusable, **prediction.failures, **failed})
 
     def on_predict_start(self) -> None:
-        """What does not fit together is reported before any data are read."""
+        """Reports parts that do not fit together before any data are read."""
         if self._trainer is not None and self.trainer.precision not in EXACT:
             raise ValueError(
-                f"trainer.precision {self.trainer.precision} would round the measurements as well; leave it at 32-true "
-                "and give the prior a dtype (--model.prior.dtype bfloat16), which is the network's alone"
+                f"trainer.precision {self.trainer.precision} would also round the measurements; leave it at 32-true "
+                "and give the prior a dtype (--model.prior.dtype bfloat16), which affects only its network"
             )
         zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
         degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
@@ -145,7 +145,7 @@ class SolverModule(L.LightningModule, RunModule):
         self.seen = None
 
     def _with_unique_ids(self, batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-        """The samples of a batch whose ids have not come before in this loop; id -> reason of all that have failed."""
+        """The samples of a batch whose ids are new in this loop, and id -> reason of those that failed."""
         unread = list(batch.get("failed", ()))
         _check_ids(batch["id"])
         _check_ids([id_ for id_, _ in unread])
@@ -162,13 +162,12 @@ class SolverModule(L.LightningModule, RunModule):
         return batch, {id_: why for id_, why in failures.items() if id_ not in self.skip_ids}
 
     def _without_unusable(self, batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-        """The samples of a batch that can be restored; id -> reason of those with NaN or far outside [-1, 1].
+        """The samples of a batch that can be restored, and id -> reason of those with NaN or far outside [-1, 1].
 
-        Images of an AnalyticPrior, a mixture of Gaussians as a rule, may have any values. How large a measurement can
-        be is known for no operator but one of positive weights, so only absurd ones are refused: see ABSURD.
+        Images of an AnalyticPrior, usually a mixture of Gaussians, may have any values. The range of a measurement is
+        known only for operators with positive weights, so only absurd measurements are refused: see ABSURD.
 
-        Errors: ValueError when no picture is within its range before any was restored: then the data are in other
-        units.
+        Errors: ValueError if all pictures are out of range before any was restored: the data are in other units.
         """
         pictures = batch["measurement"] if "measurement" in batch else batch.get("image")
         if not batch["id"] or pictures is None or not pictures.is_floating_point() or len(pictures) != len(batch["id"]):
@@ -189,7 +188,7 @@ class SolverModule(L.LightningModule, RunModule):
         return (rows(batch, good) if reasons else batch), {batch["id"][i]: why for i, why in reasons.items()}
 
     def _absurd_measurement(self) -> float:
-        """What only measurements in other units exceed, without a negative value among them."""
+        """A bound that non-negative measurements exceed only if they are in other units."""
         white = torch.ones(1, *self.prior.image_shape, device=self.device)
         y = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed).y
         return ABSURD * max(1.0, float(y.abs().max())) + 6 * self.noise.std
@@ -197,14 +196,14 @@ class SolverModule(L.LightningModule, RunModule):
     def _restore(self, batch: dict[str, Any]) -> Prediction:
         try:
             measurement = self.measure(batch)
-        except PictureMismatch as reason:  # pictures of one batch have one size: those of others may well fit
+        except PictureMismatch as reason:  # all pictures of a batch have one size; those of other batches may fit
             none = self.measure({"id": []})
             return Prediction([], None, none, self._nothing(), dict.fromkeys(batch["id"], str(reason)))
         restoration = self.traversal.run(measurement, self.prior, self.progress)
         return Prediction(list(batch["id"]), batch.get("image"), measurement, restoration)
 
     def _nothing(self) -> Restoration:
-        """The restoration of no images."""
+        """A restoration without images."""
         levels = self.traversal.levels
         images = torch.zeros(0, *self.prior.image_shape, device=self.device)
         calls = torch.zeros(0, dtype=torch.int64)
@@ -212,14 +211,15 @@ class SolverModule(L.LightningModule, RunModule):
         return Restoration(self.traversal.knob, levels, per_level[0], per_level[1], calls, per_level[2])
 
     def _conditions(self, batch: dict[str, Any]) -> dict[str, Sequence[Any]]:
-        """What the prior must be told of each sample."""
+        """The conditions of each sample that the prior needs."""
         if self.prior.needs is None:
             return {}
         name, instead = self.prior.needs
         if name not in batch:
             raise ValueError(
-                f"the prior is told the {name} of each image, but the data come without {name}s; name their column "
-                f"(--data.{name}_column, of datamodules.HuggingFace) or give one for all (--model.prior.{instead})"
+                f"the prior is conditioned on the {name} of each image, but the data have no {name}s; name their "
+                f"column (--data.{name}_column, of datamodules.HuggingFace) or give one for all (--model.prior."
+                f"{instead})"
             )
         return {name: batch[name]}
 
@@ -228,12 +228,12 @@ class SolverModule(L.LightningModule, RunModule):
         if len(pictures) and pictures.shape[1] != channels:
             raise ValueError(
                 f"the data have {pictures.shape[1]} channels but the prior has {channels}; "
-                "choose data with as many channels (--data.channels) or another prior (--model.prior)"
+                "choose data with the same number of channels (--data.channels) or another prior (--model.prior)"
             )
 
 
 def _check_ids(ids: Any) -> None:
-    """Errors: ValueError for ids that are no texts, or cannot be written to a file."""
+    """Errors: ValueError for ids that are not texts or cannot be written to a file."""
     if isinstance(ids, Tensor) or not all(isinstance(id_, str) for id_ in ids):
         kinds = f"a tensor of {ids.dtype}" if isinstance(ids, Tensor) else f"{type(ids).__name__} with {list(ids)[:3]}"
         raise ValueError(f"the ids of a batch must be a list of texts, got {kinds}; give [str(i) for i in ids]")

@@ -1,4 +1,4 @@
-"""One sample's trouble is its own: batches that raise, diverge, or do not fit into memory."""
+"""Isolates failures: a sample that raises or does not fit into memory does not affect the others of its batch."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Isolation:
 
     - A batch that raises is split into its samples; a sample that raises alone is a failure.
     - A batch that does not fit into memory is halved until it does; later ones are made of parts of that size.
-    - What is wrong with the config is raised: an error that all samples of a batch share, as long as none was restored.
-      So is that of a device that is lost, on which everything would fail.
+    - An error of the config is raised: one that all samples of a batch share before any sample was restored. So is the
+      loss of a device, on which everything would fail.
 
-    A result is a function of (seed, id), so nothing is tried twice.
+    A result is a function of (seed, id), so nothing is retried.
 
-    proven: whether samples have been restored with this config, in this process or by an earlier run. most: samples
-        that fit into memory at once.
+    proven: whether samples have been restored with this config, by this process or an earlier run. most: number of
+        samples that fit into memory at once.
     """
 
     proven: bool = False
     most: int | None = None
 
     def run(self, batch: Batch, restore: Callable[[Batch], Prediction]) -> tuple[list[Prediction], dict[str, str]]:
-        """-> predictions of parts of the batch, in its order, and the reasons of the samples that are in none."""
+        """-> predictions of parts of the batch, in its order, and id -> reason of the samples that failed."""
         parts: list[Prediction] = []
         failures: dict[str, str] = {}
         waiting = split(batch, self.most) if batch["id"] else []
@@ -63,7 +63,7 @@ class Isolation:
 
 
 def attempt(restore: Callable[[Batch], Prediction], batch: Batch) -> Prediction | Exception:
-    """What restore(batch) returns or raises; an error lets go of the tensors that its frames hold."""
+    """What restore(batch) returns or raises; the frames of an error release their tensors."""
     try:
         return restore(batch)
     except Exception as error:
@@ -80,7 +80,7 @@ def attempt(restore: Callable[[Batch], Prediction], batch: Batch) -> Prediction 
 
 
 def rows(batch: Batch, index: Sequence[int]) -> Batch:
-    """Some samples of a batch, without those that could not be read."""
+    """The samples of a batch at these positions, without those that could not be read."""
     return {
         name: value[list(index)] if isinstance(value, Tensor) else [value[i] for i in index]
         for name, value in batch.items()
@@ -95,12 +95,12 @@ def split(batch: Batch, size: int | None) -> list[Batch]:
     return [rows(batch, range(start, min(start + size, n))) for start in range(0, n, size)]
 
 
-def joined(
+def join(
     parts: Sequence[Prediction], batch: Batch, measure: Callable[[Batch], Measurement], empty: Restoration
 ) -> Prediction:
     """The parts of a batch as one prediction.
 
-    measure: a function of the samples alone, so that it may be asked again. empty: a restoration of no images.
+    measure: depends on the samples alone, so it may be called again. empty: a restoration without images.
     """
     if len(parts) == 1:
         return parts[0]
@@ -115,10 +115,10 @@ def joined(
 
 
 def reason_of(error: Exception) -> str:
-    """One line that says what is wrong with a sample."""
+    """One line that states why a sample failed."""
     text = " ".join(str(error).split())
     if _out_of_memory(error):
-        return f"out of memory, also by itself: {text}"
+        return f"out of memory, even in a batch of one: {text}"
     return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
@@ -130,5 +130,5 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _device_is_lost(error: Exception) -> bool:
-    """After an illegal access nothing runs on a GPU any more, in this process."""
+    """Whether the GPU is lost: after an illegal access, nothing in this process can use it any more."""
     return isinstance(error, RuntimeError) and "CUDA error" in str(error) and not _out_of_memory(error)

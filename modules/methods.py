@@ -1,6 +1,6 @@
-"""Each method as a LightningModule: a traversal whose arguments are the module's own.
+"""Each method as a LightningModule that takes the arguments of its traversal.
 
-Use them on the command line and in configs (`--model modules.MapRps --model.t0 '[0, 100]'`). A traversal of yours needs
+Use them on the command line and in configs (`--model modules.MapRps --model.t0 '[0, 100]'`). Your own traversal needs
 no such class: `--model modules.SolverModule --model.traversal my_package.MyTraversal`.
 """
 
@@ -37,7 +37,7 @@ class Ccdf(SolverModule):
 
 
 class VarianceScaling(SolverModule):
-    """VSDPS (arXiv 2503.20297): DPS from pure noise whose own noise is scaled by lambda."""
+    """VSDPS (arXiv 2503.20297): DPS from pure noise, with the noise of its steps scaled by lambda."""
 
     def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(prior, operator, noise, traversals.VarianceScaling(**kwargs), seed)
@@ -65,7 +65,7 @@ class Interpolation(SolverModule):
 
 
 class SettingSweep(SolverModule):
-    """Any numeric setting of a sampler as the knob, such as DiffPIR's zeta or DDNM's eta."""
+    """A numeric setting of a sampler as the knob, such as DiffPIR's zeta or DDNM's eta."""
 
     def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(prior, operator, noise, traversals.SettingSweep(**kwargs), seed)

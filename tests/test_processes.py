@@ -62,7 +62,7 @@ def test_lightnings_own_processes_are_ended_and_the_run_resumes():
 @pytest.mark.slow
 def test_an_error_of_the_second_process_is_reported_once():
     assert wait(start("--model.prior", "tests.resume_fakes.Picky", processes=2, by="Lightning")) == 2
-    assert log().count("rps: ") == 1 and "rps: error: the prior is told the nothing of each image" in log()
+    assert log().count("rps: ") == 1 and "rps: error: the prior is conditioned on the nothing of each image" in log()
     assert "Traceback" not in log()
 
 

@@ -85,7 +85,7 @@ def test_a_sample_too_large_for_the_memory_is_a_failure():
 
     solver._restore = small
     assert solver.predict_step(batch(0, 0.1, 0.2), 0).failures == {
-        "b": "out of memory, also by itself: CUDA out of memory"
+        "b": "out of memory, even in a batch of one: CUDA out of memory"
     }
 
 

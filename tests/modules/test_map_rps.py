@@ -87,7 +87,7 @@ def test_seed_changes_the_measurement_and_nothing_else_does(prior):
     ("batch", "sentence"),
     [
         ({"id": ["a"], "image": torch.zeros(1, 3, 32, 32)}, "the data have 3 channels but the prior has 1"),
-        ({"id": ["a"], "image": torch.zeros(1, 1, 64, 64)}, "the data are 64 x 64 but the prior makes 32 x 32"),
+        ({"id": ["a"], "image": torch.zeros(1, 1, 64, 64)}, "the data are 64 x 64 but the prior.s images are 32 x 32"),
     ],
 )
 def test_data_that_do_not_fit_the_prior(prior, batch, sentence):

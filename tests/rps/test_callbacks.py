@@ -186,7 +186,7 @@ def test_a_sample_that_was_asked_for_and_is_not_there_is_a_failure(tmp_path):
     assert read_records(tmp_path).failures() == {}
     for _ in range(2):
         again(["a", "nobody"])
-        assert read_records(tmp_path).failures() == {"nobody": "the data have no sample of this id"}
+        assert read_records(tmp_path).failures() == {"nobody": "the data have no sample with this id"}
         assert [(level["n"], level["failed"]) for level in metrics(tmp_path)["levels"]] == [(2, 1)] * 3
     assert len([row for row in read_records(tmp_path).rows["restored", 0] if row == "nobody"]) == 1
 
@@ -211,7 +211,7 @@ def test_reference_statistics(tmp_path):
     run([MetricRecorder(features=Blocks(), reference=str(tmp_path / "three.safetensors"))], root=tmp_path / "run")
     assert metrics(tmp_path / "run")["reference"]["metrics"]["frechet"]["reference"]["images"] == "three others"
     Statistics.from_features(torch.rand(9, 5)).save(tmp_path / "five.safetensors")
-    with pytest.raises(ValueError, match="has 5 features but quarters makes 4"):
+    with pytest.raises(ValueError, match="has 5 features but quarters has 4"):
         run([MetricRecorder(features=Blocks(), reference=str(tmp_path / "five.safetensors"))], root=tmp_path / "other")
     with pytest.raises(ValueError, match="needs features"):
         MetricRecorder(reference="some.safetensors")

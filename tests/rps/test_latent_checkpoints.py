@@ -173,9 +173,9 @@ BAD = {
     "autoencoder of another": "of the tensors of its vqvae, e.g. ",
     "text encoder of another": "of the tensors of its text_encoder, e.g. ",
     "a single file": "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)",
-    "no class": "come without labels; name their column (--data.label_column, of datamodules.HuggingFace) or give one",
+    "no class": "have no labels; name their column (--data.label_column, of datamodules.HuggingFace) or give one",
     "no text encoder": "model has no text_encoder/config.json",
-    "no captions": "the data come without captions; name their column (--data.caption_column,",
+    "no captions": "the data have no captions; name their column (--data.caption_column",
     "long prompt": "'a b c d e f g h i j k l m n'... has 16 tokens, but the text encoder takes 12; shorten it",
 }
 
