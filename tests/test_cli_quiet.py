@@ -25,6 +25,6 @@ def test_repetitions_of_the_hubs_client_are_one_line(capsys, monkeypatch, caplog
     finally:
         hub.removeFilter(quiet)
     err = capsys.readouterr().err
-    assert err.count("the Hugging Face hub does not answer; trying again") == 1
+    assert err.count("the Hugging Face hub does not answer; retrying") == 1
     assert "thrown while requesting" not in err + caplog.text and "Retrying in" not in err + caplog.text
     assert "something else" in err + caplog.text

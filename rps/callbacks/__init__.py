@@ -1,4 +1,4 @@
-"""Lightning callbacks that watch a predict loop: metrics, pictures, progress. Usable in anyone's Trainer."""
+"""Lightning callbacks that observe a predict loop: metrics, pictures, progress. They work in any Trainer."""
 
 from rps.callbacks.base import RunCallback
 from rps.callbacks.metric_recorder import MetricRecorder

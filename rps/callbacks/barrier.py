@@ -14,19 +14,19 @@ class ProcessLost(ConnectionError):
     """Another process of the run has ended before its work was done."""
 
     exit_code = 1
-    """Of the command: not 2, since it is no fault of what was given."""
+    """Exit code of the command: not 2, since the input is not at fault."""
 
     def __init__(self) -> None:
         super().__init__(
-            "another process of the run has ended; what was finished is kept, and the same command resumes from there"
+            "another process of the run has ended; finished samples are kept, and the same command resumes from there"
         )
 
 
 class PatientBarrier:
-    """A barrier that waits for as long as the longest batch of another process takes, and still hears signals.
+    """A barrier without a short timeout, so that a long batch of another process may finish, and with signal handling.
 
-    That of the strategy gives up after minutes, and no Python code, so no signal handler, runs while it waits.
-    All processes make it at the same moment: it has a process group of its own.
+    The strategy's barrier gives up after minutes, and no Python code, hence no signal handler, runs while it waits.
+    All processes must create it at the same moment: it has its own process group.
     """
 
     def __init__(self, trainer: L.Trainer) -> None:
@@ -37,7 +37,7 @@ class PatientBarrier:
         self.group: Any = dist.new_group(timeout=timedelta(days=7)) if several else None
 
     def wait(self) -> None:
-        """Until all processes wait.  Errors: ProcessLost when one of them is gone."""
+        """Waits until all processes wait.  Errors: ProcessLost if one of them has ended."""
         if self.group is None:
             self.strategy.barrier()
             return

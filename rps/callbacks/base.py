@@ -1,4 +1,4 @@
-"""What the callbacks share: where the run directory is, and what predict_step must return."""
+"""The base class of the callbacks: the run directory, and the check of what predict_step returns."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class RunCallback(L.Callback):
         """Called after every batch.  batch, loader: numbers of the batch and of its dataloader."""
 
     def lacking(self, run: Path, found: Outcomes) -> set[str]:
-        """Samples that an earlier start of the run has restored, but whose files of this callback are missing.
+        """Samples that an earlier start of the run restored but whose files of this callback are missing.
 
-        They are restored again. found: what the records say.
+        They are restored again. found: the outcomes in the records.
         """
         return set()

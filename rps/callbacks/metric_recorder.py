@@ -1,4 +1,4 @@
-"""Records of every sample and level, and what they come to."""
+"""MetricRecorder: records of every sample and level, merged at the end of the run."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from rps.restoration import Prediction
 
 
 class MetricRecorder(RunCallback):
-    """Metrics per sample and level, as records; their means, intervals and Frechet distances at the end of the run.
+    """Records metrics per sample and level; computes means, intervals and Frechet distances at the end of the run.
 
-    After every batch, RUN/records and RUN/features get one small file each; nothing is kept in memory, and no process
-    waits for another. At the end, process zero merges the files of all into metrics.json, table.md, dp_curve.png and
+    After every batch, it writes one small file each to RUN/records and RUN/features; nothing is kept in memory, and no
+    process waits for another. At the end, process zero merges all files into metrics.json, table.md, dp_curve.png and
     report.html (in on_predict_epoch_end, so that any callback finds them in its on_predict_end). A run that is
-    interrupted, or fails, leaves what it has written, merged if possible.
+    interrupted or fails keeps what it has written, merged if possible.
 
-    Where there are records, the run resumes: samples that have one at every level are named to the datamodule
-    (`skip_ids`, which ours honour before they read a picture) and to the module (`skip_ids`, for data of others), and
-    are not done again, by any number of processes. A record promises that the rest is there: this callback puts itself
-    behind all others. That the settings are those of the earlier records is yours to see to; `rps predict` does.
+    If there are records, the run resumes: samples with a record at every level are passed to the datamodule as
+    `skip_ids` (ours honour it before they read a picture) and to the module (for other data), and are not restored
+    again, on any number of processes. A record promises that all other outputs exist, so this callback moves itself
+    behind all others. You must ensure that the settings match the earlier records; `rps predict` does.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
-        metrics: further ones, such as rps.metrics.Lpips or your own (rps.metrics.Metric), beside those of
-            rps.metrics.standard; one of the same name takes a standard one's place.
-        features: the feature network of the Frechet distance, e.g. rps.metrics.EmbeddedFeatures; None has no distance.
-        reference: what the Frechet distance is taken to: a file written by rps.metrics.Statistics.save, or "embedded"
-            for the one that belongs to EmbeddedFeatures; None is the run's own clean images.
-        retry_failed: samples of which an earlier run recorded a failure are tried again.
+        metrics: more metrics, such as rps.metrics.Lpips or your own (rps.metrics.Metric), in addition to
+            rps.metrics.standard; one with the name of a standard metric replaces it.
+        features: the feature network of the Frechet distance, e.g. rps.metrics.EmbeddedFeatures; None: no distance.
+        reference: the reference set of the Frechet distance: a file written by rps.metrics.Statistics.save, or
+            "embedded" for that of EmbeddedFeatures; None is the run's own clean images.
+        retry_failed: whether to retry samples whose failure an earlier run recorded.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class MetricRecorder(RunCallback):
     ) -> None:
         super().__init__(output)
         if reference is not None and features is None:
-            raise ValueError(f"reference {reference} is of a Frechet distance, which needs features: a feature network")
+            raise ValueError(f"reference {reference} needs a feature network for the Frechet distance; give features")
         self.metrics = standard(metrics or ())
         self.features = features
         self.reference = reference
@@ -70,10 +70,10 @@ class MetricRecorder(RunCallback):
         self.statistics: Statistics | None = None
         self.origin = Origin()
         self.barrier: PatientBarrier | None = None
-        self.unmerged = False  # are there records that no merge has seen?
+        self.unmerged = False  # whether there are records that have not been merged
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Everything that can go wrong before the first network call does so here, on every process alike."""
+        """Checks everything that can fail before the first network call, on every process alike."""
         if stage != "predict":
             return
         self.unmerged = False
@@ -81,14 +81,14 @@ class MetricRecorder(RunCallback):
         self.statistics = None if self.reference is None else load_reference(self.reference)
         if self.statistics and self.features and len(self.statistics.mean) != self.features.dim:
             raise ValueError(
-                f"{self.reference} has {len(self.statistics.mean)} features but {self.features.name} makes "
-                f"{self.features.dim}; the reference must come from the same feature network"
+                f"{self.reference} has {len(self.statistics.mean)} features but {self.features.name} has "
+                f"{self.features.dim}; give a reference from the same feature network"
             )
         trainer.callbacks = [c for c in trainer.callbacks if c is not self] + [self]  # type: ignore[attr-defined]
         self._skip_done(trainer, pl_module)
 
     def _skip_done(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The same for all processes, before the first of them writes a record."""
+        """Sets skip_ids, the same on all processes, before any of them writes a record."""
         done: set[str] = set()
         recorded: set[str] = set()
         if trainer.is_global_zero:
@@ -121,12 +121,12 @@ class MetricRecorder(RunCallback):
         infos = {metric.name: metric.info for metric in self.metrics}
         self.origin = Origin(hashes, place, infos, run_data(trainer).place)
         run = self.run_directory(trainer)
-        # All processes raise, or the others would write records meanwhile.
+        # All processes must raise, or the others would keep writing records.
         changed = trainer.strategy.broadcast(read_origin(run).changes(self.origin) if trainer.is_global_zero else [])
         if changed:
             raise ValueError(
-                f"the records in {run} were made with something else: {'; '.join(changed)}; put back what it was, or "
-                "give another --output"
+                f"the records in {run} were made with other inputs: {'; '.join(changed)}; restore them, or give "
+                "another --output"
             )
         for network in (*self.metrics, self.features):
             if network is not None:
@@ -138,7 +138,7 @@ class MetricRecorder(RunCallback):
 
     @torch.no_grad()
     def _try(self, image: Tensor) -> None:
-        """A network that does not take such images says so before hours have passed."""
+        """Runs the networks once, so that one that does not accept such images fails before the run."""
         if self.features is not None:
             self.features(image)
         for metric in self.metrics:
@@ -166,7 +166,7 @@ class MetricRecorder(RunCallback):
             self._finish(trainer)
 
     def _record_missing(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Samples that were asked for by name and that no process met; known once all have read their parts."""
+        """Records samples that were requested by id but that no process found; known once all have read their parts."""
         wanted, module = run_data(trainer).wanted_ids, run_module(pl_module)
         limit = trainer.limit_predict_batches  # 1.0 is all batches, and 1 is one of them
         if not wanted or module.knob is None or isinstance(limit, int) or limit < 1:
@@ -174,20 +174,20 @@ class MetricRecorder(RunCallback):
         run = self.run_directory(trainer)
         missing = sorted(set(wanted) - recorded_ids(run))
         rows = [
-            Row(id_, level, status="failed", reason="the data have no sample of this id")
+            Row(id_, level, status="failed", reason="the data have no sample with this id")
             for level in module.levels or ()
             for id_ in missing
         ]
         RecordWriter(run, trainer.global_rank).write(rows, module.knob)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """No barrier: other processes may be anywhere."""
+        """Merges without a barrier, since the state of other processes is unknown."""
         if not trainer.is_global_zero or not self.unmerged:
             return
         try:
             self._finish(trainer)
-        except Exception as error:  # the exception that ended the run is the one to hear about
-            if isinstance(error, OSError) and isinstance(exception, OSError):  # the disk is full: told already
+        except Exception as error:  # the exception that ended the run matters more
+            if isinstance(error, OSError) and isinstance(exception, OSError):  # a full disk is reported only once
                 return
             print(f"the records of the interrupted run could not be merged: {printable(error)}", file=sys.stderr)
 

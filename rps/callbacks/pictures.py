@@ -1,4 +1,4 @@
-"""Pictures of a run: every image as a PNG, and grids to look at."""
+"""Writes the pictures of a run: every image as a PNG, and grids."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from rps.restoration import Prediction
 
 
 class ImageWriter(RunCallback):
-    """RUN/images/LEVEL/ID.png: the restorations, 8 bits, rounded, the very images that the metrics are of.
+    """Writes RUN/images/LEVEL/ID.png: restorations rounded to 8 bits, exactly the images that metrics are computed on.
 
-    RUN/images/measurement/ID.png is the measurement, made visible. An image with values that are not finite is not
-    written. Ids become file names by rps.records.file_name: nothing leaves the directory, and no two ids collide.
+    RUN/images/measurement/ID.png shows the measurement as A^+ y. Images with values that are not finite are not
+    written. rps.records.file_name turns ids into file names: none leaves the directory, and no two ids collide.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
@@ -53,15 +53,15 @@ class ImageWriter(RunCallback):
 
 
 class GridWriter(RunCallback):
-    """RUN/grids: one picture per batch; rows are samples, columns the reference, the measurement and the levels.
+    """Writes one grid per batch to RUN/grids; rows are samples, columns the reference, the measurement and the levels.
 
-    A run that resumes keeps the grids that are there, and counts on from them.
+    A run that resumes keeps the existing grids and continues their numbers.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
-        max_samples: rows of a grid.
-        every_n_batches: of which the first gets a grid.
-        max_grids: no more than so many from each process.
+        max_samples: the largest number of rows in a grid.
+        every_n_batches: a grid is written for one batch in this many.
+        max_grids: the largest number of grids from each process.
     """
 
     def __init__(

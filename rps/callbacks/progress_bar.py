@@ -1,4 +1,4 @@
-"""A progress bar that moves with network calls: a batch may take minutes."""
+"""A progress bar that counts network calls, since a batch may take minutes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rps.restoration import Prediction
 
 
 class ProgressBar(LightningProgressBar):
-    """Network calls of process zero: a bar in a terminal, lines elsewhere, the rarer the longer it lasts.
+    """Shows the network calls of process zero: a bar in a terminal, elsewhere lines, less often in long runs.
 
-    Takes the place of Lightning's own bar. It asks the module and the datamodule for what rps/protocol.py describes;
-    what they do not know is not shown.
+    Replaces Lightning's own bar. It reads what rps/protocol.py describes from the module and the datamodule, and omits
+    what they do not provide.
 
     Args:
-        every: seconds between two lines in the first 250 s; then more, in proportion to the time since the start.
+        every: seconds between two lines in the first 250 s; later in proportion to the time since the start.
     """
 
     def __init__(self, every: float = 5.0) -> None:
@@ -61,7 +61,7 @@ class ProgressBar(LightningProgressBar):
         dataloader_idx: int = 0,
     ) -> None:
         if self._enabled and trainer.is_global_zero and isinstance(outputs, Prediction):
-            # Samples that could not be read take no calls: what is left to do is counted from here.
+            # Samples that could not be read need no calls, so they no longer count as left to do.
             self.images += len(outputs.ids)
             if self.total_images is not None:
                 self.total_images = max(self.total_images - len(outputs.failures), self.images)
@@ -80,7 +80,7 @@ class ProgressBar(LightningProgressBar):
 
     @property
     def total(self) -> int | None:
-        """Network calls of the whole run, of this process."""
+        """Network calls of this process in the whole run; None if unknown."""
         if self.total_images is None or self.per_image is None:
             return None
         return max(self.total_images * self.per_image, self.calls)
@@ -137,11 +137,12 @@ class ProgressBar(LightningProgressBar):
             self._bar = None
 
     def _counts(self) -> str:
-        def of(done: int, total: int | None) -> str:
+        def fraction(done: int, total: int | None) -> str:
             return f"{done:,}" if total is None else f"{done:,}/{total:,}"
 
         where = f" (process 1 of {self.processes})" if self.processes > 1 else ""
-        return f"{of(self.images, self.total_images)} images, {of(self.calls, self.total)} network calls{where}"
+        images, calls = fraction(self.images, self.total_images), fraction(self.calls, self.total)
+        return f"{images} images, {calls} network calls{where}"
 
     def _line(self) -> str:
         seconds = time.monotonic() - self.started
@@ -152,7 +153,7 @@ class ProgressBar(LightningProgressBar):
 
 
 def _samples(trainer: L.Trainer) -> int | None:
-    """Samples of this process, as far as anyone can tell before they are read."""
+    """Number of samples of this process, as far as it is known before they are read; None if it is not."""
     data = run_data(trainer)
     if data.num_samples is not None:
         return math.ceil(max(data.num_samples - len(data.skip_ids), 0) / trainer.world_size)
@@ -162,7 +163,7 @@ def _samples(trainer: L.Trainer) -> int | None:
     for loader in loaders if isinstance(loaders, list | tuple) else [loaders]:
         try:
             total += len(loader.batch_sampler.sampler)
-        except (AttributeError, TypeError):  # a stream, or a data set of batches, whose sizes are not known
+        except (AttributeError, TypeError):  # a stream or a data set of batches, of unknown size
             return None
     return total
 

@@ -96,7 +96,7 @@ def test_data_without_labels_are_told_by_the_first_batch(ids):
     """Also of one sample, which would pass for a failure of its own."""
     module, of_class = (MapRpsModule(pixel(label), SuperResolution(2), 0.1, [0]) for label in (None, 1))
     batch = {"id": ids, "image": images(8)[: len(ids)]}
-    with pytest.raises(ValueError, match=r"come without labels; .*--data\.label_column, .*class_label"):
+    with pytest.raises(ValueError, match=r"have no labels; .*--data\.label_column, .*class_label"):
         module.predict_step(batch, 0)
     nothing = module.predict_step({"id": [], "image": torch.zeros(0, 1, 1, 1), "failed": [("a", "gone")]}, 0)
     assert nothing.failures == {"a": "gone"} and of_class.predict_step(batch, 0).ids == ids

@@ -358,6 +358,6 @@ def test_data_without_captions_are_told_before_anything_is_computed(tmp_path):
     from modules import LmapRps
 
     module = LmapRps(StableDiffusionPrior.from_pretrained(save_stable_diffusion(tmp_path)), SuperResolution(2), 0.1)
-    with pytest.raises(ValueError, match=r"come without captions; name their column .--data\.caption_column"):
+    with pytest.raises(ValueError, match=r"have no captions; name their column .--data\.caption_column"):
         module.measure({"id": ["a"], "image": images(1)})
     assert module.measure({"id": ["a"], "image": images(1), "caption": ["sea"]}).conditions == {"caption": ["sea"]}
