@@ -271,7 +271,7 @@ def test_a_text_given_to_exit_is_printed(capsys):
 def test_a_directory_that_is_removed_at_the_end_is_no_success(capsys):
     assert rps("--trainer.callbacks+=tests.cli_fakes.Remover") == 1
     assert capsys.readouterr().err == (
-        "rps: error: the run directory run has been removed while the run was writing to it\n"
+        "rps: error: the run directory run was removed while the run was writing to it\n"
     )
 
 

@@ -108,8 +108,7 @@ def test_merging_at_any_time(capsys):
     kill(child)
     assert main(["merge", "nowhere"]) == 2
     assert (
-        capsys.readouterr().err
-        == "rps: error: there is no run nowhere; give the folder that rps predict --output was given\n"
+        capsys.readouterr().err == "rps: error: there is no run nowhere; give the --output folder of an rps predict\n"
     )
 
 
@@ -124,7 +123,7 @@ def test_merge_leaves_alone_what_another_recorder_has_merged(capsys):
     RecordWriter("run").write([Row("00", 0, metrics={"oracle_gap": 1.0})], "t0")
     capsys.readouterr()
     assert main(["merge", "run"]) == 2
-    assert "the run was judged against exact posteriors" in capsys.readouterr().err
+    assert "the run was compared with exact posteriors" in capsys.readouterr().err
     assert Path("run/metrics.json").read_bytes() == before
 
 
@@ -237,7 +236,7 @@ def test_a_run_whose_directory_is_removed_ends_with_a_sentence():
     more_records_than(0)
     shutil.rmtree("run")
     assert wait(child) == 1
-    assert "the run directory run has been removed while the run was writing to it" in log()
+    assert "the run directory run was removed while the run was writing to it" in log()
 
 
 @pytest.mark.parametrize(

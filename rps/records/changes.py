@@ -1,4 +1,4 @@
-"""Whether a config is that of the run in a directory: all that bears on the results is compared."""
+"""Compares the config of a run with another, in everything that affects the results."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ HOW_TRAINER = {
     "enable_progress_bar", "enable_model_summary", "enable_checkpointing", "plugins", "benchmark", "detect_anomaly",
     "barebones", "sync_batchnorm", "use_distributed_sampler",
 }  # fmt: skip
-"""Keys of the trainer that say where and how it runs."""
+"""Keys of the trainer that determine where and how it runs."""
 HOW = {
     "batch_size", "num_workers", "micro_batch", "max_batch", "cache_dir", "device", "token", "retries", "timeout",
     "retry_failed",
 }  # fmt: skip
-"""Names of arguments, of whatever class, that do."""
+"""Names of arguments, of any class, that do so too."""
 HOW_CALLBACKS = ("ProgressBar",)
-"""Callbacks that bear on no record; the last two were of earlier versions, whose runs resume."""
+"""Callbacks that affect no record."""
 ABSENT = "nothing"
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One phrase per value that differs, but for those of where and how it runs.  old, new: as read from YAML."""
+    """One phrase per value that differs, except where and how the run is executed.  old, new: as read from YAML."""
     return [f"{key} was {before} and is now {now}" for key, before, now in differences(_what(old), _what(new))]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(key, its old value, its new value) of what differs, in words, but for arguments of where and how it runs."""
+    """(key, old value, new value) of what differs, as text, except arguments of where and how it runs."""
     before, now = _flat(old), _flat(new)
     keys = [*before, *(key for key in now if key not in before)]
     return [
         (_short(key), _shown(before, key), _shown(now, key))
         for key in keys
-        if before.get(key) != now.get(key)  # null is what an option is that was not there yet
+        if before.get(key) != now.get(key)  # an option that did not exist yet counts as null
     ]
 
 
@@ -66,7 +66,7 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def _short(key: str) -> str:
-    """As it is given on the command line."""
+    """The key as it is given on the command line."""
     return key.replace(".init_args", "").removesuffix(".class_path")
 
 

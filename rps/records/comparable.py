@@ -1,4 +1,4 @@
-"""Whether two runs can be compared: their configs say whether they are of one task and of the same data."""
+"""Checks by their configs that two runs can be compared: that they have the same task and the same data."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from rps.records.changes import differences
 from rps.records.directory import RunDirectory, RunRefused
 
 TASK = ("operator", "noise")
-"""Arguments of the model that say what is measured."""
+"""Arguments of the model that define what is measured."""
 WHICH = ("limit", "skip", "subset", "subset_seed", "attempts", "backoff")
-"""Arguments of the data that say which samples are taken, or how: pairing by ids sees to these."""
+"""Arguments of the data that select samples or how they are read: pairing by ids makes up for these."""
 
 
 def check_comparable(run: Path, other: Path, same_pictures: Callable[[], bool]) -> None:
-    """Errors: RunRefused, with what differs.  Runs without a config are not checked.
+    """Errors: RunRefused, which lists what differs.  Runs without a config are not checked.
 
-    same_pictures: asked where the places of the data differ, since a folder may have been moved.
+    same_pictures: called if the data arguments differ, since a folder may have moved.
     """
     configs = [RunDirectory(folder).config() for folder in (run, other)]
     if not all(configs):
         return
-    _refuse("are of different tasks", run, other, *({"model": _arguments(c, "model", TASK)} for c in configs))
+    _refuse("have different tasks", run, other, *({"model": _arguments(c, "model", TASK)} for c in configs))
     data = [_data(config) for config in configs]
     if differences(*data) and not same_pictures():
-        _refuse("are of different data", run, other, *data)
+        _refuse("have different data", run, other, *data)
 
 
 def _refuse(what: str, run: Path, other: Path, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:

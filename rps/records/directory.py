@@ -1,4 +1,4 @@
-"""The run directory: how it is known, what a run may remove from it, and how one run takes the place of another."""
+"""The run directory: how it is recognised, what a run may remove from it, and how one run replaces another."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from rps.records.reader import has_records
 from rps.records.rows import NAME
 
 MARKER = ".rps-run"
-"""A file that only `RunDirectory.begin` writes: a folder that has it is a run."""
+"""A file that only `RunDirectory.begin` writes: a folder with this file is a run."""
 CONTENT = "rps run directory, format 1\n"
 REPLACED = ".rps-replaced"
-"""Where the files of an earlier run lie until the one that replaces it has restored its first batch."""
+"""The folder that holds the files of an earlier run until the run that replaces it has restored its first batch."""
 FILES = ("config.yaml", "metrics.json", "table.md", "dp_curve.png", "report.html")
 FOLDERS = ("grids", "images", "records", "features")
 GRID = re.compile(r"rank\d+_(loader\d+_)?batch(\d+)\.png")
 NAMES = {"records": NAME, "features": NAME, "grids": GRID}
-"""How a run names its files in these folders; pictures are named by the ids of the records."""
+"""Names of a run's files in these folders; pictures are named by the ids in the records."""
 
 
 class RunRefused(ValueError):
-    """The directory cannot be written to by this run."""
+    """This run may not write to, or cannot use, the directory."""
 
 
 class RunRemoved(OSError):
-    """The directory has been removed while the run was writing to it."""
+    """The directory was removed while the run was writing to it."""
 
     exit_code = 1
-    """Of the command: not 2, since it is no fault of what was given."""
+    """Exit code of the command: not 2, since the input is not at fault."""
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a run was written to the folder, by its marker."""
+    """Whether the folder is a run, by its marker."""
     try:
         return (folder / MARKER).read_text(encoding="utf-8") == CONTENT
     except (OSError, UnicodeDecodeError):
@@ -55,22 +55,22 @@ def is_run(folder: Path) -> bool:
 
 
 def check_has_records(folder: Path) -> None:
-    """Errors: RunRefused when there is nothing to merge or to compare."""
+    """Errors: RunRefused if there is nothing to merge or to compare."""
     if not folder.is_dir():
-        raise RunRefused(f"there is no run {folder}; give the folder that rps predict --output was given")
+        raise RunRefused(f"there is no run {folder}; give the --output folder of an rps predict")
     if not has_records(folder):
-        what = "has no records yet" if is_run(folder) else "holds no run: it has no records"
-        raise RunRefused(f"{folder} {what}; rps predict writes them after each of its batches")
+        what = "has no records yet" if is_run(folder) else "is not a run: it has no records"
+        raise RunRefused(f"{folder} {what}; rps predict writes records after each batch")
 
 
 class RunDirectory:
-    """A folder that holds one run: `check` before anything heavy, then `begin` or `resume`, and `commit`.
+    """A folder that holds one run: call `check` before anything heavy, then `begin` or `resume`, and `commit`.
 
     `begin` sets the files of an earlier run aside, `commit` removes them, and `abandon` puts them back, as does the
-    next start where the process was killed in between. Only files that a run has written are ever touched, by name.
+    next start if the process was killed in between. Only files with names that a run writes are ever touched.
 
-    A marker aside says that what lies there is the run of the directory: it is moved first, moved back last, and the
-    first thing that `commit` removes. What is left aside without it is to be removed.
+    A marker among the files set aside means that they are the run of the directory: it is moved first, moved back last,
+    and removed first by `commit`. Files set aside without a marker are to be removed.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -81,7 +81,7 @@ class RunDirectory:
         return str(self.path)
 
     def config(self) -> dict[str, Any]:
-        """config.yaml of the run; empty when there is none.  Errors: RunRefused when it is not YAML."""
+        """config.yaml of the run; empty if there is none.  Errors: RunRefused if it is not YAML."""
         import yaml
 
         places = [self._aside, self.path] if is_run(self._aside) else [self.path]
@@ -91,32 +91,32 @@ class RunDirectory:
                     found = load_yaml(path.read_text(encoding="utf-8"))
                 except (yaml.YAMLError, ValueError, RecursionError) as error:
                     raise RunRefused(
-                        f"{path} is not YAML any more; put back what it was, or give --overwrite to start afresh"
+                        f"{path} is no longer valid YAML; restore it, or give --overwrite to start from scratch"
                     ) from error
                 return found if isinstance(found, dict) else {}
         return {}
 
     def check(self, config: str, overwrite: bool, inputs: Sequence[str] = ()) -> bool:
-        """Whether a run of this config resumes one that is there.  Nothing is changed.
+        """Whether a run of this config resumes an existing one.  Nothing is changed.
 
-        config: as YAML. inputs: paths that the run reads. Errors: RunRefused when the run would touch what is not its
-        own, or when the one in the directory is of another config.
+        config: as YAML. inputs: paths that the run reads. Errors: RunRefused if the run would touch files that are not
+        its own, or if the run in the directory has another config.
         """
         output, place = self.path, self.path.resolve()
         if output.exists() and not output.is_dir():
-            raise RunRefused(f"output {output} is a file; give the name of a folder, new or empty")
+            raise RunRefused(f"output {output} is a file; give a new or empty folder")
         for path in inputs:
             if overwrite and place in Path(path).expanduser().resolve().parents:
                 raise RunRefused(f"--overwrite could remove {path}, which this run reads; give another --output")
         if checkpoint := next(output.glob("hpc_ckpt_*.ckpt"), None):
-            raise RunRefused(f"Lightning would take the weights in {checkpoint} for the prior's; move that file away")
+            raise RunRefused(f"Lightning would load the weights in {checkpoint} into the prior; move that file away")
         for folder in ("records", "features"):
             if (output / folder).is_symlink():
                 raise RunRefused(
-                    f"{output / folder} is a link, and a run writes to folders of its own; remove the link"
+                    f"{output / folder} is a link, but a run writes only to its own folders; remove the link"
                 )
         if not is_run(output) and not is_run(self._aside):
-            # Names that begin with a dot are our own lock, and what a run that was killed was about to write.
+            # Names that begin with a dot are our lock and the temporary files of killed runs.
             if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
                 raise RunRefused(
                     f"output {output} is not empty and was not written by rps (it has no file {MARKER}); give another "
@@ -126,10 +126,10 @@ class RunDirectory:
         found = {} if overwrite else self.config()
         if not overwrite and not found and any(_named(output, "records")):
             raise RunRefused(
-                f"output {output} has records, but no config.yaml that says of what; put it back, or give --overwrite "
-                "to start afresh"
+                f"output {output} has records, but their config.yaml is missing; restore it, or give --overwrite to "
+                "start from scratch"
             )
-        if found:  # there is none where a run was killed before it wrote one
+        if found:  # a run that was killed early has no config
             self._refuse_other_config(found, config)
         return bool(found)
 
@@ -145,7 +145,7 @@ class RunDirectory:
             )
 
     def begin(self, config: str, command: Sequence[str]) -> None:
-        """Sets the files of an earlier run aside, and writes config.yaml: the config, below versions and command."""
+        """Sets the files of an earlier run aside and writes config.yaml: versions, command and config."""
         self._recover()
         if is_run(self.path):
             _move(self.path, self._aside, [MARKER, *_own_files(self.path)])
@@ -165,13 +165,13 @@ class RunDirectory:
         write_text(self.path / "config.yaml", "".join(map(_comment, header)) + config.rstrip() + "\n")
 
     def _recover(self) -> None:
-        """Tidies up after a process that was killed."""
+        """Cleans up after a killed process."""
         if not self.put_back():
             self.commit()
         sweep(self.path)
 
     def resume(self, command: Sequence[str]) -> None:
-        """Notes the command in config.yaml, which stays, and removes what killed processes left half-written."""
+        """Adds the command to the comments of config.yaml and removes the temporary files of killed processes."""
         self._recover()
         config = self.path / "config.yaml"
         lines = config.read_text(encoding="utf-8").split("\n")
@@ -180,16 +180,16 @@ class RunDirectory:
         write_text(config, "\n".join([*lines[:comments], note, *lines[comments:]]))
 
     def commit(self) -> None:
-        """Removes what `begin` has set aside: from here on this is the run of the directory. Any process may do it."""
+        """Removes the files that `begin` set aside: the directory now holds this run. Any process may call it."""
         if self._aside.is_dir():
             (self._aside / MARKER).unlink(missing_ok=True)
-            with suppress(OSError):  # another process removes the same files; the next start removes what is left
+            with suppress(OSError):  # another process may remove the same files; the next start removes the rest
                 for name in _all_files(self._aside):
                     (self._aside / name).unlink(missing_ok=True)
                 _remove_empty(self._aside)
 
     def put_back(self) -> bool:
-        """Removes what this run has written since `begin`, and puts back what that has set aside.  -> was there any?"""
+        """Removes this run's files and puts back those that `begin` set aside.  -> whether there were any."""
         if not is_run(self._aside):
             return False
         if is_run(self.path):
@@ -199,7 +199,7 @@ class RunDirectory:
         return True
 
     def abandon(self, created: bool) -> bool:
-        """Undoes `begin` where the run has written nothing else; an earlier run comes back.  -> whether it was undone.
+        """Undoes `begin` if the run has written nothing else; an earlier run is put back.  -> whether it was undone.
 
         created: whether the folder was made for this run.
         """
@@ -218,34 +218,34 @@ class RunDirectory:
         return True
 
     def check_there(self) -> None:
-        """Errors: RunRemoved when somebody has removed the directory, or its marker, since `begin`."""
+        """Errors: RunRemoved if the directory or its marker was removed since `begin`."""
         if not is_run(self.path):
-            raise RunRemoved(f"the run directory {self.path} has been removed while the run was writing to it")
+            raise RunRemoved(f"the run directory {self.path} was removed while the run was writing to it")
 
     def written(self, since: float) -> list[str]:
-        """What the run has written, one line each; folders with the number of their files.
+        """The files and folders that the run has written, one line each; folders with their number of files.
 
-        since: when the run began, in seconds since the epoch.
+        since: start of the run, in seconds since the epoch.
         """
         order = {name: i for i, name in enumerate((*FILES, *FOLDERS))}
         lines = []
         found = [path for path in self.path.iterdir() if not path.name.startswith(".")]
         for path in sorted(found, key=lambda path: (order.get(path.name, len(order)), path.name)):
             files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-            # Clocks of file systems tick more coarsely than ours.
+            # File systems have coarser clocks than ours.
             files = [file for file in files if file.exists() and file.stat().st_mtime >= since - 2]
             if files:
                 lines.append(f"{path}/ ({len(files)} file{'s' * (len(files) != 1)})" if path.is_dir() else str(path))
         return lines
 
     def metrics(self) -> dict[str, Any]:
-        """metrics.json of the run; empty when nobody has written it."""
+        """metrics.json of the run; empty if it does not exist."""
         path = self.path / "metrics.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def sweep(run: str | Path) -> int:
-    """Removes the temporary files of killed processes, when no run is writing.  -> how many there were."""
+    """Removes the temporary files of killed processes; call it when no run is writing.  -> their number."""
     folders = [Path(run), *(Path(run) / name for name in FOLDERS)]
     folders += [path for path in (Path(run) / "images").glob("*") if path.is_dir()]
     stale = [path for folder in folders for path in folder.glob(".*") if TEMPORARY.fullmatch(path.name)]
@@ -255,14 +255,14 @@ def sweep(run: str | Path) -> int:
 
 
 def _named(run: Path, folder: str) -> Iterator[str]:
-    """The files of a folder that have the names that a run gives, relative to the run."""
+    """The files of a folder with names that a run gives, relative to the run."""
     place = run / folder
     if place.is_dir() and not place.is_symlink():
         yield from (f"{folder}/{name}" for name in sorted(os.listdir(place)) if NAMES[folder].fullmatch(name))
 
 
 def _own_files(run: Path) -> list[str]:
-    """Every file that a run has written but its marker, relative to the run: config.yaml first, links as they are."""
+    """Every file that a run has written except its marker, relative to the run; config.yaml first, links unresolved."""
     found = [name for name in FILES if os.path.lexists(run / name)]
     for folder in ("records", "features", "grids"):
         found += _named(run, folder)
@@ -275,13 +275,13 @@ def _own_files(run: Path) -> list[str]:
 
 
 def _all_files(aside: Path) -> list[str]:
-    """All that was set aside but the marker, relative to where it lies: nothing there is the user's."""
+    """All files set aside except the marker, relative to their folder; none of them is the user's."""
     found = [path.relative_to(aside).as_posix() for path in aside.rglob("*") if path.is_symlink() or not path.is_dir()]
     return sorted(name for name in found if name != MARKER)
 
 
 def _pictures(run: Path) -> tuple[set[str], set[str]]:
-    """Names of the folders and files in images/, from the records; those that cannot be read say nothing."""
+    """Names of the folders and files in images/, from the records that can be read."""
     import pyarrow
     import pyarrow.parquet
 
@@ -306,17 +306,17 @@ def _move(source: Path, target: Path, names: Sequence[str]) -> None:
 
 
 def _remove_empty(folder: Path) -> None:
-    """Removes a folder of ours, and those in it, where nothing else is in them."""
+    """Removes a folder of ours and its subfolders if they are empty."""
     if folder.is_dir() and not folder.is_symlink():
         for name in os.listdir(folder):
             if folder.name in ("images", REPLACED):
                 _remove_empty(folder / name)
-        with suppress(OSError):  # it is not empty
+        with suppress(OSError):  # not empty
             folder.rmdir()
 
 
 def _comment(text: str) -> str:
-    """Lines of YAML comments, of characters that YAML takes."""
+    """The text as YAML comments, in characters that YAML allows."""
     return "".join(f"# {printable(line)}\n" for line in text.split("\n"))
 
 

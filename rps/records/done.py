@@ -1,4 +1,4 @@
-"""What a run has done already."""
+"""Which samples of a run are done, restored or recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Outcomes = Mapping[float, Mapping[str, bool]]
 
 
 def outcomes(run: str | Path) -> Outcomes:
-    """From the records, where a success counts whatever came before or after it."""
+    """The outcomes in the records; a success counts, whatever came before or after it."""
     found: dict[float, dict[str, bool]] = {}
     for table, _ in read_columns(Path(run) / "records", ["kind", "status"]):
         columns = (table[name].to_pylist() for name in ("id", "kind", "level", "status"))
@@ -27,7 +27,7 @@ def outcomes(run: str | Path) -> Outcomes:
 def done_ids(found: Outcomes, levels: Iterable[Level] | None = None, with_failed: bool = True) -> set[str]:
     """The samples that have a record at every level.
 
-    levels: of the config; None is all those of which there are records. with_failed: whether a failure is a record too.
+    levels: those of the config; None is all levels in the records. with_failed: whether a failure counts as a record.
     """
     wanted: Collection[float] = found if levels is None else [float(level) for level in levels]
     sets = [{id_ for id_, ok in found.get(level, {}).items() if ok or with_failed} for level in wanted]
@@ -35,12 +35,12 @@ def done_ids(found: Outcomes, levels: Iterable[Level] | None = None, with_failed
 
 
 def restored_ids(found: Outcomes) -> dict[float, set[str]]:
-    """Level -> the samples that were restored there."""
+    """Level -> the samples restored there."""
     return {level: {id_ for id_, ok in of_level.items() if ok} for level, of_level in found.items()}
 
 
 def recorded_ids(run: str | Path) -> set[str]:
-    """The samples of which there is any record."""
+    """The samples with any record."""
     tables = read_columns(Path(run) / "records", ["id"])
     return {id_ for table, _ in tables for id_ in table["id"].to_pylist()}
 

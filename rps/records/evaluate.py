@@ -1,4 +1,4 @@
-"""From the restorations of a batch to its records."""
+"""Evaluates the restorations of a batch and makes their records."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def evaluate(
     features: FeatureNetwork | None = None,
     also: Mapping[tuple[Kind, Level | None], Tensor] | None = None,
 ) -> Evaluation:
-    """One row per sample and level, one per sample of A^+ y, and the features of all of these and of the clean images.
+    """One row per sample and level, one per sample for A^+ y, and the features of these and of the clean images.
 
-    metrics: those that are recorded where they apply; None is `standard`. also: further sets of images, by kind and
-    level. A sample whose image at a level is not finite, or which has no image at all, is a failed row.
+    metrics: recorded where they apply; None is `standard`. also: more sets of images, by kind and level. A sample
+    whose image at a level has values that are not finite, or that has no image at all, gets a failed row.
     """
     judge = _Judge(prediction, standard() if metrics is None else metrics, features)
     restoration = prediction.restoration

@@ -16,18 +16,18 @@ from typing import Any
 from rps.restoration import Level
 
 LONGEST = 200
-"""Bytes of a file name without its extension; file systems allow 255."""
+"""Largest number of bytes of a file name without its extension; file systems allow 255."""
 
 
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part(\.\w+)?")
-"""Names of the files that `written` has not finished."""
+"""Names of the temporary files of `written`."""
 
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the place of `path` once the block has ended without error.
+    """Yields a temporary path beside `path` to write to; it replaces `path` once the block ends without error.
 
-    Whoever reads `path`, at whatever moment a run dies, finds all of it or nothing. Folders are made as needed.
+    Whenever the run is killed, a reader of `path` finds the whole file or none. Folders are created as needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}.part{path.suffix}")
@@ -44,7 +44,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON has no NaN and no infinity: they become null."""
+    """Writes JSON; NaN and infinity become null."""
     write_text(path, json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -56,8 +56,8 @@ def level_name(level: Level) -> str:
 def file_name(id_: str) -> str:
     """A file name without extension for any sample id; different ids get different names, and none leaves its folder.
 
-    Separators, control characters, leading dots and what some file system forbids are percent-encoded, and so is the
-    percent sign itself. Long names are cut, and end in a hash of the whole.
+    Separators, control characters, leading dots, characters that some file system forbids, and the percent sign are
+    percent-encoded. Long names are cut and end in a hash of the whole name.
     """
     name = "".join(c if c.isprintable() and c not in '/\\:*?"<>|%' else _percent(c) for c in id_)
     if name.startswith("."):

@@ -1,4 +1,4 @@
-"""One run at a time in a run directory."""
+"""Locks a run directory, so that one run at a time writes to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rps.printable import printable
 
 NAME = ".lock"
 PATIENCE = 12.0
-"""Seconds. What a killed run leaves behind (data workers, other processes) ends by itself within these."""
+"""Seconds within which the data workers and other processes of a killed run end by themselves."""
 
 
 class RunLocked(ValueError):
@@ -26,14 +26,14 @@ class RunLocked(ValueError):
 class RunLock:
     """flock on RUN/.lock, shared by all processes of a run for as long as any of them lives.
 
-    The first process takes it alone (`begin`), and then shares it with the others (`join`). The kernel gives it up when
-    a process ends, however it ends, so that nothing is stale after kill -9. It holds between processes of one machine
-    on any file system, and between machines where the file system passes flock on: NFS (Linux 2.6.12 and newer), GPFS,
-    Lustre mounted with -o flock. Elsewhere two machines are not kept apart; what two runs of one config write is the
-    same, and a sample that both did counts once.
+    The first process takes it alone (`begin`) and then shares it with the others (`join`). The kernel releases it when
+    a process ends in any way, so no lock is stale after kill -9. It works between processes of one machine on any file
+    system, and between machines if the file system supports flock: NFS (Linux 2.6.12 and newer), GPFS, Lustre mounted
+    with -o flock. Elsewhere two machines may write at once; two runs of one config write the same, and a sample that
+    both restored counts once.
 
     Args:
-        run: the run directory, which `begin` makes.
+        run: the run directory, which `begin` creates.
     """
 
     def __init__(self, run: str | Path) -> None:
@@ -41,8 +41,8 @@ class RunLock:
         self.file: IO[str] | None = None
 
     def begin(self, patience: float = PATIENCE) -> None:
-        """Of the first process.  Errors: RunLocked, at once when the first process of the other run is alive on this
-        machine, and otherwise after so many seconds."""
+        """Takes the lock, in the first process.  Errors: RunLocked, at once if the first process of the other run is
+        alive on this machine, otherwise after `patience` seconds."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._open()
         deadline = time.monotonic() + patience
@@ -52,8 +52,8 @@ class RunLock:
                 self.release()
                 raise RunLocked(
                     f"{self.path.parent} is being written by another run (process {owner.get('pid', '?')} on "
-                    f"{owner.get('host', '?')}, begun {owner.get('begun', '?')}); wait for it, end all its processes, "
-                    "or give another --output"
+                    f"{owner.get('host', '?')}, started {owner.get('begun', '?')}); wait for it, end all its "
+                    "processes, or give another --output"
                 )
             time.sleep(0.2)
         assert self.file is not None
@@ -64,20 +64,20 @@ class RunLock:
         self.file.flush()
 
     def join(self) -> None:
-        """Of every process, the first one before all others: from here on the lock is shared.
+        """Shares the lock, in every process, in the first one before all others.
 
-        Between the two kinds of lock there is a moment without one. Errors: RunLocked, when another run used it.
+        Between the two kinds of lock there is a moment without one. Errors: RunLocked if another run used it.
         """
         if not self.path.parent.is_dir():
             raise FileNotFoundError(
-                f"{self.path.parent} is not there on {socket.gethostname()}; all machines of a run need the same file "
-                "system for it"
+                f"{self.path.parent} does not exist on {socket.gethostname()}; put it on a file system that all "
+                "machines of the run share"
             )
         if self.file is None:
             self._open()
         if not self._lock(alone=False):
             self.release()
-            raise RunLocked(f"{self.path.parent} was taken by another run that began at the same moment; try again")
+            raise RunLocked(f"another run in {self.path.parent} started at the same moment; try again")
 
     def release(self) -> None:
         if self.file is not None:
@@ -89,7 +89,7 @@ class RunLock:
         self.file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - open for as long as the lock is held
 
     def _lock(self, alone: bool) -> bool:
-        """-> Was it free?"""
+        """Tries to lock the file.  -> whether it was free."""
         try:
             import fcntl
         except ImportError:  # a system without flock
@@ -110,13 +110,13 @@ class RunLock:
     def _owner(self) -> dict[str, Any]:
         try:
             owner = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # just being written
+        except (OSError, ValueError):  # it is being written
             return {}
         return owner if isinstance(owner, dict) else {}
 
 
 def _alive(owner: dict[str, Any]) -> bool:
-    """Is it a process of this machine that runs?  Unknown counts as no."""
+    """Whether the owner is known to be a running process of this machine."""
     pid = owner.get("pid")
     if owner.get("host") != socket.gethostname() or not isinstance(pid, int):
         return False
@@ -130,7 +130,7 @@ def _alive(owner: dict[str, Any]) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """A killed process whose parent has not taken notice holds no locks."""
+    """Whether a process was killed but not yet reaped by its parent; it holds no locks."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

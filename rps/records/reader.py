@@ -1,4 +1,4 @@
-"""Reading the records of a run: all files of all processes, merged."""
+"""Reads and merges the records of all processes of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rps.records.rows import META, NAME, TEXTS, Cost, Kind, Origin, Row
 from rps.restoration import Level
 
 ORACLE = "oracle_"
-"""How the names of figures begin that come from an exact posterior."""
+"""Prefix of the names of figures from an exact posterior."""
 
 ROW_COLUMNS = (*TEXTS, *Cost._fields)
 
@@ -28,13 +28,13 @@ Key = tuple[Kind, Level | None]
 
 @dataclass(frozen=True)
 class Records:
-    """All that a run has written down, each (id, kind, level) once.
+    """Everything that a run has recorded, each (id, kind, level) once.
 
     knob: the name of the traversal's knob. rows, features: by kind and level, then by id, ids in sorted order.
-    network: the name of the feature network, or None. duplicates: how many rows were written again; the last counts,
-    unless it is a failure after a success.
-    repeated: ids that two different images were recorded under: two samples of one id.
-    origin: what they were made with, as the earliest file says that knows.
+    network: the name of the feature network, or None. duplicates: number of rows that were written again; the last
+    counts, unless it is a failure after a success.
+    repeated_ids: ids under which two different images were recorded: two samples with one id.
+    origin: what the records were made with, each entry from the earliest file that has it.
     """
 
     knob: str
@@ -43,7 +43,7 @@ class Records:
     network: str | None
     duplicates: int
     origin: Origin = field(default_factory=Origin)
-    repeated: frozenset[str] = frozenset()
+    repeated_ids: frozenset[str] = frozenset()
 
     @property
     def levels(self) -> list[Level]:
@@ -52,7 +52,7 @@ class Records:
 
     @property
     def metrics(self) -> list[MetricInfo]:
-        """Of the metrics that some row has, in the order of tables; of figures of an exact posterior, none."""
+        """The metrics that some row has, in the order of tables, without figures from an exact posterior."""
         names = dict.fromkeys(name for of_key in self.rows.values() for row in of_key.values() for name in row.metrics)
         infos = {**self.origin.metrics}
         infos |= {metric.name: metric.info for metric in standard() if metric.name not in infos}
@@ -66,7 +66,7 @@ class Records:
         return any(name.startswith(ORACLE) for row in rows for name in row.metrics)
 
     def failures(self) -> dict[str, str]:
-        """id -> reason, of every sample that failed at some level."""
+        """id -> reason for every sample that failed at some level."""
         rows = [row for level in self.levels for row in self.rows["restored", level].values()]
         return {row.id: row.reason or "no reason recorded" for row in rows if row.status == "failed"}
 
@@ -77,7 +77,7 @@ def read_records(run: str | Path) -> Records:
     knobs: set[str] = set()
     origin = Origin()
     failed: set[str] = set()
-    repeated: set[str] = set()
+    repeated_ids: set[str] = set()
     count = 0
     for table, meta in read_columns(Path(run) / "records"):
         knobs.add(meta["knob"])
@@ -87,7 +87,7 @@ def read_records(run: str | Path) -> Records:
             of_key = rows.setdefault((row.kind, row.level), {})
             before = of_key.get(row.id)
             if row.kind == "restored" and before is not None and row.id not in failed and not _alike(row, before):
-                repeated.add(row.id)
+                repeated_ids.add(row.id)
             if row.status == "failed":
                 failed.add(row.id)
             if before is None or row.status == "ok" or before.status == "failed":
@@ -100,12 +100,12 @@ def read_records(run: str | Path) -> Records:
         values = torch.tensor(table["vector"].combine_chunks().flatten().to_numpy()).view(len(table), -1)
         labels = zip(table["kind"].to_pylist(), table["level"].to_pylist(), table["id"].to_pylist(), strict=True)
         for (kind, level, id_), vector, finite in zip(labels, values, values.isfinite().all(1).tolist(), strict=True):
-            if finite:  # a sample of which the network makes NaN has no features
+            if finite:  # a sample with NaN features counts as having none
                 features.setdefault((kind, _level(level)), {})[id_] = vector
     for what, names in (("knobs", knobs), ("feature networks", networks)):
         if len(names) > 1:
             raise ValueError(
-                f"{run} holds records of several {what}: {sorted(map(str, names))}; a run directory is for one setting"
+                f"{run} has records of several {what}: {sorted(map(str, names))}; use one run directory per setting"
             )
     return Records(
         knob=next(iter(knobs), ""),
@@ -114,7 +114,7 @@ def read_records(run: str | Path) -> Records:
         network=next(iter(networks), None),
         duplicates=count - sum(len(of_key) for of_key in rows.values()),
         origin=origin,
-        repeated=frozenset(repeated),
+        repeated_ids=frozenset(repeated_ids),
     )
 
 
@@ -127,7 +127,7 @@ def read_origin(run: str | Path) -> Origin:
 
 
 def _merged(origin: Origin, meta: Mapping[str, Any]) -> Origin:
-    """What the earlier files say counts."""
+    """The origin with the entries of a later file added; entries of earlier files win."""
     own = meta.get("origin", {})
     return Origin(
         {**own.get("hashes", {}), **origin.hashes},
@@ -142,16 +142,16 @@ def has_records(run: str | Path) -> bool:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Those that RecordWriter has written; files of other names are none of ours."""
+    """The files that RecordWriter has written, by name."""
     if folder.is_dir():
         yield from (path for path in sorted(folder.iterdir()) if NAME.fullmatch(path.name))
 
 
 def read_columns(folder: Path, columns: Sequence[str] = ()) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """(pyarrow table, what its file says of itself) of every file in the order of writing.
+    """(pyarrow table, metadata) of every file in the order of writing.
 
-    columns: those to read, of which "id" and "level" are always some; none is all, of which these must be there.
-    Errors: ValueError for a file that this program did not write.
+    columns: the columns to read in addition to "id" and "level"; empty reads all. Errors: ValueError for a file that
+    this program did not write.
     """
     import pyarrow
     import pyarrow.compute
@@ -169,13 +169,13 @@ def read_columns(folder: Path, columns: Sequence[str] = ()) -> Iterator[tuple[An
                 raise ValueError("it has a row without an id, or with a level that is not a number")
         except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path} is not a file of records that this program wrote ({error}); move it away to resume without it"
+                f"{path} is not a records file that this program wrote ({error}); move it away to resume without it"
             ) from error
         yield table, meta
 
 
 def _alike(row: Row, other: Row) -> bool:
-    """Whether they are of one image that was restored twice: metrics agree but for what devices differ by."""
+    """Whether two rows are of one image that was restored twice: metrics agree up to differences of devices."""
     both = row.metrics.keys() & other.metrics.keys()
     return bool(both) and all(
         math.isclose(a := row.metrics[name], b := other.metrics[name], rel_tol=1e-3, abs_tol=1e-6)

@@ -1,4 +1,4 @@
-"""What a run writes down of every image: one row per (sample id, level), and feature vectors beside them."""
+"""The records of a run: one row per (sample id, level), and feature vectors."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from rps.records.files import written
 from rps.restoration import Level
 
 Kind = Literal["restored", "pseudo_inverse", "reference", "posterior_mean", "posterior_sample", "optimal"]
-"""An image at a level of the traversal; A^+ y, the baseline; the clean image. Where the posterior is known: E[x | y], a
-draw of p(x | y), and an image on the optimal curve. Only the first and the last have a level."""
+"""An image at a level of the traversal; A^+ y, the baseline; the clean image. If the posterior is known: E[x | y], a
+draw from p(x | y), and an image on the optimal curve. Only the first and the last have a level."""
 
 NAME = re.compile(r"\d{20}-\d{5}-\d+-[0-9a-f]{8}\.parquet")
-"""How RecordWriter names its files: when, by which rank and process, and something unique."""
+"""Names of RecordWriter's files: time, rank, process id and a unique suffix."""
 
 TEXTS = ("id", "kind", "status", "reason")
 META = b"rps"
 
 
 class Cost(NamedTuple):
-    """network_calls, seconds: per image, to reach this level when it is run alone.
+    """The cost of an image.  network_calls, seconds: per image, to reach this level alone.
 
-    total_network_calls: per image, what the one pass over all levels really took.
+    total_network_calls: per image, in the one pass over all levels.
     """
 
     network_calls: float | None = None
@@ -44,8 +44,8 @@ class Cost(NamedTuple):
 class Row:
     """A record.
 
-    status: "failed" where there is no usable image; then reason says why, and metrics are empty.
-    metrics: name -> value of those that apply; NaN where the value is missing.
+    status: "failed" if there is no usable image; then reason states why, and metrics are empty.
+    metrics: name -> value of the metrics that apply; NaN if the value is missing.
     """
 
     id: str
@@ -68,16 +68,16 @@ class Vectors:
 
 
 REFERENCE = "reference set"
-"""The name under which Origin.hashes has the file of the reference set."""
+"""The key of the reference set's file in Origin.hashes."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What records were made with, which must not change while a run lasts.
+    """What records were made with, which must not change during a run.
 
-    hashes: SHA-256 of the weights of the model, of the networks that metrics were computed with, and of the file of the
-    reference set. reference: what Frechet distances are taken to, see rps.metrics.load_reference; None is the run's own
-    clean images. metrics: what is known of each, by name, in the order of tables. data: where they lie, if known.
+    hashes: SHA-256 of the weights of the model and of the metrics' networks, and of the file of the reference set.
+    reference: the reference set of Frechet distances, see rps.metrics.load_reference; None is the run's own clean
+    images. metrics: name -> MetricInfo, in the order of tables. data: the location of the data, if known.
     """
 
     hashes: Mapping[str, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Origin:
     data: str | None = None
 
     def changes(self, now: Origin) -> list[str]:
-        """One phrase for everything that both know and that differs."""
+        """One phrase per entry that both have and that differs."""
         found = [
             f"the {name} has changed (SHA-256 {old[:8]}... is now {now.hashes[name][:8]}...)"
             for name, old in self.hashes.items()
@@ -94,7 +94,7 @@ class Origin:
         ]
         for what, old, new in (("data", self.data, now.data), ("reference set", self.reference, now.reference)):
             if old is not None and new is not None and old != new:
-                found.append(f"the {what} were read from {old} and are read from {new} now")
+                found.append(f"the {what} were read from {old} and are now read from {new}")
         return found
 
 
@@ -102,12 +102,12 @@ class RecordWriter:
     """Writes rows to RUN/records and vectors to RUN/features, one small file of each per call.
 
     A file is written under a temporary name and renamed into place; its name begins with the time and is unique, so any
-    number of processes may write at once, and readers know which of two rows is the later one. Features come first: a
-    row is a promise that they are there.
+    number of processes may write at once, and readers know which of two rows is later. Features come first: a row
+    promises that they exist.
 
     Args:
         run: the run directory.
-        rank: of this process, for the names of its files.
+        rank: the rank of this process, for the names of its files.
     """
 
     def __init__(self, run: str | Path, rank: int = 0) -> None:
@@ -122,8 +122,8 @@ class RecordWriter:
         network: str | None = None,
         origin: Origin | None = None,
     ) -> None:
-        """knob: whose values the levels are. network: the name of the feature network that made the vectors. origin:
-        what both were made with."""
+        """Writes rows and vectors.  knob: the name of the levels' knob. network: the name of the feature network that
+        made the vectors. origin: what both were made with."""
         name = f"{time.time_ns():020d}-{self.rank:05d}-{os.getpid()}-{uuid.uuid4().hex[:8]}.parquet"
         if any(len(v.ids) for v in vectors):
             self._save("features", name, _feature_columns(vectors), {"network": network})

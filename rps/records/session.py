@@ -1,4 +1,4 @@
-"""One start of a run in its directory: what is there is resumed or replaced, and what an early end leaves is known."""
+"""One start of a run in its directory: it resumes or replaces an earlier run and cleans up after an early end."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from rps.records.directory import RunDirectory
 from rps.records.lock import RunLock
 
 MOST_MATCHES = 10_000
-"""Of a pattern of paths, that are looked at."""
+"""Largest number of matches of a path pattern that are considered."""
 
 
 class Session:
     """One start of a run in its directory, on one of its processes.
 
-    `check` before anything heavy; then the first process calls `begin` and the others `join`; `release` at the end.
+    Call `check` before anything heavy; then `begin` in the first process and `join` in the others; `release` at the
+    end.
 
     Args:
         path: the run directory.
-        config: all of it, as YAML.
+        config: the whole config, as YAML.
         command: the arguments of rps predict.
         overwrite: whether an earlier run is replaced.
         inputs: paths that the run reads, which --overwrite must not remove.
@@ -42,11 +43,11 @@ class Session:
         self.resumed = False
 
     def check(self) -> bool:
-        """Whether the run resumes one that is there.  Errors: RunRefused; nothing is changed."""
+        """Whether the run resumes an existing one.  Errors: RunRefused; nothing is changed."""
         return self.directory.check(self.config, self.overwrite, self.inputs)
 
     def begin(self) -> None:
-        """Takes the directory.  Errors: RunLocked, and those of `check`, for what another run has written since."""
+        """Locks and prepares the directory.  Errors: RunLocked, and those of `check`, which is repeated here."""
         self.created = not self.directory.path.exists()
         self.lock.begin()
         self.resumed = self.check()
@@ -58,36 +59,36 @@ class Session:
         self.lock.join()
 
     def join(self) -> None:
-        """Of the other processes, once the first has begun."""
+        """Shares the lock, in the other processes, once the first has begun."""
         self.lock.join()
 
     def abandon(self) -> bool:
-        """Undoes `begin` where nothing was restored since.  -> was there anything to undo, and nothing to keep?"""
+        """Undoes `begin` if nothing has been restored since.  -> whether it was undone."""
         return self.begun and self.directory.abandon(self.created)
 
     def kept(self) -> str:
-        """What an early end leaves, in words; the run directory is removed when there is nothing in it."""
+        """A phrase on what a run that ended early keeps; an empty run directory is removed."""
         if self.abandon() or not os.path.isdir(self.directory.path / "records"):
             return "nothing was done yet, and nothing was kept"
         levels = self.directory.metrics().get("levels", [])
-        count = f"{levels[0]['n']} finished samples are" if levels else "what was finished is"
+        count = f"{levels[0]['n']} finished samples are" if levels else "finished samples are"
         return f"{count} kept in {self.directory}; the same command resumes from there"
 
     def written(self) -> list[str]:
-        """What the run has written since its start, or since its first start where it was resumed."""
+        """The files that the run has written since its start, or since its first start if it was resumed."""
         return self.directory.written(0 if self.resumed else self.since)
 
     def troubles(self, failures: Mapping[str, str]) -> list[str]:
-        """Sentences on what is not as it should be in a run that is done; none when all is.
+        """Sentences on what went wrong in a completed run; none if nothing did.
 
-        failures: id -> reason, of this process, for runs whose recorder writes no metrics.json.
+        failures: id -> reason in this process, for runs whose recorder writes no metrics.json.
         """
         found, sentences = self.directory.metrics(), []
         if repeated := found.get("repeated_ids", []):
             more = ", ..." if len(repeated) > 5 else ""
             sentences.append(
                 f"{len(repeated)} id{'s' * (len(repeated) > 1)} came more than once ({', '.join(repeated[:5])}{more}), "
-                "and only one sample of each is kept; take ids that differ and another --output"
+                "and only one sample of each is kept; give unique ids and another --output"
             )
         levels = found.get("levels", [])
         if failed := max([level.get("failed", 0) for level in levels] + [len(failures)]):
@@ -105,7 +106,7 @@ class Session:
 
 
 def paths_in(value: Any) -> Iterator[str]:
-    """Existing files and folders that a config names, anywhere in it, also by patterns; but for where it writes."""
+    """Existing files and folders that a config names anywhere, also by patterns, except its outputs."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             if name not in ("default_root_dir", "output"):
@@ -113,7 +114,7 @@ def paths_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple | Set):
         for item in value:
             yield from paths_in(item)
-    elif isinstance(value, os.PathLike):  # of an argument typed Path
+    elif isinstance(value, os.PathLike):  # from an argument typed Path
         yield from paths_in(os.fsdecode(value))
     elif isinstance(value, str) and value and "\0" not in value:
         path = os.path.expanduser(value)

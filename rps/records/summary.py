@@ -1,4 +1,4 @@
-"""metrics.json: what the records of a run come to."""
+"""Summarises the records of a run: the content of metrics.json."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGES = ("map-rps", "torch", "torchvision", "lightning", "diffusers", "torchm
 UNKNOWN = Estimate(math.nan, math.nan, math.nan, math.nan)
 
 EXACT: tuple[Kind, ...] = ("posterior_mean", "posterior_sample", "optimal")
-"""Kinds of images that are there where the posterior is known."""
+"""Kinds of images that exist only if the posterior is known."""
 
 DEFINITIONS = {
     "images": "[0, 1], clipped and rounded to 8 bits: the PNG files; means are over images that did not fail",
@@ -34,22 +34,22 @@ DEFINITIONS = {
     "more so the smaller n",
     "network_calls_per_image": "images through the prior's network to reach this level when it is run alone",
     "total_network_calls_per_image": "images through the prior's network in the one pass over all levels",
-    "seconds_per_image": "wall-clock time of the batch over its images, shared out among levels by their calls",
+    "seconds_per_image": "wall-clock time of the batch over its images, divided among levels in proportion to calls",
     "infinite": "number of images for which the metric is infinite (PSNR of a perfect one), left out of its mean; "
-    "missing: for which it has no value, likewise",
+    "missing: number of images without a value, likewise",
     "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}); ci95 likewise",
     "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
     "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
     "difference_to_first": "this level minus the first one, paired on the images that both have",
-    "failures": f"reasons of the first {MOST_FAILURES} samples, by id, that failed at some level; the records have all",
+    "failures": f"reasons of the first {MOST_FAILURES} samples, by id, that failed at some level; all are in records/",
 }
 
 
 def summary(records: Records, reference: Statistics | None = None, info: Mapping[str, Any] | None = None) -> dict:
-    """Everything in metrics.json, NaN where a figure cannot be told (null in the file).
+    """The content of metrics.json; figures that cannot be computed are NaN (null in the file).
 
-    reference: of the Frechet distances; None compares with the run's own clean images, in pairs, if there are any.
-    info: further entries of "definitions", e.g. which LPIPS network was used.
+    reference: for the Frechet distances; None compares with the run's own clean images, in pairs, if there are any.
+    info: more entries of "definitions", e.g. which LPIPS network was used.
     """
     levels: list[Key] = [("restored", level) for level in records.levels]
     sets = {key: _images(records, key, reference) for key in records.rows}
@@ -86,7 +86,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     result["failed"] = len(failures)
     result["failures"] = dict(sorted(failures.items())[:MOST_FAILURES])
     result["duplicates"] = records.duplicates
-    result["repeated_ids"] = sorted(records.repeated)
+    result["repeated_ids"] = sorted(records.repeated_ids)
     result["metrics"] = [asdict(metric) for metric in (*records.metrics, *DISTANCES)]
     own = {metric["name"]: metric["definition"] for metric in result["metrics"]}
     result["definitions"] = {**own, **DEFINITIONS, **(info or {})}
@@ -96,7 +96,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
 
 
 def _images(records: Records, key: Key, reference: Statistics | None) -> Images:
-    """The good images of a level, with the features of those that have some."""
+    """The images of a level that did not fail, with the features of those that have any."""
     rows = [row for row in records.rows[key].values() if row.status == "ok"]
     found = {name for row in rows for name in row.metrics}
     names = [info.name for info in records.metrics if info.name in found]
@@ -108,7 +108,7 @@ def _images(records: Records, key: Key, reference: Statistics | None) -> Images:
 
 
 def _stacked(features: Mapping[str, Tensor], ids: Sequence[str]) -> Tensor | None:
-    """[N, D], NaN in the rows of samples without features; None where no sample has some."""
+    """[N, D], NaN in the rows of samples without features; None if no sample has any."""
     known = [features[id_] for id_ in ids if id_ in features]
     if not known:
         return None
@@ -159,15 +159,15 @@ def _difference(images: Images, first: Images) -> dict[str, Any]:
 
 
 def level_images(records: Records, level: Level, reference: Statistics | None = None) -> Images:
-    """The good images of a level, by rising id; features of images that have none are NaN.
+    """The images of a level that did not fail, sorted by id; features of images that have none are NaN.
 
-    reference: of the Frechet and kernel distances; None is the run's own clean images.
+    reference: for the Frechet and kernel distances; None is the run's own clean images.
     """
     return _images(records, ("restored", level), reference)
 
 
 def _reference(records: Records, reference: Statistics | None) -> dict[str, Any] | None:
-    """The clean images of the run: how far they are from the reference themselves, the floor for restorations."""
+    """The distances of the run's clean images from the reference, the floor for restorations."""
     clean = records.features.get(("reference", None), {})
     if not clean:
         return None
@@ -186,7 +186,7 @@ def _column(rows: Sequence[Row], name: str) -> Tensor:
 
 
 def _totals(records: Records) -> list[float | None]:
-    """Of every sample, whichever of its levels says so."""
+    """Total network calls of every sample, from any of its levels."""
     totals = {
         row.id: row.cost.total_network_calls
         for level in records.levels

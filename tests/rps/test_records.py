@@ -62,7 +62,7 @@ def test_a_second_sample_that_fails_does_not_take_the_place_of_a_good_one(tmp_pa
     writer.write([Row("a", 0, **bad), Row("b", 0, **bad)], "t0")
     records = read_records(tmp_path)
     assert records.rows["restored", 0]["a"].metrics == {"rmse": 0.1}
-    assert records.repeated == {"a"} and records.failures() == {"b": "nan"}
+    assert records.repeated_ids == {"a"} and records.failures() == {"b": "nan"}
 
 
 def test_files_being_written_are_not_read(tmp_path):
@@ -76,7 +76,7 @@ def test_a_broken_file_and_a_foreign_run_are_told(tmp_path):
     (tmp_path / "records" / "0.parquet").write_bytes(b"no parquet, and none of ours by its name")
     broken = tmp_path / "records" / f"{0:020d}-00000-1-{0:08x}.parquet"
     broken.write_bytes(b"no parquet")
-    with pytest.raises(ValueError, match=r"-00000000\.parquet is not a file of records"):
+    with pytest.raises(ValueError, match=r"-00000000\.parquet is not a records file"):
         read_records(tmp_path)
     broken.unlink()
     assert list(read_records(tmp_path).rows["restored", 0]) == ["a"]
@@ -140,7 +140,7 @@ def test_two_samples_of_one_id_are_told_in_words_and_retried_failures_are_not(tm
     writer = RecordWriter(tmp_path)
     writer.write([Row("a", 0), Row("b", 0), Row("b", 50, status="failed", reason="nan"), Row("a", 50)], "t0")
     writer.write([Row("b", 0), Row("b", 50)], "t0")
-    assert read_records(tmp_path).repeated == frozenset() and read_records(tmp_path).duplicates == 2
+    assert read_records(tmp_path).repeated_ids == frozenset() and read_records(tmp_path).duplicates == 2
     writer.write([Row("a", 0), Row("a", 50)], "t0")
     found = summary(read_records(tmp_path))
     assert found["repeated_ids"] == ["a"]
@@ -162,7 +162,7 @@ def test_records_that_were_tampered_with_are_one_sentence(tmp_path, change, reas
     pyarrow.parquet.write_table(change(pyarrow.parquet.read_table(path)), path)
     for read in (read_records, outcomes):
         if reason != "it has no column 'seconds'" or read is read_records:
-            with pytest.raises(ValueError, match=f"is not a file of records that this program wrote .*{reason}"):
+            with pytest.raises(ValueError, match=f"is not a records file that this program wrote .*{reason}"):
                 read(tmp_path)
 
 
@@ -187,6 +187,6 @@ def test_an_image_that_was_restored_again_is_no_other_sample_of_its_id(tmp_path)
     writer = RecordWriter(tmp_path)
     for error in (0.1, 0.1 + 1e-7):
         writer.write([Row("a", 0, metrics={"rmse": error})], "t0")
-    assert not read_records(tmp_path).repeated
+    assert not read_records(tmp_path).repeated_ids
     writer.write([Row("a", 0, metrics={"rmse": 0.2})], "t0")
-    assert read_records(tmp_path).repeated == {"a"}
+    assert read_records(tmp_path).repeated_ids == {"a"}
