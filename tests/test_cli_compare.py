@@ -49,7 +49,7 @@ def test_two_runs(capsys):
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     assert main(["compare", a, b]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("A: a (t0)\\\nB: b (t0)\n\n6 samples in common. None is left out.\n")
+    assert out.startswith("A: a (t0)\\\nB: b (t0)\n\n6 samples in common. None are left out.\n")
     assert "| -0.1000 | -0.1000 to -0.1000 |      A |" in out and "Written" not in out
     assert before == {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
 
@@ -85,7 +85,7 @@ def test_levels_of_two_knobs(capsys):
 
 BAD = {
     "no such run": (["a", "nowhere"], "there is no run nowhere; give the folder"),
-    "not a run": (["a", "empty"], "empty holds no run: it has no records"),
+    "not a run": (["a", "empty"], "empty is not a run: it has no records"),
     "no records": (["a", "begun"], "begun has no records yet"),
     "one run": (["a"], "takes two run directories"),
     "three runs": (["a", "a", "a"], "takes two run directories: unrecognized arguments: a"),
@@ -98,9 +98,9 @@ BAD = {
     "a run's file": (["a", "a", "--output", "a/metrics.json"], "output a/metrics.json exists and was not written"),
     "a user's file": (["a", "a", "--output", "mine.md"], "output mine.md exists and was not written by rps compare"),
     "a file": (["a", "a", "--output", "file"], "output file is a file"),
-    "another noise": (["a", "noisy"], "a and noisy are of different tasks .* model.noise is 0.1 in one and 0.3 in the"),
-    "other data": (["a", "folder"], "a and folder are of different data .* data.size is nothing in one and 64 in the"),
-    "a foreign file": (["a", "foreign"], "is not a file of records that this program wrote"),
+    "another noise": (["a", "noisy"], "a and noisy have different tasks .* model.noise is 0.1 in one and 0.3 in the"),
+    "other data": (["a", "folder"], "a and folder have different data .* data.size is nothing in one and 64 in the"),
+    "a foreign file": (["a", "foreign"], "is not a records file that this program wrote"),
 }
 
 

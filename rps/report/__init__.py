@@ -1,4 +1,4 @@
-"""What people look at: the table of levels, the distortion-perception curve, grids of pictures, the page of a run."""
+"""Reports of a run: the table of levels, the distortion-perception curve, grids of pictures, the page."""
 
 from rps.report.curve import dp_curve_plot
 from rps.report.finish import finish

@@ -1,4 +1,4 @@
-"""dp_curve.png: the distortion-perception curve of a run."""
+"""Draws dp_curve.png: the distortion-perception curve of a run."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 from rps.metrics.standard import DISTORTION
 from rps.records.files import level_name, written
 
-BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"  # Okabe and Ito: told apart by everyone
+BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"  # Okabe and Ito: colour-blind safe
 
 
 def dp_curve_plot(summary: Mapping[str, Any], path: str | Path) -> None:
-    """RMSE against the square root of the Frechet distance, one labelled point per level, joined in the knob's order.
+    """Plots RMSE against the square root of the Frechet distance, one labelled point per level, in the knob's order.
 
-    Bars are one standard error. The clean images' own distance is a line, A^+ y a point if it lies near, else a note;
-    where OracleRecorder knew the posterior, its mean, a draw of it and the optimal curve are drawn as well.
-    summary: metrics.json. Raises ValueError when no level has both figures.
+    Bars are one standard error. The clean images' own distance is a line; A^+ y is a point if it lies near, else a
+    note. If OracleRecorder knew the posterior, its mean, a draw and the optimal curve are drawn as well.
+    summary: metrics.json. Errors: ValueError if no level has both figures.
     """
     from matplotlib.patheffects import withStroke
 
     points = [(level_name(level["level"]), p) for level in summary["levels"] if (p := plane_point(level["metrics"]))]
     if not points:
         raise ValueError(
-            "a distortion-perception curve needs RMSE (clean reference images) and a Frechet distance (a feature "
-            "network, and at least two images) of a level; this run has none"
+            "a distortion-perception curve needs a level with RMSE (clean reference images) and a Frechet distance (a "
+            "feature network and at least two images); this run has none"
         )
     figure, axes = new_plane(5.6, 4.2)
     xs, ys = [p["x"] for _, p in points], [p["y"] for _, p in points]
@@ -53,7 +53,7 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path) -> None:
 
 
 def new_plane(width: float, height: float) -> tuple[Any, Any]:
-    """(figure, axes), inches; drawn without a display."""
+    """(figure, axes) that need no display.  width, height: in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -63,7 +63,7 @@ def new_plane(width: float, height: float) -> tuple[Any, Any]:
 
 
 def plane_point(metrics: Mapping[str, Any]) -> dict[str, float] | None:
-    """The place of a level on the plane, x and y with their standard errors; None if it lacks a figure."""
+    """The position of a level on the plane, x and y with their standard errors; None if it lacks a figure."""
     x, y = metrics.get(DISTORTION, {}), metrics.get("frechet", {})
     if not (_known(x.get("mean")) and _known(y.get("sqrt"))):
         return None
@@ -76,14 +76,14 @@ def _known(value: float | None) -> bool:
 
 
 def _label_offset(xs: list[float], ys: list[float], i: int) -> tuple[float, float, str]:
-    """Away from the curve: to the upper right of a falling stretch, to the upper left of a rising one."""
+    """Offset of a label away from the curve: upper right where it falls, upper left where it rises."""
     before, after = max(i - 1, 0), min(i + 1, len(xs) - 1)
     falling = (xs[after] - xs[before]) * (ys[after] - ys[before]) <= 0
     return (7, 8, "left") if falling else (-7, 8, "right")
 
 
 def _add_baseline(axes: Any, baseline: Mapping[str, float], xs: list[float], ys: list[float]) -> str:
-    """A^+ y as a point, if it would not squeeze the curve; otherwise the words for a note."""
+    """Draws A^+ y as a point unless that would squeeze the curve.  -> the text of a note, or ""."""
     spread_x, spread_y = max(xs) - min(xs), max(ys) - min(ys)
     near_x = min(xs) - spread_x <= baseline["x"] <= max(xs) + spread_x
     near_y = min(ys) - spread_y <= baseline["y"] <= max(ys) + spread_y
@@ -112,7 +112,7 @@ def add_clean_images(axes: Any, clean: Mapping[str, Any] | None) -> None:
 
 
 def _add_exact(axes: Any, exact: Mapping[str, Any]) -> None:
-    """Where the posterior is known: its mean and a draw of it as points, the optimal curve as a line."""
+    """Draws what is known of the exact posterior: its mean and a draw as points, the optimal curve as a line."""
     places = {kind: [p for e in entries if (p := plane_point(e["metrics"]))] for kind, entries in exact.items()}
     if curve := places.get("optimal"):
         axes.plot(

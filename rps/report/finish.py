@@ -1,4 +1,4 @@
-"""The end of a run: its records become metrics.json, table.md, dp_curve.png and report.html."""
+"""Ends a run: makes metrics.json, table.md, dp_curve.png and report.html from its records."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def finish(
     info: Mapping[str, Any] | None = None,
     extend: Callable[[Records, dict[str, Any]], Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """Merge the records of all processes and replace the FILES that are made of them.
+    """Merges the records of all processes and writes the FILES made from them.
 
-    There is no dp_curve.png where there is nothing to draw, e.g. without reference images; a line says so.
+    If there is nothing to draw, e.g. without reference images, dp_curve.png is not written and the reason is printed.
 
-    reference: of the Frechet distances; None is the one that the records name. info: see rps.records.summary.
-    extend: adds to what metrics.json will hold, given the records, and returns lines for the end of table.md.
-    -> what metrics.json holds.
+    reference: for the Frechet distances; None is the one that the records name. info: see rps.records.summary.
+    extend: given the records, adds to the content of metrics.json and returns lines for the end of table.md.
+    -> the content of metrics.json.
     """
     folder = Path(run)
     records = read_records(folder)
     if records.judged and extend is None:
         raise ValueError(
-            "the run was judged against exact posteriors, which needs more than its records; give its rps predict "
-            "command again, which merges them"
+            "the run was compared with exact posteriors, which cannot be merged from its records alone; repeat its rps "
+            "predict command, which merges them"
         )
     if reference is None and records.origin.reference is not None:
         reference = load_reference(records.origin.reference, records.origin.hashes.get(REFERENCE))

@@ -1,4 +1,4 @@
-"""Grids of pictures: rows are samples, columns are the reference, the measurement and the levels."""
+"""Draws grids of pictures: rows are samples, columns are the reference, the measurement and the levels."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rps.report.pictures import pixels
 from rps.restoration import Prediction
 
 SMALLEST_CELL = 96
-"""Pixels: smaller images are enlarged by a whole number, without smoothing."""
+"""Pixels; smaller images are enlarged by an integer factor without smoothing."""
 STD_GAIN = 4
-"""Standard deviations of [0, 1] pixels are shown this many times brighter: white is 1/4 or more."""
+"""Gain of displayed standard deviations of [0, 1] pixels: white is 1/4 or more."""
 PAPER, INK, BROKEN = 255, 40, (214, 160, 160)
 
 
 def prediction_grid(prediction: Prediction, max_samples: int = 16) -> np.ndarray | None:
-    """The first samples of a prediction.  -> uint8 [H, W, 3]; None when there are none.
+    """A grid of the first samples of a prediction.  -> uint8 [H, W, 3]; None if there are none.
 
-    Behind a level that is the mean of several chains stands their pixel-wise standard deviation, STD_GAIN times
-    brighter: black where the restoration is sure. An image that is not finite is a plain reddish square.
+    A level that is the mean of several chains is followed by their pixel-wise standard deviation times STD_GAIN: black
+    where the chains agree. An image with values that are not finite is a plain reddish square.
     """
     n = min(len(prediction.ids), max_samples)
     if not n:
@@ -43,7 +43,7 @@ def prediction_grid(prediction: Prediction, max_samples: int = 16) -> np.ndarray
 
 
 def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:
-    """columns: (title, images [N, C, H, W] in [0, 1], as saved), all of the same N -> uint8 [H, W, 3]."""
+    """Draws a grid.  columns: (title, images [N, C, H, W] in [0, 1], as saved), with the same N -> uint8 [H, W, 3]."""
     cells = [[_cell(image) for image in images] for _, images in columns]
     height, width = (max(cell.shape[axis] for column in cells for cell in column) for axis in (0, 1))
     scale = max(1, -(-SMALLEST_CELL // max(height, width)))
@@ -51,7 +51,7 @@ def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:
     height, width, rows = height * scale, width * scale, len(cells[0])
     gap = max(2, width // 32)
     font = _font(max(11, min(28, width // 7)))
-    # A title that is wider than its column would run into the next one.
+    # A title wider than its column would overlap the next one.
     wide = max(font.getlength(title) for title, _ in columns)
     if wide > width:
         font = _font(max(8, int(font.size * width / wide)))
@@ -65,7 +65,7 @@ def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:
 
 
 def _saved(x: Tensor) -> Tensor:
-    """As saved; NaN all over an image that has any value that is not finite."""
+    """The images as saved; an image with any value that is not finite becomes NaN."""
     finite = x.isfinite().flatten(1).all(1).view(-1, 1, 1, 1)
     return as_saved(x).where(finite, torch.nan)
 
@@ -79,7 +79,7 @@ def _cell(image: Tensor) -> np.ndarray:
 
 
 def _enlarged(cell: np.ndarray, size: tuple[int, int], scale: int) -> np.ndarray:
-    """The cell repeated to about `size`, then by `scale`, on paper where it is still smaller."""
+    """The cell enlarged to about `size`, then by `scale`, on white paper if it is still smaller."""
     fit = max(1, min(size[0] // cell.shape[0], size[1] // cell.shape[1])) * scale
     cell = cell.repeat(fit, axis=0).repeat(fit, axis=1)
     sheet = np.full((size[0] * scale, size[1] * scale, 3), PAPER, dtype=np.uint8)

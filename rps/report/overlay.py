@@ -1,4 +1,4 @@
-"""The distortion-perception curves of several runs on one plane."""
+"""Draws the distortion-perception curves of several runs on one plane."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MARKERS = "osD^vPX*<>"
 
 
 def overlay_plot(summaries: Mapping[str, Mapping[str, Any]], path: str | Path, title: str = "") -> None:
-    """One curve per run, RMSE against the square root of the Frechet distance, joined in the order of its knob.
+    """Plots RMSE against the square root of the Frechet distance, one curve per run, in the order of its knob.
 
-    Bars are one standard error of a level by itself; the first and the last level of a curve are labelled. A run of one
+    Bars are one standard error of each level; the first and the last level of a curve are labelled. A run with one
     level is a single point.
 
-    summaries: metrics.json of each run, by the name to show. Errors: ValueError when a run has no level with both
-    figures, or the runs' distances are not of the same features, reference and number of images.
+    summaries: display name -> metrics.json of a run. Errors: ValueError if a run has no level with both figures, or if
+    the runs' distances have different features, references or numbers of images.
     """
     if not summaries:
         raise ValueError("there are no runs to draw")

@@ -1,4 +1,4 @@
-"""report.html: a run to look at, with the knob as a slider."""
+"""Writes report.html: the page of a run, with the knob as a slider."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOST_PICTURES = 24
 
 
 def write_page(run: str | Path, summary: Mapping[str, Any]) -> Path:
-    """RUN/report.html, which links to the pictures beside it and to nothing else.
+    """Writes RUN/report.html, which links only to the pictures beside it.
 
-    A slider stands for the knob: it changes the restored pictures, the point on the plane and the figures under it. It
-    needs no network and works from the folder. All text from data is escaped.
+    A slider sets the knob: it changes the restored pictures, the point on the plane and the figures. The page needs no
+    network and works from the folder. All text from data is escaped.
 
     summary: metrics.json. -> the file.
     """
@@ -60,7 +60,7 @@ def _clean_distance(clean: Mapping[str, Any] | None) -> float | None:
 
 
 def _samples(folder: Path, levels: list[str]) -> Iterator[dict[str, Any]]:
-    """Of the first samples whose picture is there at every level: its name, and where the pictures are."""
+    """Name and picture links of the first samples that have a picture at every level."""
     if not levels:
         return
     names = sorted(path.name for path in (folder / "images" / file_name(levels[0])).glob("*.png"))
@@ -85,7 +85,7 @@ def _link(path: Path, folder: Path) -> str:
 
 
 def _command(folder: Path) -> str:
-    """What made the run, as the head of its config.yaml says; or how to repeat it."""
+    """The command of the run, from the head of its config.yaml; else a command that repeats it."""
     config = folder / "config.yaml"
     if config.is_file():
         for line in config.read_text(encoding="utf-8").splitlines():

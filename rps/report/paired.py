@@ -1,4 +1,4 @@
-"""Two runs, level against level, on the samples that both have."""
+"""Compares two runs level by level on the samples that both have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rps.records.summary import OWN_REFERENCE, level_images
 from rps.restoration import Level
 
 ALIKE = 0.02
-"""Relative. Devices and precisions change features and errors by less, another picture by more."""
+"""Relative tolerance: devices and precisions change features and errors by less, another picture by more."""
 
 
 def compare_runs(
@@ -31,20 +31,20 @@ def compare_runs(
     reference: Statistics | None = None,
     pairs: Sequence[tuple[Level, Level]] | None = None,
 ) -> dict[str, Any]:
-    """`run` minus `other`, level against level, paired on the ids that are good in both.
+    """`run` minus `other`, level by level, paired on the ids that both restored.
 
     -> a dict: "run", "other" and their "knob", "other_knob"; "samples" in common, "left_out"; "same_measurements";
     "reference" and "features" of the distances; "infos" of the metrics; and "levels", each with "level", "other_level",
     "n", "calls" and "metrics": name -> "run", "other", "difference", "se", "ci95", "n".
 
-    pairs: which level of `run` against which of `other`. None takes the values that both have where the knob is the
-    same, and otherwise every level of one against every level of the other.
-    reference: of the Frechet and kernel distances; None takes the one that both runs were recorded with, else the runs'
-    own clean images. There are no distances where the two runs' features are of different networks, and no metric
+    pairs: (level of `run`, level of `other`). None takes the values that both have if the knob is the same, and
+    otherwise every level of one with every level of the other.
+    reference: for the Frechet and kernel distances; None takes the one that both runs were recorded with, else the
+    runs' own clean images. Distances are left out if the features come from different networks, and so are metrics
     whose network or definition differs.
-    same_measurements: whether A^+ y has the same error in both runs for every common sample; None where it is unknown.
-    Errors: ValueError for a level that is not there, for runs without a common sample, and for samples of one id whose
-    clean images differ.
+    same_measurements: whether A^+ y has the same error in both runs for every common sample; None if unknown.
+    Errors: ValueError for a missing level, for runs without a common sample, and for different clean images with the
+    same id.
     """
     a, b = read_records(run), read_records(other)
     if reference is None and a.origin.reference is not None and a.origin.reference == b.origin.reference:
@@ -57,9 +57,7 @@ def compare_runs(
             f"other with {min(_ids(b))!r}; give runs of the same data"
         )
     if same_images(a, b) is False:
-        raise ValueError(
-            f"{run} and {other} have the same ids, but other clean images under them; give runs of the same data"
-        )
+        raise ValueError(f"{run} and {other} have different clean images with the same ids; give runs of the same data")
     same_features, other_metrics = _comparable(a, b)
     sides = [_Side(records, reference, same_features, other_metrics) for records in (a, b)]
     levels = [_level(sides[0], sides[1], *pair) for pair in pairs]
@@ -87,7 +85,7 @@ def compare_runs(
 
 
 def same_images(a: Records, b: Records) -> bool | None:
-    """Whether the clean images of the common samples are the same, by their features; None where nothing tells."""
+    """Whether the clean images of the common samples are the same, by their features; None if there are none."""
     key: Key = ("reference", None)
     here, there = a.features.get(key, {}), b.features.get(key, {})
     ids = sorted(here.keys() & there.keys())
@@ -98,7 +96,7 @@ def same_images(a: Records, b: Records) -> bool | None:
 
 
 class _Side:
-    """The good images of the levels of a run, restricted to some samples; each such set is made once."""
+    """The restored images of the levels of a run, restricted to some samples; each set is cached."""
 
     def __init__(self, records: Records, reference: Statistics | None, features: bool, other: set[str]) -> None:
         self.records, self.reference, self.features, self.other = records, reference, features, other
@@ -151,7 +149,7 @@ def _figure(run: float, other: float, paired: Estimate) -> dict[str, Any]:
 
 
 def _comparable(a: Records, b: Records) -> tuple[bool, set[str]]:
-    """Are the features of the same network in both?  And the metrics whose networks or definitions differ."""
+    """(whether the features are of the same network in both, the metrics whose networks or definitions differ)."""
     here, there = ({metric.name: metric.definition for metric in records.metrics} for records in (a, b))
     hashes = a.origin.hashes, b.origin.hashes
     other = {
@@ -163,7 +161,7 @@ def _comparable(a: Records, b: Records) -> tuple[bool, set[str]]:
 
 
 def _same_measurements(a: Records, b: Records) -> bool | None:
-    """By the errors of A^+ y, which nothing but the image and its measurement has part in."""
+    """Whether the measurements are the same, by the errors of A^+ y, which depend only on image and measurement."""
     baselines = [records.rows.get(("pseudo_inverse", None), {}) for records in (a, b)]
     found = [
         (here.metrics[DISTORTION], baselines[1][id_].metrics[DISTORTION])
@@ -203,7 +201,7 @@ def _ids(records: Records) -> set[str]:
 
 
 def _failed(records: Records, ids: Sequence[str], levels: Sequence[Level]) -> dict[str, str]:
-    """id -> reason, of the common samples that a level in use lacks."""
+    """id -> reason for the common samples that are missing or failed at any of the levels."""
     found = {}
     for rows in _rows(records, levels):
         for id_ in ids:

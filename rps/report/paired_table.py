@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rps.records.files import level_name
-from rps.report.table import ABSENT, aligned, number, shown
+from rps.report.table import ABSENT, align, metrics_to_show, number
 
 NAMED = 8
-"""Samples that are named before the rest are counted."""
+"""Number of samples that are named; the rest are counted."""
 
 
 def paired_table(comparison: Mapping[str, Any]) -> str:
-    """A text in markdown: which runs, what was left out, and one line per pair of levels and figure.
+    """The comparison as markdown: the runs, what was left out, and one line per pair of levels and figure.
 
-    comparison: what rps.report.compare_runs returns.
+    comparison: the result of rps.report.compare_runs.
     """
     lines = [line for level in comparison["levels"] for line in _lines(level, comparison["infos"])]
     same_knob = comparison["knob"] == comparison["other_knob"]
@@ -26,13 +26,13 @@ def paired_table(comparison: Mapping[str, Any]) -> str:
     cells = [line if not same_levels else [line[0], *line[2:]] for line in lines]
     columns = list(zip(titles, zip(*cells, strict=True), strict=True))
     head = [f"A: {comparison['run']} ({comparison['knob']})", f"B: {comparison['other']} ({comparison['other_knob']})"]
-    text = ["\\\n".join(head), "", *_left_out(comparison), *aligned(columns), "", *_notes(comparison)]
+    text = ["\\\n".join(head), "", *_left_out(comparison), *align(columns), "", *_notes(comparison)]
     return "\n".join(text) + "\n"
 
 
 def _lines(level: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     metrics = level["metrics"]
-    lines = [_line(info, metrics[info["name"]]) for info in shown(infos, [metrics])]
+    lines = [_line(info, metrics[info["name"]]) for info in metrics_to_show(infos, [metrics])]
     calls = level["calls"]
     if calls["run"] is not None and calls["other"] is not None:
         change = f"{calls['run'] - calls['other']:+.0f}"
@@ -46,13 +46,13 @@ def _lines(level: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> list
 def _line(info: Mapping[str, Any], figure: Mapping[str, Any]) -> list[str]:
     (low, high), digits = figure["ci95"], info["digits"]
     known = math.isfinite(low) and math.isfinite(high)
-    if known and figure["se"] >= 10 ** -(digits + 1):  # two digits of the error, unless it is one of rounding
+    if known and figure["se"] >= 10 ** -(digits + 1):  # two digits of the error, unless it is mere rounding
         digits = max(digits, 1 - math.floor(math.log10(figure["se"])))
     interval = f"{low:+.{digits}f} to {high:+.{digits}f}" if known else ABSENT
     values = [number(figure[name], digits) for name in ("run", "other")]
     change = f"{figure['difference']:+.{digits}f}" if math.isfinite(figure["difference"]) else ABSENT
-    seen = round(abs(figure["difference"]), digits) > 0  # and not one of rounding alone
-    return [info["title"], *values, change, interval, _better(figure, info["better"]) if seen else ""]
+    visible = round(abs(figure["difference"]), digits) > 0  # not mere rounding
+    return [info["title"], *values, change, interval, _better(figure, info["better"]) if visible else ""]
 
 
 def _better(figure: Mapping[str, Any], better: str | None) -> str:
@@ -65,16 +65,16 @@ def _better(figure: Mapping[str, Any], better: str | None) -> str:
 def _left_out(comparison: Mapping[str, Any]) -> list[str]:
     left = comparison["left_out"]
     parts = []
-    for name, what in (("only_in_run", "only A has"), ("only_in_other", "only B has")):
+    for name, run in (("only_in_run", "A"), ("only_in_other", "B")):
         if left[name]:
-            parts.append(f"{len(left[name])} that {what} ({_named(left[name])})")
+            parts.append(f"{len(left[name])} only in {run} ({_named(left[name])})")
     for name, run in (("failed_in_run", "A"), ("failed_in_other", "B")):
         if left[name]:
             reasons = [f"{id_}: {reason}" for id_, reason in left[name].items()]
             parts.append(f"{len(reasons)} that failed in {run} ({_named(reasons, '; ')})")
     common = comparison["samples"]
     text = f"{common} sample{'s' * (common != 1)} in common."
-    return [text + (f" Left out: {'; '.join(parts)}." if parts else " None is left out."), ""]
+    return [text + (f" Left out: {'; '.join(parts)}." if parts else " None are left out."), ""]
 
 
 def _named(names: Sequence[str], between: str = ", ") -> str:
@@ -85,8 +85,8 @@ def _named(names: Sequence[str], between: str = ", ") -> str:
 def _notes(comparison: Mapping[str, Any]) -> list[str]:
     figures = {name for level in comparison["levels"] for name in level["metrics"]}
     notes = [
-        "Differences are paired, sample by sample; the intervals come from bootstrap resamples of the samples. Of so "
-        "many intervals one in twenty does not hold the truth. A run is called better where its interval leaves out 0."
+        "Differences are paired, sample by sample; the intervals come from bootstrap resamples of the samples. One "
+        "interval in twenty misses the true value. A run is called better where the interval excludes 0."
     ]
     fewer = [
         f"{info['title']} of {count} of {level['n']} "
@@ -96,17 +96,17 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         if (count := level["metrics"].get(info["name"], {}).get("n", level["n"])) < level["n"]
     ]
     if fewer:
-        notes.append(f"Infinite or missing figures are left out, in pairs; what is left: {'; '.join(fewer)}.")
+        notes.append(f"Infinite or missing figures are left out in pairs. Smaller n: {'; '.join(fewer)}.")
     if comparison["same_measurements"] is False:
-        notes.append("The two runs have other measurements of the same images (another seed, say).")
+        notes.append("The two runs have different measurements of the same images (e.g. another seed).")
     if "sqrt_frechet" in figures:
         against = comparison["reference"]
         size = f" (n = {against['n']})" if "n" in against else ""
         of = "the clean images of the n samples" if not size else f"{against['images']}{size}"
         notes.append(
-            f"√FD, KD: root of the Frechet distance, and kernel distance, of the n images to {of}; features: "
-            f"{comparison['features']}. √FD is biased upwards by few samples, alike in A and B."
+            f"√FD, KD: root of the Frechet distance, and kernel distance, between the n images and {of}; features: "
+            f"{comparison['features']}. √FD is biased upwards for small n, equally in A and B."
         )
     if comparison["knob"] != comparison["other_knob"] and len(comparison["levels"]) > 1:
-        notes.append("The knobs differ, so each level of A stands against each level of B; --levels chooses pairs.")
+        notes.append("The knobs differ, so each level of A is compared with each level of B; --levels selects pairs.")
     return [line for note in notes for line in (note, "")][:-1]

@@ -1,4 +1,4 @@
-"""Images as 8-bit pictures."""
+"""Converts images to 8-bit pictures and saves them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rps.records.files import written
 
 
 def pixels(image: Tensor) -> np.ndarray:
-    """round(255 x) of an image as saved (see rps.metrics.as_saved): no stretching of any kind.
+    """round(255 x) of an image as saved (see rps.metrics.as_saved), without any stretching.
 
-    image: [C, H, W] in [0, 1] -> uint8 [H, W] (one channel) or [H, W, 3]. With another number of channels they stand
-    beside each other, grey.
+    image: [C, H, W] in [0, 1] -> uint8 [H, W] (one channel) or [H, W, 3]. Any other number of channels is shown side by
+    side in grey.
     """
     values: np.ndarray = image.detach().cpu().mul(255).round().byte().numpy()
     if len(values) == 3:
@@ -24,7 +24,7 @@ def pixels(image: Tensor) -> np.ndarray:
 
 
 def save_png(picture: np.ndarray | Any, path: Path) -> None:
-    """picture: uint8 [H, W] or [H, W, 3]."""
+    """Saves a PNG.  picture: uint8 [H, W] or [H, W, 3]."""
     from PIL import Image
 
     with written(path) as temporary:

@@ -1,4 +1,4 @@
-"""table.md: the levels of a run, for people."""
+"""Makes table.md: the levels of a run as a markdown table."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ ABSENT = "–"  # noqa: RUF001 - an en dash, as tables have it
 
 def table(summary: Mapping[str, Any]) -> str:
     """A markdown table with one line per level, one for A^+ y and one for the clean images.  summary: metrics.json."""
-    return "\n\n".join(["\n".join(aligned(columns(summary))), *notes(summary)]) + "\n"
+    return "\n\n".join(["\n".join(align(columns(summary))), *notes(summary)]) + "\n"
 
 
 def columns(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """(title, cells) of every column: of the knob, the metrics that some line has, and the cost."""
+    """(title, cells) of every column: the knob, the metrics that some line has, and the cost."""
     lines = _lines(summary)
     result = [
         (summary["knob"], [name for name, _ in lines]),
         ("n", [str(line["n"]) for _, line in lines]),
         ("failed", [str(line.get("failed", ABSENT)) for _, line in lines]),
     ]
-    for info in shown(summary["metrics"], [line["metrics"] for _, line in lines]):
+    for info in metrics_to_show(summary["metrics"], [line["metrics"] for _, line in lines]):
         result.append((info["title"], [_cell(line["metrics"], info) for _, line in lines]))
     for title, key, digits in (("calls", "network_calls_per_image", 0), ("seconds", "seconds_per_image", 2)):
         cells = [number(line.get(key), digits) for _, line in lines]
@@ -34,24 +34,24 @@ def columns(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     return result
 
 
-def shown(infos: Sequence[Metrics], lines: Sequence[Metrics]) -> list[Metrics]:
-    """The metrics that some line has, but for those beside which another that is there says the same better."""
+def metrics_to_show(infos: Sequence[Metrics], lines: Sequence[Metrics]) -> list[Metrics]:
+    """The metrics that some line has, except those that another of them makes redundant (see MetricInfo.unless)."""
     names = [info["name"] for info in infos if any(figure(line, info["name"]) is not None for line in lines)]
     return [info for info in infos if info["name"] in names and info.get("unless") not in names]
 
 
 def figure(metrics: Metrics, name: str) -> tuple[float, float] | None:
-    """(value, standard error) of a metric of a level, NaN where there is none; None where it does not apply."""
+    """(value, standard error) of a metric of a level, NaN if missing; None if the metric does not apply."""
     found = metrics.get(name, {})
     value, se = found.get("mean", found.get("value")), found.get("se")
-    if name == "sqrt_frechet" and not found:  # of a level it stands beside the distance itself
+    if name == "sqrt_frechet" and not found:  # a level stores it with the distance itself
         found = metrics.get("frechet", {})
         value, se = found.get("sqrt"), found.get("se_sqrt")
-        if not known(value):
+        if not is_known(value):
             return None
     if not found:
         return None
-    return (value if known(value) else math.nan, se if known(se) else math.nan)
+    return (value if is_known(value) else math.nan, se if is_known(se) else math.nan)
 
 
 def _lines(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -66,7 +66,7 @@ def _lines(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _incomplete(titles: Mapping[str, str], name: str, line: Mapping[str, Any]) -> list[str]:
-    """ "PSNR infinite for 1 of 4 (100)": the figures of a line that are not of all its images."""
+    """ "PSNR infinite for 1 of 4 (100)": notes on figures of a line that do not include all its images."""
     metrics, n = line["metrics"], line["n"]
     texts = [
         f"{titles[metric]} {word} for {found[word]} of {n} ({name})"
@@ -80,12 +80,12 @@ def _incomplete(titles: Mapping[str, str], name: str, line: Mapping[str, Any]) -
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """What a reader of the table must know, a paragraph each."""
+    """The notes under the table, one paragraph each."""
     levels = summary["levels"]
     found = ["Mean over n images ± its standard error; calls and seconds are per image, to reach this level alone."]
     total = summary.get("total_network_calls_per_image")
-    if known(total) and len(levels) > 1:
-        found[0] += f" The one pass over all levels took {total:.0f} calls per image."
+    if is_known(total) and len(levels) > 1:
+        found[0] += f" One pass over all levels took {total:.0f} calls per image."
     distances = [line["metrics"]["frechet"] for line in levels if "frechet" in line["metrics"]]
     if distances:
         first = distances[0]
@@ -112,14 +112,14 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         named = ", ".join(repeated[:5]) + (f" and {len(repeated) - 5} more" if len(repeated) > 5 else "")
         found.append(
             f"{len(repeated)} id{'s' * (len(repeated) != 1)} came more than once though nothing had failed ({named}): "
-            "where the data name two samples alike, only one of them is in this table; take ids that differ."
+            "if two samples have the same id, only one of them is in this table; give unique ids."
         )
     return found
 
 
 def _change(difference: Metrics, infos: Sequence[Metrics]) -> str:
-    """Of the first metric of which less or more is better, and of the Frechet distance; or of whatever there is."""
-    there = [info for info in infos if (value := figure(difference, info["name"])) and known(value[0])]
+    """The change of the first metric with a better direction and of the Frechet distance; else of the first metric."""
+    there = [info for info in infos if (value := figure(difference, info["name"])) and is_known(value[0])]
     directed = [info for info in there if info["better"]]
     chosen = [*directed[:1], *(info for info in directed[1:] if info["name"] == "sqrt_frechet")] or there[:1]
     return ", ".join(f"{info['title']} {_signed(difference, info)}" for info in chosen) or ABSENT
@@ -134,24 +134,24 @@ def _cell(metrics: Metrics, info: Metrics) -> str:
     found = figure(metrics, info["name"])
     if found is None:
         return ABSENT
-    if not known(found[0]) and metrics.get(info["name"], {}).get("infinite"):
+    if not is_known(found[0]) and metrics.get(info["name"], {}).get("infinite"):
         return "∞"
     return number(found[0], info["digits"]) + plus_minus(found[1], info["digits"])
 
 
 def number(value: float | None, digits: int) -> str:
-    return f"{value:.{digits}f}" if value is not None and known(value) else ABSENT
+    return f"{value:.{digits}f}" if value is not None and is_known(value) else ABSENT
 
 
 def plus_minus(value: float | None, digits: int) -> str:
-    return f" ± {value:.{digits}f}" if value is not None and known(value) else ""
+    return f" ± {value:.{digits}f}" if value is not None and is_known(value) else ""
 
 
-def known(value: float | None) -> bool:
+def is_known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def aligned(columns: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+def align(columns: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     widths = [max(len(title), 2, *(len(cell) for cell in cells)) for title, cells in columns]
     rows = [[title for title, _ in columns], *zip(*(cells for _, cells in columns), strict=True)]
     text = ["| " + " | ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]

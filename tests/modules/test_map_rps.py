@@ -72,7 +72,7 @@ def test_a_degraded_picture_of_the_wrong_size_is_a_failure_of_that_picture(prior
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "bf16-mixed"])
 def test_a_precision_that_would_round_the_measurements_is_refused(prior, precision):
-    with pytest.raises(ValueError, match=f"precision {precision} would round .* give the prior a dtype"):
+    with pytest.raises(ValueError, match=f"precision {precision} would also round .* give the prior a dtype"):
         quiet(precision=precision).predict(module(prior), loader({"id": []}))
 
 

@@ -124,7 +124,7 @@ def test_restoration_without_references(tmp_path, capsys):
     )
     assert set(metrics(tmp_path)["levels"][0]["metrics"]) == {"consistency", "residual_rms"}
     assert "reference" not in metrics(tmp_path)
-    assert "no distortion-perception curve: a distortion-perception curve needs RMSE" in capsys.readouterr().out
+    assert "a distortion-perception curve needs a level with RMSE" in capsys.readouterr().out
     assert not (tmp_path / "dp_curve.png").exists()
 
 
@@ -213,7 +213,7 @@ def test_reference_statistics(tmp_path):
     Statistics.from_features(torch.rand(9, 5)).save(tmp_path / "five.safetensors")
     with pytest.raises(ValueError, match="has 5 features but quarters has 4"):
         run([MetricRecorder(features=Blocks(), reference=str(tmp_path / "five.safetensors"))], root=tmp_path / "other")
-    with pytest.raises(ValueError, match="needs features"):
+    with pytest.raises(ValueError, match="needs a feature network"):
         MetricRecorder(reference="some.safetensors")
 
 

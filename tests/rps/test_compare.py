@@ -54,7 +54,7 @@ def test_differences_are_paired_on_common_samples(tmp_path):
     assert level["metrics"]["kernel"]["difference"] == pytest.approx(0, abs=1e-6)
     assert found["left_out"]["only_in_run"] == ["s8"] and found["same_measurements"] is True
     text = paired_table(found)
-    assert "8 samples in common. Left out: 1 that only A has (s8)." in text
+    assert "8 samples in common. Left out: 1 only in A (s8)." in text
     (rmse_line,) = [line for line in text.splitlines() if " RMSE " in line]
     assert "| +0.0100 | +0.0100 to +0.0100 |" in " ".join(rmse_line.split())
     assert rmse_line.split("|")[-2].strip() == "B", "the smaller error is the better one"
@@ -109,12 +109,12 @@ def test_other_measurements_of_the_same_images_are_told(tmp_path):
     a = write(tmp_path / "a", [0.1] * 6)
     found = compare_runs(a, write(tmp_path / "b", [0.2] * 6, baseline=0.51))
     assert found["same_measurements"] is False
-    assert "other measurements of the same images" in paired_table(found)
+    assert "different measurements of the same images" in paired_table(found)
 
 
 def test_what_cannot_be_compared(tmp_path):
     a = write(tmp_path / "a", [0.1] * 4)
-    with pytest.raises(ValueError, match="other clean images"):
+    with pytest.raises(ValueError, match="different clean images"):
         compare_runs(a, write(tmp_path / "b", [0.1] * 4, clean_seed=2))
     RecordWriter(tmp_path / "c").write([Row("x", 0, metrics={"rmse": 0.1})], "t0")
     with pytest.raises(ValueError, match="no sample in common: the ids of one begin with 's0', those of the other"):
@@ -164,6 +164,5 @@ def test_infinite_figures_are_left_out_in_pairs(tmp_path):
     assert level["metrics"]["sqrt_frechet"]["n"] == 6
     text = paired_table(compare_runs(a, b))
     assert (
-        "Infinite or missing figures are left out, in pairs; what is left: PSNR of 6 of 7 (A 0, B 0); √FD of 6 of 7"
-        in text
+        "Infinite or missing figures are left out in pairs. Smaller n: PSNR of 6 of 7 (A 0, B 0); √FD of 6 of 7" in text
     )

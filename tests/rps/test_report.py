@@ -83,7 +83,7 @@ def test_curve_is_drawn_with_any_number_of_levels(result, tmp_path):
 def test_no_curve_without_both_figures(result, tmp_path):
     for level in result["levels"]:
         del level["metrics"]["rmse"]
-    with pytest.raises(ValueError, match="needs RMSE"):
+    with pytest.raises(ValueError, match="needs a level with RMSE"):
         dp_curve_plot(result, tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
 
