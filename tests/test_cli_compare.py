@@ -84,7 +84,7 @@ def test_levels_of_two_knobs(capsys):
 
 
 BAD = {
-    "no such run": (["a", "nowhere"], "there is no run nowhere; give the folder"),
+    "no such run": (["a", "nowhere"], "there is no run nowhere; give the --output folder"),
     "not a run": (["a", "empty"], "empty is not a run: it has no records"),
     "no records": (["a", "begun"], "begun has no records yet"),
     "one run": (["a"], "takes two run directories"),

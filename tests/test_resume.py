@@ -107,9 +107,7 @@ def test_merging_at_any_time(capsys):
     assert 2 <= metrics()["levels"][0]["n"] < 13
     kill(child)
     assert main(["merge", "nowhere"]) == 2
-    assert (
-        capsys.readouterr().err == "rps: error: there is no run nowhere; give the --output folder of an rps predict\n"
-    )
+    assert capsys.readouterr().err == "rps: error: there is no run nowhere; give the --output folder of a run\n"
 
 
 def test_merge_leaves_alone_what_another_recorder_has_merged(capsys):
@@ -269,7 +267,7 @@ def test_weights_and_data_that_were_replaced_between_two_starts_are_refused(tmp_
     assert run(*given, output=str(tmp_path / "run")) == 0, log()
     monkeypatch.chdir("../there")
     assert run(*given, output=str(tmp_path / "run")) == 2
-    assert "the data were read from" in log() and "there/photos now; restore them" in log()
+    assert "the data were read from" in log() and "there/photos; restore them" in log()
     monkeypatch.chdir("../here")
     torch.save(2 * torch.ones(1), "../weights.pt")
     assert run(*given, output=str(tmp_path / "run")) == 2

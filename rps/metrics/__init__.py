@@ -1,6 +1,6 @@
-"""What a restoration is worth: distortion, consistency, perceptual distances, and how sure one can be of them.
+"""Metrics of restorations: distortion, consistency, perceptual distances, and their uncertainty.
 
-Per-image metrics see images in [0, 1] as they are saved (`as_saved`).
+Per-image metrics are computed on images in [0, 1] as they are saved (`as_saved`).
 """
 
 from rps.metrics.adapters import Pyiqa, TorchMetrics

@@ -16,16 +16,16 @@ from rps.metrics.base import Better, Metric, in_colour
 
 
 class TorchMetrics(Metric):
-    """A metric of torchmetrics, or anything called like one, image by image.
+    """A metric of torchmetrics, or anything with the same call signature, computed image by image.
 
     Args:
         target: the import path of a functional, e.g. torchmetrics.functional.image.universal_image_quality_index; or
             of a torchmetrics.Metric, e.g. torchmetrics.image.SpectralAngleMapper.
-        better: "lower" or "higher"; None takes what a Metric says of itself.
-        name: of its column; None makes one of the last part of the path.
+        better: "lower" or "higher"; None uses the Metric's own attribute.
+        name: name of its column; None derives it from the last part of the path.
         digits: decimals in tables.
         needs_reference: whether it is called with (restored, reference) or with (restored) alone.
-        arguments: further ones, of the functional or of the constructor of the Metric, e.g. {data_range: 1.0}.
+        arguments: more arguments for the functional or the constructor of the Metric, e.g. {data_range: 1.0}.
     """
 
     functional: Callable[..., Any] | None = None
@@ -46,8 +46,8 @@ class TorchMetrics(Metric):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that it keeps all images in memory: it is reset after each
                 self.metric = found(**options)
-            says: bool | None = getattr(found, "higher_is_better", None)
-            better = better or (None if says is None else "higher" if says else "lower")
+            higher: bool | None = getattr(found, "higher_is_better", None)
+            better = better or (None if higher is None else "higher" if higher else "lower")
         else:
             self.functional, self.options = found, options
         self.name = name or _column(target.rpartition(".")[2])
@@ -73,10 +73,10 @@ class TorchMetrics(Metric):
 
 
 class Pyiqa(Metric):
-    """A metric of the pyiqa package (pip install 'map-rps[iqa]'), which fetches its weights at first use.
+    """A metric of the pyiqa package (pip install 'map-rps[iqa]'), which downloads its weights at first use.
 
     Args:
-        metric: its name there, e.g. dists, topiq_nr, musiq, niqe: pyiqa.list_models() has them all.
+        metric: its name in pyiqa, e.g. dists, topiq_nr, musiq, niqe: pyiqa.list_models() lists them all.
         digits: decimals in tables. batch_size: images in one pass.
     """
 
@@ -87,7 +87,7 @@ class Pyiqa(Metric):
         except ImportError as error:
             raise ImportError("this metric needs pyiqa: pip install 'map-rps[iqa]'") from error
         if metric not in pyiqa.list_models():
-            raise ValueError(f"pyiqa has no metric {metric!r}; pyiqa.list_models() says which it has")
+            raise ValueError(f"pyiqa has no metric {metric!r}; pyiqa.list_models() lists those it has")
         self.network = pyiqa.create_metric(metric, device="cpu").requires_grad_(False).eval()
         self.name, self.title, self.digits, self.batch_size = _column(metric), metric, digits, batch_size
         self.better = "lower" if self.network.lower_better else "higher"

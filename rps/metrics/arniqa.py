@@ -1,4 +1,4 @@
-"""Quality of an image by itself, without a reference: ARNIQA (Agnolucci et al., WACV 2024, arXiv 2310.14918)."""
+"""Image quality without a reference: ARNIQA (Agnolucci et al., WACV 2024, arXiv 2310.14918)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Opinions = Literal["koniq10k", "kadid10k"]
 
 
 class Arniqa(Metric):
-    """A linear regression of people's opinions on features of a ResNet-50 that was trained to tell distortions apart.
+    """A linear regression of human opinions on features of a ResNet-50 trained to distinguish distortions.
 
-    By torchmetrics, whose weights torch.hub fetches at first use into TORCH_HOME/hub/checkpoints (ARNIQA.pth and
-    regressor_OPINIONS.pth; put them there where there is no network). 0 is the worst that people said, 1 the best; it
-    is of photographs, and says nothing of other images. It is no distance to the truth: an invented detail counts too.
+    Computed by torchmetrics, whose weights torch.hub downloads at first use to TORCH_HOME/hub/checkpoints (ARNIQA.pth
+    and regressor_OPINIONS.pth; without a network, put them there). 0 is the worst rating, 1 the best; it is meaningful
+    for photographs only. It does not measure the distance to the truth: invented details count too.
 
     Args:
-        opinions: on "koniq10k", photographs as they are, or on "kadid10k", photographs that were damaged on purpose.
+        opinions: "koniq10k", ratings of authentic photographs, or "kadid10k", of artificially distorted ones.
         batch_size: images in one pass.
-    Errors: OSError where the weights are not there and cannot be fetched.
+    Errors: OSError if the weights are missing and cannot be downloaded.
     """
 
     name, title, better, needs_reference = "arniqa", "ARNIQA", "higher", False
@@ -42,7 +42,7 @@ class Arniqa(Metric):
         except OSError as error:  # includes every failure of urllib
             raise OSError(
                 f"ARNIQA needs ARNIQA.pth and regressor_{opinions}.pth in {torch.hub.get_dir()}/checkpoints, and they "
-                f"cannot be fetched ({error}); fetch them on a machine with a network, or leave ARNIQA out of "
+                f"cannot be fetched ({error}); copy them from a machine with a network, or leave ARNIQA out of "
                 "the metrics"
             ) from error
         self.requires_grad_(False).eval()

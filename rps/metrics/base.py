@@ -1,4 +1,4 @@
-"""What a metric is: one number per image, with what tables and comparisons need to know about it."""
+"""The base class of metrics: one number per image, and the metadata for tables and comparisons."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ RESERVED = {
     "id", "kind", "status", "reason", "level", "vector", "network_calls", "total_network_calls", "seconds",
     "frechet", "sqrt_frechet", "kernel", "precision", "recall", "features", "model",
 }  # fmt: skip
-"""Names that records and metrics.json use for other things."""
+"""Names that records and metrics.json use for other purposes."""
 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What is written about a metric: in records, metrics.json, tables and comparisons.
+    """The metadata of a metric in records, metrics.json, tables and comparisons.
 
     name: its column in the records. title: its heading in tables. definition: one sentence. digits: decimals in tables.
-    better: which of two values is the better one; None where neither is. unless: the name of a metric that says the
-    same better, beside which tables leave this one out.
+    better: which of two values is better; None if neither. unless: the name of a metric that makes this one redundant:
+    tables that have it leave this one out.
     """
 
     name: str
@@ -39,10 +39,10 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Images to be judged, and what they can be judged by.
+    """Images to evaluate, and the data that metrics may use.
 
-    images: [N, C, H, W] in about [-1, 1], as the solver left them. saved, reference: these images and the clean ones in
-    [0, 1], rounded to the 8 bits that a PNG holds (`as_saved`); reference is None where there are no clean images.
+    images: [N, C, H, W] in about [-1, 1], as the solver returned them. saved, reference: these images and the clean
+    ones in [0, 1], rounded to the 8 bits of a PNG (`as_saved`); reference is None if there are no clean images.
     spread: pixel-wise standard deviation of the chains that were averaged, in [-1, 1] units, or None.
     """
 
@@ -54,7 +54,7 @@ class Candidate:
 
 
 class Metric(nn.Module):
-    """One number per image. Subclasses set `name` and what else differs, and define `forward`.
+    """One number per image. Subclasses set `name` and other attributes, and define `forward`.
 
         class Sharpness(Metric):
             name, digits, better, needs_reference = "sharpness", 4, "higher", False
@@ -63,11 +63,11 @@ class Metric(nn.Module):
             def forward(self, restored, reference=None):
                 return restored.diff(dim=-1).abs().flatten(1).mean(1)
 
-    The mean over images, its standard error and its interval are computed for every metric alike. NaN says that the
-    value of an image is missing; infinite and missing values are counted, and left out of the mean.
+    The mean over images, its standard error and its interval are computed for every metric. NaN means that the value
+    of an image is missing; infinite and missing values are counted and left out of the mean.
 
-    name: lower-case letters, digits and underscores. title: heading in tables; the name unless it is given.
-    definition, digits, better, unless: see MetricInfo. needs_reference: whether there is no value without clean images.
+    name: lower-case letters, digits and underscores. title: heading in tables; the name by default. definition, digits,
+    better, unless: see MetricInfo. needs_reference: whether the metric needs clean images.
     """
 
     name: str
@@ -83,9 +83,9 @@ class Metric(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(restored, reference)")
 
     def judge(self, candidate: Candidate) -> Tensor | None:
-        """The value of each image, [N]; None where the metric does not apply to such images at all.
+        """The value of each image, [N]; None if the metric does not apply to such images.
 
-        Override it for a metric that looks at the measurement or at the images before rounding.
+        Override it for a metric that uses the measurement or the images before rounding.
         """
         if self.needs_reference and candidate.reference is None:
             return None
@@ -98,7 +98,7 @@ class Metric(nn.Module):
 
     @torch.no_grad()
     def values(self, candidate: Candidate) -> list[float] | None:
-        """`judge`, as numbers.  Errors: ValueError for a result of another shape than [N]."""
+        """The result of `judge` as numbers.  Errors: ValueError if its shape is not [N]."""
         found = self.judge(candidate)
         if found is None:
             return None
@@ -111,23 +111,23 @@ class Metric(nn.Module):
 
 
 def check_metrics(metrics: list[Metric]) -> None:
-    """Errors: ValueError for a name that is missing, not allowed, or shared by two metrics."""
+    """Errors: ValueError for a name that is missing, invalid or shared by two metrics."""
     for metric in metrics:
         name = getattr(metric, "name", None)
         if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED:
             raise ValueError(
                 f"{type(metric).__name__} needs a name of lower-case letters, digits and underscores that is not "
-                f"already in use, got {name!r}"
+                f"reserved, got {name!r}"
             )
         if metric.better not in ("lower", "higher", None):
             raise ValueError(f"better must be 'lower', 'higher' or None, got {metric.better!r} of {name}")
     names = [metric.name for metric in metrics]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two metrics are called {min(twice)}; give one of them another name")
+        raise ValueError(f"two metrics are named {min(twice)}; give one of them another name")
 
 
 def in_colour(images: Tensor, metric: Metric) -> Tensor:
-    """Grey images repeated to the three channels that a metric's network takes.  [N, 1 or 3, H, W] -> [N, 3, H, W]."""
+    """The images in three channels, with grey images repeated.  [N, 1 or 3, H, W] -> [N, 3, H, W]."""
     if images.shape[1] not in (1, 3):
         raise ValueError(
             f"{metric.title or metric.name} is defined for grey and RGB images, got {images.shape[1]} channels; leave "

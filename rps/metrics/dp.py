@@ -1,7 +1,7 @@
-"""The distortion-perception (D-P) plane (arXiv 2605.28711, section 5): where a set of restored images lies on it.
+"""The position of a set of restored images on the distortion-perception (D-P) plane (arXiv 2605.28711, section 5).
 
-Distortion is the mean of the per-image RMSE; perception is the square root of the Frechet distance, since that is a
-squared Wasserstein distance and RMSE is not squared.
+Distortion is the mean of the per-image RMSE; perception is the square root of the Frechet distance, because the latter
+is a squared Wasserstein distance and RMSE is not squared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rps.metrics.kernel import kernel_draws
 from rps.metrics.manifold import NEIGHBOURS, PrecisionRecall, precision_recall
 
 LARGEST = 5000
-"""Images of a set whose pairs are looked at: kernel distance, precision and recall need all of them at once."""
+"""Largest number of images for kernel distance, precision and recall, which hold all pairs in memory."""
 
 
 DISTANCES = (
@@ -52,17 +52,17 @@ DISTANCES = (
         better="higher",
     ),
 )
-"""Metrics of sets of images, by their features."""
+"""Metrics of sets of images, computed from their features."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """What is known of a set of restored images.
+    """The metrics and features of a set of restored images.
 
-    ids: N names, in the same order in every set that is compared (sorted, say): the order says which samples are
-    resampled together. values: name -> per-image metric [N], NaN where it does not apply.
-    features: [N, D], NaN in the rows of images that have none. reference: of the Frechet distance: fixed statistics, or
-    the features [N, D] of the same N clean images. Without one of the two there is no distance.
+    ids: N names, in the same order (e.g. sorted) in every set that is compared: the order determines which samples are
+    resampled together. values: name -> per-image metric [N], NaN if it does not apply.
+    features: [N, D], NaN in the rows of images that have none. reference: for the Frechet distance: fixed statistics,
+    or the features [N, D] of the same N clean images. Without features and reference there is no distance.
     """
 
     ids: Sequence[str]
@@ -71,7 +71,7 @@ class Images:
     reference: Statistics | Tensor | None = None
 
     def only(self, ids: Sequence[str]) -> Images:
-        """The samples of these ids, in this order."""
+        """The samples with these ids, in this order."""
         if list(ids) == list(self.ids):
             return self
         row = {id_: i for i, id_ in enumerate(self.ids)}
@@ -82,12 +82,12 @@ class Images:
 
     @cached_property
     def means(self) -> dict[str, Estimate]:
-        """The mean of every metric over the images of which it is finite; metrics that are so of none are left out."""
+        """The mean of every metric over the images with a finite value; metrics without any are left out."""
         return _means(self.values)
 
     @cached_property
     def with_features(self) -> Images:
-        """Those of the images that have features, and whose clean image has some where it is the reference."""
+        """The images that have features, and whose clean image has features if it is the reference."""
         if self.features is None or self.reference is None:
             return Images([])
         known = self.features.isfinite().all(1)
@@ -97,7 +97,7 @@ class Images:
 
     @cached_property
     def frechet(self) -> FrechetDraws | None:
-        """The Frechet distance to the reference, of the images that have features; its `.root` is the perception."""
+        """The Frechet distance between the images that have features and the reference; `.root` is the perception."""
         images = self.with_features
         if images.features is None or images.reference is None:
             return None
@@ -105,14 +105,14 @@ class Images:
 
     @cached_property
     def kernel(self) -> Draws | None:
-        """The kernel distance to the features of the reference, if they are there and not too many."""
+        """The kernel distance to the features of the reference; None if they are missing or too many."""
         if self._pairs is None:
             return None
         return kernel_draws(*self._pairs, paired=isinstance(self.reference, Tensor))
 
     @cached_property
     def manifold(self) -> PrecisionRecall | None:
-        """Precision and recall, under the same condition."""
+        """Precision and recall; None under the same condition."""
         return None if self._pairs is None else precision_recall(*self._pairs)
 
     @property
@@ -129,8 +129,8 @@ class Images:
 class Difference:
     """One set of images minus another, paired on the ids that both have.
 
-    n: of these ids. means: of every metric that both have. sqrt_frechet: of the root of the distance, or None. kernel:
-    of the kernel distance, or None.
+    n: number of these ids. means: differences of the metrics that both have. sqrt_frechet: difference of the roots of
+    the Frechet distances, or None. kernel: difference of the kernel distances, or None.
     """
 
     n: int
@@ -157,7 +157,7 @@ def difference(images: Images, first: Images) -> Difference:
 def _means(values: Mapping[str, Tensor]) -> dict[str, Estimate]:
     applies = {name: value.double()[value.isfinite()] for name, value in values.items()}
     result: dict[str, Estimate] = {}
-    for n in sorted({len(value) for value in applies.values()} - {0}):  # metrics of equally many images at once
+    for n in sorted({len(value) for value in applies.values()} - {0}):  # all metrics with the same number of images
         names = [name for name, value in applies.items() if len(value) == n]
         result.update(zip(names, means(torch.stack([applies[name] for name in names], dim=1)), strict=True))
     return {name: result[name] for name in values if name in result}

@@ -1,4 +1,4 @@
-"""Feature networks, between whose outputs Frechet distances are taken."""
+"""Feature networks for Frechet distances."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ EMBEDDED_CLASSIFIER = Path(rps.__file__).parent / "assets" / "embedded" / "class
 
 
 class FeatureNetwork(nn.Module):
-    """Images -> feature vectors. Subclasses set name and dim and define `forward`.
+    """A network from images to feature vectors. Subclasses set name and dim and define `forward`.
 
-    name: says in reports what the features are of. dim: D.
+    name: name of the features in reports. dim: D.
     """
 
     name: str
@@ -34,15 +34,15 @@ class FeatureNetwork(nn.Module):
 class TimmFeatures(FeatureNetwork):
     """Pooled features of a timm model on images normalised as the model expects.
 
-    Images of another size than the model's are resized first (bicubic, antialiased); grey images are repeated to three
-    channels where the model takes three.
+    Images whose size differs from the model's are resized first (bicubic, antialiased); grey images are repeated to
+    three channels if the model takes three.
 
     Args:
         model: a folder with config.json and model.safetensors, as tools/train_classifier.py writes it; or the name of a
-            timm model, e.g. "vit_small_patch14_dinov2.lvd142m", whose weights timm fetches at first use.
-        stage: which of the model's feature maps is averaged over its pixels, 0 the earliest (of timm's
-            forward_intermediates). Early ones see texture, late ones content. None takes what the folder's config.json
-            says, and otherwise the features before the classifier.
+            timm model, e.g. "vit_small_patch14_dinov2.lvd142m", whose weights timm downloads at first use.
+        stage: which feature map of timm's forward_intermediates is averaged over its pixels, 0 the earliest. Early maps
+            represent texture, late ones content. None uses the stage in the folder's config.json, else the features
+            before the classifier.
     """
 
     mean: Tensor
@@ -56,7 +56,7 @@ class TimmFeatures(FeatureNetwork):
             self.name = f"{settings['name']} ({folder.name})"
         elif folder.is_absolute() or model.startswith(".") or folder.is_dir():
             raise FileNotFoundError(
-                f"{model} is no feature network: it must be a folder with config.json and model.safetensors"
+                f"{model} is not a feature network; give a folder with config.json and model.safetensors"
             )
         else:
             self.network, settings = _from_timm(model)
@@ -86,13 +86,13 @@ class TimmFeatures(FeatureNetwork):
 
 
 class EmbeddedFeatures(TimmFeatures):
-    """An early stage of the small classifier of Fashion-MNIST that ships: 32 features of 1 x 32 x 32 images.
+    """An early stage of the Fashion-MNIST classifier that ships with the package: 32 features of 1 x 32 x 32 images.
 
-    docs/embedded.md says why this stage: of all, it tells 64 damaged images best from 64 clean ones.
+    Of all stages, this one distinguishes 64 damaged images best from 64 clean ones (docs/embedded.md).
     """
 
     reference = EMBEDDED_CLASSIFIER / "reference.safetensors"
-    """Statistics of Fashion-MNIST test images that are not among those that ship."""
+    """Statistics of Fashion-MNIST test images that do not ship with the package."""
 
     def __init__(self) -> None:
         super().__init__(str(EMBEDDED_CLASSIFIER))
@@ -113,7 +113,7 @@ def with_channels(images: Tensor, channels: int, name: str) -> Tensor:
 
 def _check_stage(network: Any, stage: int, name: str) -> None:
     if not hasattr(network, "forward_intermediates"):
-        raise ValueError(f"the timm model {name} gives no feature maps by stage; leave stage out")
+        raise ValueError(f"the timm model {name} has no feature maps by stage; leave stage out")
     stages = len(network.feature_info)
     if not 0 <= stage < stages:
         raise ValueError(f"the timm model {name} has stages 0 to {stages - 1}, got stage={stage}")
@@ -141,7 +141,8 @@ def _from_timm(name: str) -> tuple[Any, dict[str, Any]]:
     if not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")) and not timm.is_model(name):
         near = timm.list_models(f"*{name.split('.')[0]}*")[:5]
         raise ValueError(
-            f"{name!r} is neither a folder with config.json nor a timm model" + (f"; near it: {near}" if near else "")
+            f"{name!r} is neither a folder with config.json nor a timm model"
+            + (f"; similar models: {near}" if near else "")
         )
     try:
         network = timm.create_model(name, pretrained=True)
@@ -154,10 +155,10 @@ def _from_timm(name: str) -> tuple[Any, dict[str, Any]]:
 
 
 def load_reference(reference: str, sha256: str | None = None) -> Statistics:
-    """The features that Frechet distances are taken to: "embedded", or a file that Statistics.save wrote.
+    """The reference set of Frechet distances: "embedded", or a file that Statistics.save wrote.
 
-    sha256: of that file, when a run was recorded with it. Errors: ValueError where it is another one now.
+    sha256: hash of the file that a run was recorded with. Errors: ValueError if it differs.
     """
     if sha256 is not None and Path(reference).is_file() and file_hash(reference) != sha256:
-        raise ValueError(f"the reference set {reference} is not the one that the run was recorded with; put that back")
+        raise ValueError(f"the reference set {reference} is not the one that the run was recorded with; restore it")
     return Statistics.load(EmbeddedFeatures.reference if reference == "embedded" else reference)

@@ -1,5 +1,5 @@
-"""Squared Wasserstein-2 distance of two Gaussians: the Frechet distance between two sets of feature vectors where these
-are their moments (arXiv 1706.08500, eq. 6; FID when the features are Inception's)."""
+"""Squared Wasserstein-2 distance of two Gaussians: the Frechet distance between two sets of feature vectors with these
+moments (arXiv 1706.08500, eq. 6; FID if the features are Inception's)."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Gaussian:
 class Statistics(Gaussian):
     """Mean m and unbiased covariance C of n feature vectors.
 
-    images: says what was looked at, for reports. features: the vectors [n, D] themselves where they are kept: kernel
-    distance, precision and recall need them.
+    images: description of the images, for reports. features: the vectors [n, D] if they are kept: kernel distance,
+    precision and recall need them.
     """
 
     n: int
@@ -47,7 +47,7 @@ class Statistics(Gaussian):
 
     @classmethod
     def from_features(cls, features: Tensor, images: str = "", keep: bool = False) -> Statistics:
-        """features: [n, D], n >= 2. keep: the vectors too."""
+        """The statistics of feature vectors.  features: [n, D], n >= 2. keep: whether to keep the vectors."""
         if features.ndim != 2 or len(features) < 2:
             raise ValueError(f"statistics need features [n, D] with n >= 2, got shape {tuple(features.shape)}")
         x = features.detach().cpu().double()
@@ -56,7 +56,7 @@ class Statistics(Gaussian):
 
     @classmethod
     def load(cls, path: str | Path) -> Statistics:
-        """Read what `save` wrote: a safetensors file with mean, cov and n."""
+        """Reads a file that `save` wrote: safetensors with mean, cov and n."""
         from safetensors import SafetensorError, safe_open
 
         if not Path(path).is_file():
@@ -68,7 +68,7 @@ class Statistics(Gaussian):
                 images = (file.metadata() or {}).get("images", "")
         except SafetensorError as error:
             raise ValueError(
-                f"{path} is no file of reference statistics (safetensors with mean, cov and n): {error}"
+                f"{path} is not a file of reference statistics (safetensors with mean, cov and n): {error}"
             ) from error
         mean, cov, n = values["mean"].double(), values["cov"].double(), int(values["n"])
         return cls(mean, cov, n, images or str(path), features)
@@ -83,12 +83,12 @@ class Statistics(Gaussian):
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), the squared Wasserstein-2 distance of two Gaussians; of other
-    laws with these moments a lower bound (Gelbrich 1990).
+    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), the squared Wasserstein-2 distance of two Gaussians; a lower
+    bound for other laws with these moments (Gelbrich 1990).
 
-    With C = R R^T, tr (C_a C_b)^(1/2) is the sum of the singular values of R_a^T R_b: symmetric problems only, in
-    float64, and as exact for singular covariances (n <= D) as for others. Estimated from few samples the distance is
-    biased upwards, so always state n.
+    With C = R R^T, tr (C_a C_b)^(1/2) is the sum of the singular values of R_a^T R_b. This needs only symmetric
+    problems, in float64, and is as exact for singular covariances (n <= D) as for others. Estimated from few samples,
+    the distance is biased upwards, so always state n.
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which network a figure was computed with: hashes of weights, in memory and in files."""
+"""Hashes of weights, in memory and in files, which identify the network that a figure was computed with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def network_hash(network: nn.Module) -> str:
-    """SHA-256 over names, kinds, shapes and bytes of all weights, wherever the network lies.  -> 64 hex digits."""
+    """SHA-256 of names, dtypes, shapes and bytes of all weights, on any device.  -> 64 hex digits."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         value = value.detach().cpu().contiguous()
@@ -30,10 +30,10 @@ def file_hash(path: str | Path) -> str:
 
 
 def check_file(path: str | Path, sha256: str | None = None) -> None:
-    """Compares a file of weights with its SHA-256, or with the first digits of it that its name ends in.
+    """Compares a file of weights with its SHA-256, or with the first digits of it at the end of its name.
 
-    "vgg16-397923af.pth" is such a name, as torchvision and torch-fidelity give them. A file with neither is taken as it
-    is. Errors: ValueError when they differ.
+    torchvision and torch-fidelity use such names, e.g. "vgg16-397923af.pth". A file with neither is accepted. Errors:
+    ValueError if they differ.
     """
     named = re.search("-([0-9a-f]{8,64})$", Path(path).stem)
     expected = (sha256 or (named.group(1) if named else "")).lower()
@@ -42,6 +42,6 @@ def check_file(path: str | Path, sha256: str | None = None) -> None:
     digest = file_hash(path)
     if not digest.startswith(expected):
         raise ValueError(
-            f"{path} is not the file of weights that was asked for: its SHA-256 begins with "
-            f"{digest[: len(expected)]}, not {expected}; fetch it again"
+            f"{path} is not the expected file of weights: its SHA-256 begins with {digest[: len(expected)]}, not "
+            f"{expected}; download it again"
         )

@@ -1,7 +1,7 @@
 """Metrics of single images: distortion, and consistency with the measurement.
 
-Distortion is of the image as it is saved, in [0, 1] and rounded to 8 bits; one value per image, never pooled over a
-batch. Computed in double precision where the device has it.
+Distortion is computed on the image as it is saved, in [0, 1] and rounded to 8 bits; one value per image, never pooled
+over a batch. All metrics use double precision if the device has it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MS_SSIM_SIZE = SSIM_WINDOW * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
 
 
 def as_saved(x: Tensor) -> Tensor:
-    """round(255 clip((x + 1) / 2, 0, 1)) / 255: what an 8-bit PNG of x holds.  x: about [-1, 1] -> [0, 1].
+    """round(255 clip((x + 1) / 2, 0, 1)) / 255: the content of an 8-bit PNG of x.  x: about [-1, 1] -> [0, 1].
 
     NaN stays NaN.
     """
@@ -37,8 +37,8 @@ def rmse(x: Tensor, reference: Tensor) -> Tensor:
 def psnr(x: Tensor, reference: Tensor) -> Tensor:
     """-10 log10(mean((x - reference)^2)) per image, in dB; infinite for equal images.
 
-    x, reference: [N, C, H, W] in [0, 1] -> float64 [N]. The PSNR of a set is the mean of these, not that of the pooled
-    error: of two images with errors .5 and .1 it is 6.51 dB, not 5.23.
+    x, reference: [N, C, H, W] in [0, 1] -> float64 [N]. The PSNR of a set is the mean of these values, not the PSNR of
+    the pooled error: 6.51 dB, not 5.23, for two images with mean squared errors .5 and .1.
     """
     return -20 * rmse(x, reference).log10()
 
@@ -46,14 +46,14 @@ def psnr(x: Tensor, reference: Tensor) -> Tensor:
 def ssim(x: Tensor, reference: Tensor) -> Tensor:
     """(2 m m' + c1)(2 s_xx' + c2) / ((m^2 + m'^2 + c1)(s_xx + s_x'x' + c2)), mean over windows and channels, per image.
 
-    As Wang et al. (IEEE TIP 2004) define it: m and s are means and (co)variances under a Gaussian window of 11 x 11
-    pixels and standard deviation 1.5 at all places inside the image, c1 = .01^2, c2 = .03^2, data range 1. The same as
+    As defined by Wang et al. (IEEE TIP 2004): m and s are means and (co)variances under a Gaussian window of 11 x 11
+    pixels and standard deviation 1.5 at all places inside the image, c1 = .01^2, c2 = .03^2, data range 1. Equal to
     scikit-image's structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1).
 
-    In double precision and as two products with banded matrices: in single precision, which torchmetrics uses, equal
-    images of a bright sky have .9995.
+    Computed in double precision as two products with banded matrices: in single precision, which torchmetrics uses,
+    identical images of a bright sky give .9995.
 
-    x, reference: [N, C, H, W] in [0, 1] -> float64 [N]; NaN where the image is smaller than the window.
+    x, reference: [N, C, H, W] in [0, 1] -> float64 [N]; NaN if the image is smaller than the window.
     """
     x, reference = _pair(x, reference)
     if min(x.shape[2:]) < SSIM_WINDOW:
@@ -63,14 +63,14 @@ def ssim(x: Tensor, reference: Tensor) -> Tensor:
 
 
 def ms_ssim(x: Tensor, reference: Tensor) -> Tensor:
-    """prod_j c_j^(w_j) over five scales, c_j the mean of SSIM's second factor, at the last scale of both, per image.
+    """prod_j c_j^(w_j) over five scales, c_j the mean of SSIM's second factor, of both factors at the last scale.
 
     Wang, Simoncelli and Bovik (Asilomar 2003): windows as in `ssim`, scales by 2 x 2 means, w = .0448, .2856, .3001,
-    .2363, .1333; negative means count as 0. Only places inside the image, at every scale: torchmetrics reflects the
-    image at its border at the last one, which changes the result by some 1e-5.
+    .2363, .1333; negative means count as 0. Every scale uses only places inside the image; torchmetrics reflects the
+    image at its border at the last scale, which changes the result by about 1e-5.
 
-    x, reference: [N, C, H, W] in [0, 1] -> float64 [N]; NaN where the image is smaller than MS_SSIM_SIZE, whose fifth
-    scale is one window.
+    x, reference: [N, C, H, W] in [0, 1] -> float64 [N], one value per image; NaN if the image is smaller than
+    MS_SSIM_SIZE, whose fifth scale is one window.
     """
     x, reference = _pair(x, reference)
     if min(x.shape[2:]) < MS_SSIM_SIZE:
@@ -87,7 +87,7 @@ def ms_ssim(x: Tensor, reference: Tensor) -> Tensor:
 def residual_rms(measurement: Measurement, x: Tensor) -> Tensor:
     """||y - A(x)|| / sqrt(m) per image, m the number of measurements of an image.
 
-    x: [N, C, H, W] in about [-1, 1], as the solver left it, not clipped -> [N], in the units of y.
+    x: [N, C, H, W] in about [-1, 1], as the solver returned it, not clipped -> [N], in the units of y.
     """
     return measurement.residual_norm(x) / math.sqrt(max(measurement.y[:1].numel(), 1))
 
@@ -95,8 +95,8 @@ def residual_rms(measurement: Measurement, x: Tensor) -> Tensor:
 def consistency(measurement: Measurement, x: Tensor) -> Tensor | None:
     """||y - A(x)|| / (noise_std sqrt(m)) per image: 1 for the true image, on average.
 
-    x: [N, C, H, W] in about [-1, 1], not clipped -> [N]. None where noise_std is 0: there is no such ratio, and
-    `residual_rms` tells what there is to tell.
+    x: [N, C, H, W] in about [-1, 1], not clipped -> [N]. None if noise_std is 0: the ratio is undefined; use
+    `residual_rms`.
     """
     return residual_rms(measurement, x) / measurement.noise_std if measurement.noise_std > 0 else None
 
@@ -107,7 +107,7 @@ def _pair(x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
             f"image and reference must have the same shape [N, C, H, W], got {tuple(x.shape)} and "
             f"{tuple(reference.shape)}"
         )
-    if x.device.type == "mps":  # which has no double precision
+    if x.device.type == "mps":  # it has no double precision
         x, reference = x.cpu(), reference.cpu()
     return x.double(), reference.double()
 

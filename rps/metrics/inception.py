@@ -16,16 +16,16 @@ SIZE = 299
 
 
 class InceptionFeatures(FeatureNetwork):
-    """2048 pooled features of FID's Inception, on 8-bit images resized to 299 x 299 as TensorFlow 1 does it.
+    """2048 pooled features of FID's Inception, on 8-bit images resized to 299 x 299 as in TensorFlow 1.
 
-    The numbers of torch-fidelity (which pytorch-fid's agree with but for the resize). No antialiasing: that is part of
-    the definition of FID.
+    The values equal those of torch-fidelity, and those of pytorch-fid up to the resize. There is no antialiasing: that
+    is part of the definition of FID.
 
     Args:
         weights: a TorchScript file of the network (input (x - 128) / 128 at 299 x 299, output [N, 2048]), which needs
-            nothing else; or torch-fidelity's state dict. None lets torch-fidelity fetch it at first use. The last two
-            need torch-fidelity: pip install 'map-rps[fid]'.
-        sha256: of that file; None checks the digits in its name, if there are any.
+            no other package; or torch-fidelity's state dict; None lets torch-fidelity download it at first use. The
+            last two need torch-fidelity: pip install 'map-rps[fid]'.
+        sha256: hash of that file; None checks the digits in its name, if there are any.
     """
 
     name = "FID Inception"
@@ -48,9 +48,9 @@ class InceptionFeatures(FeatureNetwork):
 
 
 def resize(x: Tensor, size: int) -> Tensor:
-    """Bilinear, output pixel i at input position i * (input size / size): TensorFlow 1's resize_bilinear.
+    """Resizes bilinearly, output pixel i at input position i * (input size / size): TensorFlow 1's resize_bilinear.
 
-    x: [N, C, H, W] -> [N, C, size, size]. Neither the half-pixel centres nor the antialiasing of today's libraries.
+    x: [N, C, H, W] -> [N, C, size, size]. Without the half-pixel centres and antialiasing of current libraries.
     """
     vertical, horizontal = (_interpolation(n, size).to(x) for n in x.shape[2:])
     return vertical @ x @ horizontal.mT
@@ -67,10 +67,10 @@ def _interpolation(n: int, size: int) -> Tensor:
 
 
 def _script(weights: str) -> Any:
-    """The TorchScript module in a file, or None when it is something else."""
+    """The TorchScript module in a file, or None if it is something else."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch.export has no answer to files that are out there
+            warnings.simplefilter("ignore", FutureWarning)  # torch.export cannot read existing files
             return torch.jit.load(weights, map_location="cpu")
     except RuntimeError:
         return None
@@ -80,7 +80,7 @@ def _torch_fidelity(weights: str | None) -> nn.Module:
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
-        given = "without a file of weights" if weights is None else f"and {weights}, which is no TorchScript file,"
+        given = "without weights" if weights is None else f"with {weights}, which is not a TorchScript file,"
         raise ImportError(
             f"InceptionFeatures {given} needs torch-fidelity: pip install 'map-rps[fid]'; or give a TorchScript file"
         ) from error

@@ -1,8 +1,8 @@
-"""How uncertain a figure is: bootstrap over samples, with a fixed seed.
+"""Uncertainties of figures: bootstrap over samples, with a fixed seed.
 
-A resample takes n of the n samples with replacement; it is given by counts c [n], how often each was taken. The same n
-gives the same counts, so figures of the same samples in the same order are resampled together, and differences between
-them are paired.
+A resample draws n of the n samples with replacement; counts c [n] say how often each was drawn. The same n gives the
+same counts, so figures of the same samples in the same order are resampled together, and differences between them are
+paired.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FRECHET_RESAMPLES, FEWEST, STEP = 200, 32, 0.1
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, its standard error and its 95 % interval; NaN where n is too small to tell."""
+    """A figure, its standard error and its 95 % interval; NaN if n is too small."""
 
     value: float
     se: float
@@ -44,13 +44,13 @@ def estimate(value: float, draws: Tensor) -> Estimate:
 
 
 def counts(n: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[Tensor]:
-    """float64 [b, n] counts, each row summing to n, in pieces of some million entries; `resamples` rows in all."""
+    """Yields counts, float64 [b, n], each row summing to n, in pieces of a few million entries; `resamples` rows."""
     generator = np.random.default_rng(seed)
     rows = max(1, min(resamples, 4_000_000 // max(n, 1)))
     for start in range(0, resamples, rows):
         b = min(rows, resamples - start)
-        taken = generator.integers(n, size=(b, n)) + n * np.arange(b)[:, None]
-        yield torch.from_numpy(np.bincount(taken.ravel(), minlength=b * n).reshape(b, n)).double()
+        indices = generator.integers(n, size=(b, n)) + n * np.arange(b)[:, None]
+        yield torch.from_numpy(np.bincount(indices.ravel(), minlength=b * n).reshape(b, n)).double()
 
 
 def means(values: Tensor, resamples: int = RESAMPLES, seed: int = SEED) -> list[Estimate]:
@@ -74,17 +74,17 @@ class Draws:
         return estimate(self.value, self.value + (self.draws - self.value) / STEP)
 
     def minus(self, other: Draws) -> Draws:
-        """Of the difference, paired if both are of the same samples in the same order."""
+        """The difference, paired if both are of the same samples in the same order."""
         return Draws(self.value - other.value, self.draws - other.draws)
 
 
 @dataclass(frozen=True)
 class FrechetDraws(Draws):
-    """A Frechet distance."""
+    """A Frechet distance and its values on resamples."""
 
     @property
     def root(self) -> FrechetDraws:
-        """Of its square root, which is what the distortion-perception plane shows."""
+        """The square root, which the distortion-perception plane shows."""
         return FrechetDraws(math.sqrt(self.value), self.draws.clamp(min=0).sqrt())
 
 
@@ -93,13 +93,13 @@ def frechet_draws(
 ) -> FrechetDraws:
     """The Frechet distance of features to a reference, and its values on resamples of the samples.
 
-    Samples get the weights 1 + STEP (c - 1), and deviations are divided by STEP: for a mean that is the bootstrap
-    itself. A Frechet distance is far from linear in the weights unless n is many times D: the plain bootstrap, with
-    only 63 % of the samples in a resample, gives 3 times the true standard error at n = D = 64, this one 1.2 times.
+    Samples get the weights 1 + STEP (c - 1), and deviations are divided by STEP; for a mean this equals the bootstrap.
+    A Frechet distance is far from linear in the weights unless n is many times D: the plain bootstrap, with only 63 %
+    of the samples in a resample, gives 3 times the true standard error at n = D = 64, this one 1.2 times.
 
-    features: [n, D]. reference: fixed statistics; or the features [n, D] of the n clean images themselves, which are
-    then resampled together with their restorations.
-    resamples: 200, and fewer (at least 32) where min(n, D) > 256, when None.
+    features: [n, D]. reference: fixed statistics; or the features [n, D] of the n clean images, which are then
+    resampled together with their restorations.
+    resamples: None is 200, or fewer (at least 32) if min(n, D) > 256.
 
     With F the centred features over sqrt(n - 1), C = F^T F, and R R^T the reference covariance, tr (C C_ref)^(1/2) is
     the sum of the singular values of F R. That product has rank k <= min(n, D), so it is first written in k
@@ -119,20 +119,20 @@ def frechet_draws(
         else _Paired(x, reference.detach().cpu().double() - origin)
     )
     value = max(0.0, float(problem.distances(torch.ones(1, n, dtype=torch.float64), exact=True)))
-    # Pieces bound the memory: a resample holds a few matrices of the size of the problem.
+    # Pieces bound the memory: a resample needs a few matrices of the size of the problem.
     rows = max(1, 30_000_000 // problem.size)
     draws = [problem.distances(1 + STEP * (w - 1)) for c in counts(n, resamples, seed) for w in c.split(rows)]
     return FrechetDraws(value, torch.cat(draws))
 
 
 class _Fixed:
-    """x: [n, D] against mean [D] and R [D, D]."""
+    """Distances of x [n, D] from a fixed mean [D] and R [D, D]."""
 
     def __init__(self, x: Tensor, mean: Tensor, root: Tensor) -> None:
         self.x, self.mean = x, mean
         self.trace = root.square().sum()
         product = x @ root
-        # L L^T = product product^T with as few columns as possible: rotations of the rows change no singular value.
+        # L L^T = product product^T with as few columns as possible: rotating the rows changes no singular value.
         self.product = torch.linalg.qr(product.mT).R.mT if product.shape[0] < product.shape[1] else product
         self.size = self.product.numel() + self.product.shape[1] ** 2
 
@@ -143,12 +143,12 @@ class _Fixed:
 
 
 class _Paired:
-    """x: [n, D] against reference [n, D], rows resampled together."""
+    """Distances of x [n, D] from a reference [n, D], rows resampled together."""
 
     def __init__(self, x: Tensor, reference: Tensor) -> None:
         n, d = x.shape
         if reference.shape != x.shape:
-            raise ValueError(f"{n} x {d} features need as many of the clean images, got {tuple(reference.shape)}")
+            raise ValueError(f"the features of the clean images must be [{n}, {d}] too, got {tuple(reference.shape)}")
         if 2 * n < d:  # both sets lie in a subspace of 2 n dimensions
             both = torch.linalg.qr(torch.cat([x, reference]).mT).R.mT
             x, reference = both[:n], both[n:]
@@ -180,7 +180,7 @@ def _centred(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def _singular_sum(matrices: Tensor, exact: bool) -> Tensor:
-    """Sum of the singular values of each matrix; from the smaller Gram matrix (to 1e-8, and faster) unless exact."""
+    """Sum of the singular values of each matrix; unless exact, from the smaller Gram matrix (faster, to 1e-8)."""
     if exact:
         return torch.linalg.svdvals(matrices).sum(-1)
     wide = matrices.shape[-2] < matrices.shape[-1]

@@ -1,4 +1,4 @@
-"""Kernel distance between two sets of feature vectors (arXiv 1801.01401; KID when they are Inception's)."""
+"""Kernel distance between two sets of feature vectors (arXiv 1801.01401; KID if they are Inception's)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DEGREE = 3
 def kernel_distance(x: Tensor, reference: Tensor) -> float:
     """sum_{i != j} k(x_i, x_j) / n (n - 1) + the same of r, m - 2 sum_{ij} k(x_i, r_j) / n m.
 
-    k(a, b) = (a^T b / D + 1)^3. The unbiased estimate of the squared maximum mean discrepancy, over all pairs and not
-    over random subsets as some packages have it; it may be negative. In float64.
+    k(a, b) = (a^T b / D + 1)^3. The unbiased estimate of the squared maximum mean discrepancy, over all pairs rather
+    than random subsets as in some packages; it may be negative. In float64.
 
     x: [n, D], reference: [m, D], n, m >= 2. Errors: ValueError for other shapes.
     """
@@ -28,14 +28,14 @@ def kernel_draws(
 ) -> Draws:
     """The kernel distance, and its values on resamples with weights w = 1 + STEP (c - 1) of the samples.
 
-    A sum over pairs with weights is sum_{i != j} w_i w_j k_ij / (sum_{i != j} w_i w_j).
+    The weighted mean over pairs is sum_{i != j} w_i w_j k_ij / (sum_{i != j} w_i w_j).
 
     paired: x_i is the restoration of reference_i, and both are resampled together; otherwise the reference is fixed.
     """
     _check(x, reference)
     a, b = x.detach().cpu().double(), reference.detach().cpu().double()
     if paired and len(a) != len(b):
-        raise ValueError(f"{len(a)} features need as many of the clean images to be paired, got {len(b)}")
+        raise ValueError(f"pairing {len(a)} features needs as many features of clean images, got {len(b)}")
     own, other, across = _without_diagonal(_kernel(a, a)), _without_diagonal(_kernel(b, b)), _kernel(a, b)
     n, m = len(a), len(b)
     fixed = other.sum() / (m * (m - 1))

@@ -19,14 +19,14 @@ Net = Literal["vgg", "alex"]
 class Lpips(Metric):
     """sum over layers of the mean over pixels of w^T (f - f')^2, f the unit-length features of a layer.
 
-    By the `lpips` package, which ships w. The backbone is torchvision's, fetched by torchvision at first use (then kept
-    in its cache), or read from a file.
+    Computed by the `lpips` package, which ships w. The backbone is torchvision's, downloaded by torchvision at first
+    use (then cached), or read from a file.
 
     Args:
         net: "vgg" or "alex"; values of different nets are not comparable.
-        weights: a file with torchvision's state dict of vgg16 or alexnet, .pth or .safetensors; None fetches it.
+        weights: a file with torchvision's state dict of vgg16 or alexnet, .pth or .safetensors; None downloads it.
         batch_size: pairs of images in one pass.
-        sha256: of that file; None checks the digits in its name, if there are any.
+        sha256: hash of that file; None checks the digits in its name, if there are any.
     """
 
     name, title, better = "lpips", "LPIPS", "lower"
@@ -36,7 +36,7 @@ class Lpips(Metric):
     ) -> None:
         super().__init__()
         if net not in ("vgg", "alex"):
-            raise ValueError(f"LPIPS is computed on vgg or alex, got {net!r}")
+            raise ValueError(f"net must be vgg or alex, got {net!r}")
         import lpips
 
         state = _fetched(net) if weights is None else _read(Path(weights), sha256)
@@ -49,8 +49,8 @@ class Lpips(Metric):
         missing = sorted(set(names.values()) - set(state))
         if missing:
             raise ValueError(
-                f"{weights} is not torchvision's state dict of {_backbone(net)}: it has no {missing[0]!r}; give the "
-                "file that torchvision offers for it"
+                f"{weights} is not torchvision's state dict of {_backbone(net)}: it has no {missing[0]!r}; give "
+                "torchvision's file"
             )
         self.distance.net.load_state_dict({name: state[theirs] for name, theirs in names.items()})
         self.requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""Precision and recall of a set of images: quality and coverage, apart (arXiv 1904.06991)."""
+"""Precision and recall of a set of images: separate figures of quality and coverage (arXiv 1904.06991)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ NEIGHBOURS = 3
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """precision: how many of the n images lie within the manifold of the reference; recall: how many of the m reference
-    images lie within the manifold of the images. Each with its standard error and interval, the manifold being given.
+    """Precision: share of the n images within the manifold of the reference. Recall: share of the m reference images
+    within the manifold of the images. Each with its standard error and interval for a given manifold.
     """
 
     precision: Estimate
@@ -26,7 +26,7 @@ class PrecisionRecall:
 
 
 def precision_recall(features: Tensor, reference: Tensor, neighbours: int = NEIGHBOURS) -> PrecisionRecall:
-    """mean_i 1[some j: |x_i - r_j| <= R_j], R_j the distance of r_j to its k-th nearest other r; and the same reversed.
+    """mean_i 1[some j: |x_i - r_j| <= R_j], R_j the distance of r_j to its k-th nearest other r; recall: x, r swapped.
 
     Both depend on n and m: compare only sets of equal sizes.
 
@@ -39,7 +39,7 @@ def precision_recall(features: Tensor, reference: Tensor, neighbours: int = NEIG
         )
     if min(len(features), len(reference)) <= neighbours:
         raise ValueError(
-            f"a neighbourhood of {neighbours} needs more than {neighbours} images in each set, got {len(features)} and "
+            f"{neighbours} neighbours need more than {neighbours} images in each set, got {len(features)} and "
             f"{len(reference)}"
         )
     x, r = features.detach().cpu().double(), reference.detach().cpu().double()
@@ -51,7 +51,7 @@ def precision_recall(features: Tensor, reference: Tensor, neighbours: int = NEIG
 
 
 def _radii(points: Tensor, neighbours: int) -> Tensor:
-    """Distance of each point to its k-th nearest other one."""
+    """Distance of each point to its k-th nearest other point."""
     distances = _distances(points, points)
     distances.fill_diagonal_(0)
     return distances.kthvalue(neighbours + 1, dim=1).values  # the nearest is the point itself

@@ -11,7 +11,7 @@ from rps.metrics.base import Candidate, Metric, check_metrics
 from rps.metrics.images import MS_SSIM_SIZE, SSIM_WINDOW, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
 
 DISTORTION = "rmse"
-"""The metric that is the distortion of the D-P plane."""
+"""The metric on the distortion axis of the D-P plane."""
 
 
 class Rmse(Metric):
@@ -55,7 +55,7 @@ class MsSsim(Metric):
 
 
 class Consistency(Metric):
-    """Near 1 for a plausible image: neither more nor less is better. It does not apply without noise."""
+    """Near 1 for a plausible image, so neither higher nor lower is better. It does not apply without noise."""
 
     name, title, needs_reference = "consistency", "consistency", False
     definition = "||y - A(x)|| / (noise_std sqrt(m)) of the unclipped image, m measurements; 1 for the true image"
@@ -82,9 +82,9 @@ class Spread(Metric):
 
 
 def standard(also: Sequence[Metric] = ()) -> list[Metric]:
-    """One of each in the order of tables, with further ones behind those that need clean images.
+    """The standard metrics in the order of tables, with those of `also` after the ones that need clean images.
 
-    also: one that is called like a standard metric takes its place. Errors: ValueError, see check_metrics.
+    also: a metric with the name of a standard one replaces it. Errors: ValueError, see check_metrics.
     """
     distortion: list[Metric] = [Rmse(), Psnr(), Ssim(), MsSsim()]
     others: list[Metric] = [Consistency(), Residual(), Spread()]

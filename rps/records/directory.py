@@ -57,7 +57,7 @@ def is_run(folder: Path) -> bool:
 def check_has_records(folder: Path) -> None:
     """Errors: RunRefused if there is nothing to merge or to compare."""
     if not folder.is_dir():
-        raise RunRefused(f"there is no run {folder}; give the --output folder of an rps predict")
+        raise RunRefused(f"there is no run {folder}; give the --output folder of a run")
     if not has_records(folder):
         what = "has no records yet" if is_run(folder) else "is not a run: it has no records"
         raise RunRefused(f"{folder} {what}; rps predict writes records after each batch")

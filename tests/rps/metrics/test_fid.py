@@ -14,7 +14,7 @@ FIGURES = {"FID": 176.30706632, "KID": -0.01149755, "precision": 1.0, "recall": 
 
 def test_a_file_of_another_hash_is_one_sentence(tmp_path):
     (tmp_path / "inception.pt").write_bytes(b"something else")
-    with pytest.raises(ValueError, match=r"not the file of weights that was asked for: .*fetch it again"):
+    with pytest.raises(ValueError, match=r"not the expected file of weights: .*download it again"):
         InceptionFeatures(str(tmp_path / "inception.pt"), sha256=SHA256)
 
 

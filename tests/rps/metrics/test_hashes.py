@@ -34,5 +34,5 @@ def test_files_are_compared_with_the_hash_that_is_given_or_in_their_name(tmp_pat
     (tmp_path / "a-01234567.pth").write_bytes(content)
     with pytest.raises(ValueError, match=f"SHA-256 begins with {digest[:8]}, not 01234567"):
         check_file(tmp_path / "a-01234567.pth")
-    with pytest.raises(ValueError, match="not the file of weights that was asked for"):
+    with pytest.raises(ValueError, match="not the expected file of weights"):
         check_file(tmp_path / "a.pth", "0" * 64)

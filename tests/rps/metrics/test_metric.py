@@ -53,7 +53,7 @@ def test_a_metric_without_any_value_keeps_its_column(tmp_path):
     ("wrong", "sentence"),
     [
         ({"name": "Bad Name"}, "needs a name of lower-case letters, .* got 'Bad Name'"),
-        ({"name": "level"}, "not already in use, got 'level'"),
+        ({"name": "level"}, "not reserved, got 'level'"),
         ({"better": "more"}, "better must be 'lower', 'higher' or None, got 'more' of gaps"),
         ({"forward": lambda self, x, y=None: x.mean()}, r"gaps must return one value per image, \[7\], got \(\)"),
     ],
@@ -71,5 +71,5 @@ def test_a_metric_takes_the_place_of_the_standard_one_of_its_name():
     own = Ssim()
     assert [metric for metric in standard([own]) if metric.name == "ssim"] == [own]
     assert [metric.name for metric in standard([own])] == [metric.name for metric in standard()]
-    with pytest.raises(ValueError, match="two metrics are called gaps"):
+    with pytest.raises(ValueError, match="two metrics are named gaps"):
         standard([Gaps(), Gaps()])
