@@ -8,7 +8,7 @@ import rps
 from datamodules.base import SampleDataModule
 from datamodules.hub import open_split, parquet_rows
 from datamodules.retry import Retry
-from datamodules.rows import Columns, Rows, picture_decoder, undecoded
+from datamodules.rows import Columns, Rows, keep_encoded, picture_decoder
 
 PARQUET = Path(rps.__file__).parent / "assets" / "embedded" / "fashion_mnist_test_1000.parquet"
 
@@ -28,7 +28,7 @@ class Embedded(SampleDataModule):
 
     def samples(self) -> Rows:
         columns, opened = Columns("image", id="id"), open_split("parquet", data_files=str(PARQUET))
-        dataset = undecoded(opened.dataset, columns)
+        dataset = keep_encoded(opened.dataset, columns)
         return Rows(dataset, opened.files, columns, picture_decoder(channels=1), Retry(attempts=1))
 
     def total(self) -> int:

@@ -21,7 +21,7 @@ from datamodules.hub import Opened, open_split, parquet_rows
 from datamodules.ids import ids_of, refuse_missing, refuse_renamed
 from datamodules.repeats import refuse_repeated_ids
 from datamodules.retry import Retry
-from datamodules.rows import Columns, Rows, picture_decoder, undecoded
+from datamodules.rows import Columns, Rows, keep_encoded, picture_decoder
 
 
 class HuggingFace(SampleDataModule):
@@ -130,7 +130,7 @@ class HuggingFace(SampleDataModule):
             )
         shards = opened.dataset.num_shards
         rows = Rows(
-            dataset=undecoded(opened.dataset, columns),
+            dataset=keep_encoded(opened.dataset, columns),
             sources=opened.files if len(opened.files) == shards else [f"data set {self.path!r}"] * shards,
             columns=columns,
             decode=picture_decoder(channels, size, self.enlarge),

@@ -161,7 +161,7 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def undecoded(dataset: Any, columns: Columns) -> Any:
+def keep_encoded(dataset: Any, columns: Columns) -> Any:
     """A datasets.IterableDataset with these columns only and its pictures still encoded."""
     import datasets
 

@@ -84,11 +84,11 @@ def outcome(tmp_path_factory):
     (folder / "config.yaml").write_text(CONFIG)
     with pytest.MonkeyPatch.context() as patch, pytest.MonkeyPatch.context() as quiet:
         patch.chdir(folder)
-        told = folder / "told"
-        with told.open("w") as stream:
+        output = folder / "output"
+        with output.open("w") as stream:
             quiet.setattr("sys.stderr", stream)
             code = main(["predict", "--config", "config.yaml", "--output", "run"])
-    return folder / "run", code, told.read_text()
+    return folder / "run", code, output.read_text()
 
 
 def test_all_others_are_good_records(outcome):
@@ -115,14 +115,14 @@ def test_intervals_are_over_the_good_ones(outcome):
 
 
 def test_exit_code_and_table_tell(outcome):
-    run, code, told = outcome
+    run, code, output = outcome
     assert code == 3
     assert "7 samples failed; the reasons are in records/." in (run / "table.md").read_text()
-    assert "rps: 7 samples failed; the others are done" in told
+    assert "rps: 7 samples failed; the others are done" in output
     for id_, words in REASONS.items():
-        (line,) = [line for line in told.splitlines() if line.startswith(f"rps: failed: {id_}: ")]
+        (line,) = [line for line in output.splitlines() if line.startswith(f"rps: failed: {id_}: ")]
         assert words in line
-    assert "Traceback" not in told
+    assert "Traceback" not in output
 
 
 def test_the_same_command_leaves_failures_alone_and_retry_tries_them(outcome, monkeypatch):

@@ -161,9 +161,9 @@ def test_a_run_of_another_config_is_refused_or_replaced(capsys):
     before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")}
     capsys.readouterr()
     assert rps("--data.limit", "2", "--model.t0", "[0,7]") == 2
-    told = capsys.readouterr().err
-    assert "output run holds a run of another config" in told and "--overwrite" in told
-    assert "data.limit was 4 and is now 2" in told and "model.t0 was [0, 100] and is now [0, 7]" in told
+    message = capsys.readouterr().err
+    assert "output run holds a run of another config" in message and "--overwrite" in message
+    assert "data.limit was 4 and is now 2" in message and "model.t0 was [0, 100] and is now [0, 7]" in message
     assert rps("--model.t0", "oops", "--overwrite") == 2
     assert rps("--data.skip", "10", "--overwrite") == 2
     after = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.name != ".lock"}
@@ -240,8 +240,8 @@ def test_interrupt_keeps_what_was_done(name, code, workers, capsys):
     start = time.monotonic()
     assert rps("--model.trouble", name, "--data.num_workers", workers) == code
     assert time.monotonic() - start < 15
-    told = "rps: interrupted; 2 finished samples are kept in run; the same command resumes from there\n"
-    assert capsys.readouterr() == ("", told)
+    message = "rps: interrupted; 2 finished samples are kept in run; the same command resumes from there\n"
+    assert capsys.readouterr() == ("", message)
     assert rps(output="after") == 0, "the process is as it was"
 
 
@@ -258,8 +258,8 @@ def test_a_second_signal_changes_nothing(name, code, when, capsys, monkeypatch):
 
     monkeypatch.setattr(Session, "kept", kept if callback else slow)
     assert rps("--model.trouble", name, *callback) == code
-    told = "rps: interrupted; 2 finished samples are kept in run; the same command resumes from there\n"
-    assert capsys.readouterr() == ("", told)
+    message = "rps: interrupted; 2 finished samples are kept in run; the same command resumes from there\n"
+    assert capsys.readouterr() == ("", message)
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 

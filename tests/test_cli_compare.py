@@ -108,7 +108,7 @@ BAD = {
 def test_bad_input_is_one_sentence(case, capsys):
     import re
 
-    given, told = BAD[case]
+    given, expected = BAD[case]
     a_run("a")
     a_run("noisy", noise=0.3)
     a_run("folder", size=64)
@@ -122,7 +122,7 @@ def test_bad_input_is_one_sentence(case, capsys):
     assert main(["compare", *given]) == 2
     out, err = capsys.readouterr()
     assert err.startswith("rps: error: ") and len(err.splitlines()) == 1 and out == ""
-    assert re.search(told, err), err
+    assert re.search(expected, err), err
 
 
 def test_help(capsys):

@@ -98,7 +98,7 @@ FILES = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_sentence(case, folder, capsys):
-    arguments, told = BAD[case][0], BAD[case][1].replace("FAKES", "tests.cli_fakes").replace("?", "[?]")
+    arguments, expected = BAD[case][0], BAD[case][1].replace("FAKES", "tests.cli_fakes").replace("?", "[?]")
     for name, content in FILES.items():
         (folder / name).write_text(content)
     os.mkfifo("pipe")
@@ -106,12 +106,12 @@ def test_bad_input_is_one_sentence(case, folder, capsys):
     assert rps(*[a.replace("FAKES", "tests.cli_fakes") for a in arguments]) == 2
     out, err = capsys.readouterr()
     assert err.startswith("rps: error: ") and len(err.splitlines()) == 1
-    assert re.search(told, err), err
+    assert re.search(expected, err), err
     assert out == "" and not Path("run").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["predict", "--output", "run"], "there is no data and no model; give a --config"),
         (["predict", "--config", "fake.yaml"], "there is no --output; give the folder"),
@@ -119,9 +119,9 @@ def test_bad_input_is_one_sentence(case, folder, capsys):
         (["predict", "--config"], "--config needs a value"),
     ],
 )
-def test_what_is_missing(arguments, told, capsys):
+def test_what_is_missing(arguments, expected, capsys):
     assert main(arguments) == 2
-    assert capsys.readouterr().err.startswith(f"rps: error: {told}")
+    assert capsys.readouterr().err.startswith(f"rps: error: {expected}")
 
 
 @pytest.mark.parametrize("trouble", ["bug", "library", "bug in constructor"])

@@ -172,11 +172,11 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_sentence(case, tmp_path, photos, capsys):
-    arguments, told = BAD[case]
+    arguments, expected = BAD[case]
     arguments = [str(photos) if a == "PHOTOS" else a for a in arguments]
     assert main([*SMALL, *arguments, "--output", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err.strip()
-    assert error.startswith("rps: error: ") and told in error
+    assert error.startswith("rps: error: ") and expected in error
     assert "Traceback" not in error and len(error.splitlines()) == 1
 
 

@@ -44,13 +44,13 @@ def test_lightnings_own_processes_are_ended_and_the_run_resumes():
         (signal.SIGTERM, 143, "interrupted; "),
         (signal.SIGKILL, 1, "another process of the run was killed (signal 9); "),
     ):
-        before, told = count(), len(log()) if Path("log").exists() else 0
+        before, start = count(), len(log()) if Path("log").exists() else 0
         first = start(*SLOW, processes=2, by="Lightning")
         more_records_than(before)
         (second,) = children(first)
         os.kill(first if number == signal.SIGTERM else second, number)
         assert wait(first) == code, log()
-        words = [line for line in log()[told:].splitlines() if "resuming" not in line]
+        words = [line for line in log()[start:].splitlines() if "resuming" not in line]
         assert len(words) == 1 and words[0].startswith(f"rps: {sentence}") and words[0].endswith("resumes from there")
         assert gone(second), "nobody is left behind"
     assert 0 < len(read_records("run").rows["restored", 0]) < 13
@@ -84,8 +84,8 @@ def test_a_killed_process_ends_the_run_and_it_can_be_resumed(by):
     begin = time.monotonic()
     assert wait(child) not in (0, 3)
     assert time.monotonic() - begin < 20
-    told = "rps: interrupted; " if by == "torchrun" else "rps: error: another process of the run has ended; "
-    assert told in log() and "the same command resumes from there" in log() and "Traceback" not in log()
+    message = "rps: interrupted; " if by == "torchrun" else "rps: error: another process of the run has ended; "
+    assert message in log() and "the same command resumes from there" in log() and "Traceback" not in log()
     assert run("--model.prior.seconds", "0.1", processes=3) == 0, log()
     found = read_records("run")
     assert sorted(found.rows["restored", 0]) == [f"{i:02d}" for i in range(13)] and found.duplicates == 0

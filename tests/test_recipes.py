@@ -92,8 +92,8 @@ def test_the_readme_s_own_classes_run(kind, tmp_path, monkeypatch, capsys):
     command = re.search(r"^    rps (predict .*)$", text, re.MULTILINE)[1]
     monkeypatch.chdir(tmp_path)
     assert main([*shlex.split(command), *SMALL[2:]]) == 0, capsys.readouterr().err
-    told = {"operator": "", "metric": "sharpness", "callback": "{0: 0."}[kind]
-    assert told in capsys.readouterr().out
+    message = {"operator": "", "metric": "sharpness", "callback": "{0: 0."}[kind]
+    assert message in capsys.readouterr().out
 
 
 def test_the_notebook_beats_the_pseudo_inverse_with_the_prior_that_ships():

@@ -147,8 +147,8 @@ def test_a_full_disk_is_one_sentence_and_harms_nothing():
     if (code := wait(child)) == 77:
         pytest.skip("this system gives no mount namespace")
     assert code == 2, log()
-    told = [line for line in log().splitlines() if line.startswith("rps: ")]
-    assert len(told) == 1 and told[0].startswith("rps: error: the disk is full")
+    lines = [line for line in log().splitlines() if line.startswith("rps: ")]
+    assert len(lines) == 1 and lines[0].startswith("rps: error: the disk is full")
     kept = ids("kept")
     assert 0 < len(kept) < 40
     assert run("--data.count", "40", output="kept") == 0

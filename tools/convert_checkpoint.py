@@ -65,9 +65,9 @@ def pixel_pipeline(state: State, a: argparse.Namespace) -> tuple[Any, int]:
     from diffusers import DDPMPipeline
 
     architecture = architecture_of(state, a.head_channels, a.num_heads, a.image_size)
-    if unsaid := architecture.unsaid():
+    if feature := architecture.unsupported_feature():
         raise Unfit(
-            f"the config of a UNet2DModel has no word for {unsaid}; GuidedDiffusionPrior reads the .pt as it is"
+            f"the config of a UNet2DModel cannot express {feature}; GuidedDiffusionPrior reads the .pt as it is"
         )
     return DDPMPipeline(*network_of(state, architecture, a.attention_order, a.noise_schedule)), architecture.image_size
 

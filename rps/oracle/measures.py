@@ -50,7 +50,7 @@ class Figure(NamedTuple):
         return (self.value - self.zero) / max(self.se_off, 1e-12)
 
 
-def repeated(measurement: Measurement, m: int) -> Measurement:
+def repeat(measurement: Measurement, m: int) -> Measurement:
     """Each measurement m times, with independent random numbers for the solver.  -> m N rows, k N + i."""
     rows = torch.arange(len(measurement), device=measurement.y.device).repeat(m)
     streams = Streams.cat([measurement.streams.at("repeat", k) for k in range(m)])
@@ -59,7 +59,7 @@ def repeated(measurement: Measurement, m: int) -> Measurement:
 
 def outputs(traversal: Traversal, measurement: Measurement, prior: Prior, m: int) -> dict[Level, Tensor]:
     """m independent outputs of every level for each measurement.  -> level -> [N, m, D] float64."""
-    images = traversal.run(repeated(measurement, m), prior).images
+    images = traversal.run(repeat(measurement, m), prior).images
     n = len(measurement)
     return {level: x.detach().double().view(m, n, -1).transpose(0, 1) for level, x in images.items()}
 

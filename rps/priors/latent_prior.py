@@ -138,7 +138,7 @@ class LatentPrior(DiffusersPrior):
         if self.evaluations == 1:
             return output
         none = torch.full_like(time, self.classes - 1, dtype=torch.int64)
-        return guided(output, super().predict(x, time, none), self.guidance_scale)
+        return guide(output, super().predict(x, time, none), self.guidance_scale)
 
     def encode(self, image: Tensor) -> Tensor:
         """Image [N, C, H, W] in [-1, 1] -> z [N, *sample_shape].
@@ -187,7 +187,7 @@ class EmbeddedLatentPrior(LatentPrior):
         )
 
 
-def guided(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
     """u + g (c - u), classifier-free guidance (arXiv 2207.12598)."""
     return unconditional + scale * (conditional - unconditional)
 

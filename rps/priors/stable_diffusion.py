@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rps.measurement import Measurement
 from rps.priors.base import Need
-from rps.priors.latent_prior import LatentPrior, Posterior, guided, load_autoencoder
+from rps.priors.latent_prior import LatentPrior, Posterior, guide, load_autoencoder
 from rps.priors.loading import SchedulerLoader, load, load_network
 from rps.priors.text import TextEncoder
 
@@ -137,7 +137,7 @@ class StableDiffusionPrior(LatentPrior):
         if self.evaluations == 1:
             return output
         none = self._texts([self.negative_prompt] * len(x))
-        return guided(output, self._conditioned(x, time, none), self.guidance_scale)
+        return guide(output, self._conditioned(x, time, none), self.guidance_scale)
 
     def _conditioned(self, x: Tensor, time: Tensor, texts: Texts) -> Tensor:
         """The network's output for these texts."""

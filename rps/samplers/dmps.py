@@ -10,7 +10,7 @@ from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.linear import guidance, linear_operator
-from rps.samplers.reverse import clipped, conditioned, reverse_step
+from rps.samplers.reverse import clipped, condition, reverse_step
 from rps.schedule import Schedule, check_alpha
 from rps.settings import not_negative
 
@@ -49,5 +49,5 @@ class Dmps(Sampler):
         r2 = (sigma / alpha) ** 2
         g = guidance(operator, measurement.residual(x / alpha), r2, measurement.noise_std) / alpha
         denoised = clipped(prior.denoise(x, t), prior, self.clip)
-        denoised = conditioned(denoised, self.scale * g, t, schedule)
+        denoised = condition(denoised, self.scale * g, t, schedule)
         return reverse_step(denoised, t, t_next, schedule, noise, self.eta)

@@ -13,7 +13,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.guidance import through_denoiser
 from rps.samplers.linear import guidance, linear_operator
-from rps.samplers.reverse import clipped, conditioned, reverse_step
+from rps.samplers.reverse import clipped, condition, reverse_step
 from rps.schedule import Schedule, check_alpha
 from rps.settings import not_negative
 
@@ -83,7 +83,7 @@ class PiGdm(Sampler):
                 prior_step = clipped(denoised, prior, self.clip)._replace(variance_fraction=None)
                 moved = reverse_step(prior_step, t, t_next, schedule, noise, self.eta)
                 return moved + schedule.norm(t_next, x) * alpha * r2 * g
-            denoised = conditioned(denoised, g, t, schedule)
+            denoised = condition(denoised, g, t, schedule)
             if self.clip:
                 x0 = denoised.x0.clamp(-1, 1)
                 denoised = denoised._replace(x0=x0, eps=(x - alpha * x0) / sigma)

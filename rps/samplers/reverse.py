@@ -41,7 +41,7 @@ def clipped(denoised: Denoised, prior: Prior, clip: bool | None) -> Denoised:
     return denoised._replace(x0=denoised.x0.clamp(-1, 1)) if wanted else denoised
 
 
-def conditioned(denoised: Denoised, score: Tensor, t: Tensor, schedule: Schedule) -> Denoised:
+def condition(denoised: Denoised, score: Tensor, t: Tensor, schedule: Schedule) -> Denoised:
     """The Denoised of p(x_t | y), given that of p(x_t) and score = grad_x log p(y | x_t) (Tweedie's formula):
     x0 + sigma^2 / alpha score and eps - sigma score.
     """

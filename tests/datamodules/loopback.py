@@ -1,4 +1,4 @@
-"""An HTTP server on this machine that answers range requests, and fails when it is told to."""
+"""An HTTP server on this machine that answers range requests, and fails on request."""
 
 from __future__ import annotations
 

@@ -245,8 +245,8 @@ def test_other_files_are_counted_and_a_fifo_is_never_opened(tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "null.png").symlink_to("/dev/zero")
     assert load(tmp_path)["id"] == ["a"]
-    told = capsys.readouterr().err
-    assert "5 files of folder" in told and "(2 .heic, 2 .png, 1 .txt)" in told and told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "5 files of folder" in message and "(2 .heic, 2 .png, 1 .txt)" in message and message.count("\n") == 1
     data = ImageFolder(str(tmp_path), size=4, channels=1)
     data.trainer = SimpleNamespace(global_rank=1, world_size=2)
     data.setup("predict")

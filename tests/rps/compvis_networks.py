@@ -69,17 +69,17 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """x + proj_out(blocks(proj_in(norm(x)))) over the pixels of x; `told` holds the context of this call."""
+    """x + proj_out(blocks(proj_in(norm(x)))) over the pixels of x; `shared` holds the context of this call."""
 
-    def __init__(self, channels, context, heads, told):
+    def __init__(self, channels, context, heads, shared):
         super().__init__()
-        self.told, self.norm = told, nn.GroupNorm(32, channels, eps=1e-6)
+        self.shared, self.norm = shared, nn.GroupNorm(32, channels, eps=1e-6)
         self.proj_in, self.proj_out = nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, channels, 1)
         self.transformer_blocks = nn.ModuleList([Block(channels, context, heads)])
 
     def forward(self, x, emb):
         rows = self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)
-        rows = self.transformer_blocks[0](rows, self.told["context"])
+        rows = self.transformer_blocks[0](rows, self.shared["context"])
         return x + self.proj_out(rows.transpose(1, 2).reshape(x.shape))
 
 
@@ -89,10 +89,10 @@ class LatentUNet(nn.Module):
 
     def __init__(self, channels, mults, attention, latent=3, head_channels=None, num_heads=None, context_dim=None):
         super().__init__()
-        self.told = {}
+        self.shared = {}
 
         def attend(c):
-            return Transformer(c, context_dim, num_heads or c // head_channels, self.told)
+            return Transformer(c, context_dim, num_heads or c // head_channels, self.shared)
 
         self.diffusion_model = GuidedUNet(
             channels, mults, 2, attention, head_channels, latent, scale_shift=False, updown=False, in_channels=latent,
@@ -100,7 +100,7 @@ class LatentUNet(nn.Module):
         )  # fmt: skip
 
     def forward(self, z, t, context=None):
-        self.told["context"] = context
+        self.shared["context"] = context
         return self.diffusion_model(z, t)
 
 
@@ -259,7 +259,7 @@ class ClassEmbedder(nn.Module):
 
 
 class LatentDiffusion(nn.Module):
-    """model, first_stage_model and, told a class, cond_stage_model."""
+    """model, first_stage_model and, if conditioned on a class, cond_stage_model."""
 
     def __init__(self, unet, first, classes=None):
         super().__init__()

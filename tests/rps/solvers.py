@@ -167,7 +167,7 @@ class World(NamedTuple):
     shape: tuple[int, int, int]
 
     def measure(self, n: int = 4, operator: Operator | None = None, noise_std: float = 0.2) -> Measurement:
-        """n images, measured: 2 x 2 means unless told otherwise."""
+        """n images, measured: 2 x 2 means by default."""
         return degrade(self.images(n), operator or SuperResolution(2), noise_std, [f"image {k}" for k in range(n)])
 
     def takes(self, solve: Callable[[World], torch.Tensor]) -> bool:
@@ -188,7 +188,7 @@ measure = PIXEL.measure
 
 def peeks(solve: Callable[[Measurement], Any], measurement: Measurement) -> list[tuple[Any, ...]]:
     """What a solver asks of the random numbers of the measurement's own noise and operator, of which it must ask
-    nothing. y = A(x) + noise: who redraws the noise is told more of x than the measurement says."""
+    nothing. y = A(x) + noise: a solver that redraws the noise learns more of x than the measurement holds."""
     asked: list[tuple[Any, ...]] = []
 
     class Watched(Streams):

@@ -265,14 +265,14 @@ def test_lines_of_progress_get_rarer(capsys, monkeypatch):
     bar, module = ProgressBar(), Restorer()
     trainer = types.SimpleNamespace(is_global_zero=True, world_size=1, datamodule=Data(), limit_predict_batches=1.0)
     bar.on_predict_start(trainer, module)
-    told = []
+    seconds = []
     for second in range(0, 1200):
         clock[0] = float(second)
         module.progress("restoring", 1)
         if capsys.readouterr().out:
-            told.append(second)
-    assert told[:40] == list(range(5, 205, 5))
-    assert all(now / 50 <= now - before <= now / 50 + 1 for before, now in pairwise(told) if now > 250)
+            seconds.append(second)
+    assert seconds[:40] == list(range(5, 205, 5))
+    assert all(now / 50 <= now - before <= now / 50 + 1 for before, now in pairwise(seconds) if now > 250)
 
 
 def test_progress_moves_with_network_calls(capsys):

@@ -186,7 +186,7 @@ def spoilt(kind: str, path: Path) -> None:
         torch.save({k: v for k, v in state.items() if not k.startswith("first")}, path)
     elif kind == "half an autoencoder":
         torch.save({k: v for k, v in state.items() if "decoder.up.0" not in k}, path)
-    elif kind == "told texts":
+    elif kind == "texts":
         state = random_model(TINY_CLASSES).state_dict()
         del state["cond_stage_model.embedding.weight"]
         torch.save({"state_dict": state}, path)
@@ -203,7 +203,7 @@ SPOILT = {
     "code": "contains more than tensors (posix.mkdir), which could run code and is refused",
     "no autoencoder": "the levels of its autoencoder are not equally deep; it is incomplete",
     "half an autoencoder": "for decoder.up_blocks.1.resnets.0.norm1.weight it has nothing",
-    "told texts": "it is not conditioned on classes; a model conditioned on texts must be in diffusers format",
+    "texts": "it is not conditioned on classes; a model conditioned on texts must be in diffusers format",
     "stable diffusion": "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)",
     "upscaler": "it maps 6 channels to 3, but a prior maps 3 to as many",
     "averages of another": "it has no moving average of time_embed.0.weight",
@@ -214,7 +214,7 @@ SPOILT = {
 def test_an_unusable_checkpoint_is_one_sentence(kind, tmp_path, capsys):
     path = tmp_path / "model.ckpt"
     spoilt(kind, path)
-    heads = HEADS["classes" if kind == "told texts" else "unconditional"]
+    heads = HEADS["classes" if kind == "texts" else "unconditional"]
     assert convert_checkpoint.main([str(path), str(tmp_path / "ldm"), "--image-size", "16", *heads]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith(f"error: {path} ") and len(err.splitlines()) == 1 and SPOILT[kind] in err

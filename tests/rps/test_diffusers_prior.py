@@ -78,9 +78,9 @@ def test_unusable_models_are_told_in_one_sentence(tmp_path):
     DDPMPipeline(unet=tiny_unet(), scheduler=DDPMScheduler()).save_pretrained(tmp_path)
     weights = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="cannot load UNet2DModel") as told:
+    with pytest.raises(ValueError, match="cannot load UNet2DModel") as message:
         DiffusersPrior.from_pretrained(str(tmp_path))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(message.value)
     with pytest.raises(FileNotFoundError, match=r"is a file, .* use rps\.priors\.GuidedDiffusionPrior"):
         DiffusersPrior.from_pretrained(str(weights))
     with pytest.raises(ValueError, match="dtype must be one of"):

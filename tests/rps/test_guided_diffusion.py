@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from rps.priors import DiffusersPrior, GuidedDiffusionPrior
 from rps.priors.checkpoints.guided_unet import Architecture
-from rps.priors.checkpoints.torch_files import unwrapped
+from rps.priors.checkpoints.torch_files import unwrap
 from tests.rps.guided_unet import (
     FFHQ,
     IMAGENET,
@@ -127,12 +127,12 @@ def test_a_prefix_that_not_all_names_share_is_kept():
         ["model.a", "b"],
         ["modelling.a"],
     ):
-        assert list(unwrapped(dict.fromkeys(names, one))) == names
-    assert list(unwrapped({"module.model.diffusion_model._orig_mod.a": one, "module.betas": one})) == [
+        assert list(unwrap(dict.fromkeys(names, one))) == names
+    assert list(unwrap({"module.model.diffusion_model._orig_mod.a": one, "module.betas": one})) == [
         "model.diffusion_model.a",
         "betas",
     ]
-    assert unwrapped({}) == {}
+    assert unwrap({}) == {}
 
 
 def test_what_the_shapes_say(tmp_path):
@@ -285,9 +285,9 @@ SPOILT = {
 def test_an_unusable_checkpoint_is_one_sentence(kind, tmp_path):
     path = tmp_path / "net.pt"
     spoilt(kind, path)
-    with pytest.raises(ValueError, match=SPOILT[kind]) as told:
+    with pytest.raises(ValueError, match=SPOILT[kind]) as message:
         GuidedDiffusionPrior(str(path), head_channels=32)
-    assert "\n" not in str(told.value) and str(path) in str(told.value)
+    assert "\n" not in str(message.value) and str(path) in str(message.value)
     assert not path.with_suffix(".ran").exists()
 
 

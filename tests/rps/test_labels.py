@@ -1,4 +1,4 @@
-"""Class-conditional priors that are told each sample's own class."""
+"""Class-conditional priors conditioned on each sample's own class."""
 
 from dataclasses import replace
 
@@ -104,11 +104,11 @@ def test_data_without_labels_are_told_by_the_first_batch(ids):
 
 def test_rows_without_their_classes_are_refused(tmp_path):
     prior, x, t = pixel(), torch.zeros(3, 3, 8, 8), torch.tensor([1, 2, 3])
-    told = r"is conditioned on the label of each sample .* or give a class_label for all"
-    with pytest.raises(ValueError, match=told):
+    message = r"is conditioned on the label of each sample .* or give a class_label for all"
+    with pytest.raises(ValueError, match=message):
         prior.denoise(x, t)
     for labels in ({}, {"label": [1, 2]}):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             prior.given(replace(measured(8), conditions=labels))
     with pytest.raises(ValueError, match="x has 3 rows, but the prior is bound to 1"):
         prior.given(measured(8).rows(slice(0, 1))).denoise(x, t)

@@ -201,7 +201,7 @@ def test_the_size_of_a_folder_can_be_given(here):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("block_out_channels", [8192, 8192], "parameters, but its weights are"),
         ("layers_per_block", 10**9, "has layers_per_block 1000000000, expected at most 1000"),
@@ -209,7 +209,7 @@ def test_the_size_of_a_folder_can_be_given(here):
     ],
 )
 def test_a_config_that_asks_for_more_than_its_weights_is_refused_before_memory_is_taken(
-    name, value, told, tmp_path, monkeypatch
+    name, value, expected, tmp_path, monkeypatch
 ):
     settings = {"cross_attention_dim": 8, "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D")}
     settings |= {"up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"), "attention_head_dim": 8}
@@ -221,5 +221,5 @@ def test_a_config_that_asks_for_more_than_its_weights_is_refused_before_memory_i
     config = tmp_path / "unet" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {name: value}))
     monkeypatch.setattr(kind, "from_pretrained", lambda *args, **options: pytest.fail("memory is taken"))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=expected):
         load_network(kind, str(tmp_path), "unet", "float32")

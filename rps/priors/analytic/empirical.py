@@ -10,7 +10,7 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.analytic.base import AnalyticPrior, linear
 from rps.priors.analytic.images import read_images
-from rps.priors.analytic.mixture import Mixture, selected
+from rps.priors.analytic.mixture import Mixture, select_rows
 from rps.schedule import Schedule
 
 
@@ -26,7 +26,7 @@ class WeightedImages(Mixture):
         return 0
 
     def rows(self, index: Tensor | slice) -> WeightedImages:
-        return WeightedImages(selected(self.log_weights, index), self.means)
+        return WeightedImages(select_rows(self.log_weights, index), self.means)
 
     def covariance(self) -> Tensor:
         return self.between()
@@ -57,7 +57,7 @@ class WeightedImages(Mixture):
         rows = []
         for row in range(len(many)):
             gap = (many[row].unsqueeze(1) - self.means[0]).abs().amax(-1)
-            own = selected(log_weights, slice(row, row + 1)).expand_as(gap)
+            own = select_rows(log_weights, slice(row, row + 1)).expand_as(gap)
             rows.append(torch.where(gap < 1e-5, own, -torch.inf).logsumexp(1))
         return torch.stack(rows).view(x.shape[:-1])
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rps.measurement import Measurement
 from rps.priors.analytic.base import AnalyticPrior, dense
-from rps.priors.analytic.mixture import Mixture, selected
+from rps.priors.analytic.mixture import Mixture, select_rows
 from rps.schedule import Schedule
 
 
@@ -65,7 +65,7 @@ class GaussianMixture(Mixture):
 
     def rows(self, index: Tensor | slice) -> GaussianMixture:
         fields = (self.log_weights, self.means, self.vectors, self.values)
-        return GaussianMixture(*(selected(v, index) for v in fields))
+        return GaussianMixture(*(select_rows(v, index) for v in fields))
 
     def to(self, like: Tensor) -> GaussianMixture:
         return GaussianMixture(*(v.to(like) for v in (self.log_weights, self.means, self.vectors, self.values)))

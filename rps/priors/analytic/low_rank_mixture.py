@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rps.priors.analytic.mixture import Mixture, selected
+from rps.priors.analytic.mixture import Mixture, select_rows
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class LowRankMixture(Mixture):
         return LowRankMixture(*(v.to(like) for v in fields))
 
     def rows(self, index: Tensor | slice) -> LowRankMixture:
-        own = [selected(v, index) for v in (self.log_weights, self.means, self.values, self.floor)]
+        own = [select_rows(v, index) for v in (self.log_weights, self.means, self.values, self.floor)]
         return LowRankMixture(own[0], own[1], self.vectors, own[2], own[3])
 
     def given_noisy(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> LowRankMixture:

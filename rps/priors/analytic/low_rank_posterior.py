@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rps.priors.analytic.low_rank_mixture import LowRankMixture
-from rps.priors.analytic.mixture import Mixture, applied, selected
+from rps.priors.analytic.mixture import Mixture, matvec, select_rows
 from rps.priors.analytic.spectrum import Spectrum
 
 
@@ -93,7 +93,7 @@ class LowRankPosterior(Mixture):
         return self.prior.noises
 
     def rows(self, index: Tensor | slice) -> LowRankPosterior:
-        own = [selected(v, index) for v in (self.log_weights, self.means, self.y)]
+        own = [select_rows(v, index) for v in (self.log_weights, self.means, self.y)]
         return LowRankPosterior(
             own[0], own[1], self.prior.rows(index), self.spectrum.rows(index), own[2], self.noise_std
         )
@@ -160,7 +160,7 @@ class LowRankPosterior(Mixture):
             part, white = rows._component(k), normal[chosen, :dim].unsqueeze(2)
             kept = (1 - part.phi).clamp(min=0).sqrt().unsqueeze(2)
             white = white - rows.spectrum.back((1 - kept) * rows.spectrum.forward(white))
-            b = rows._through(k, part, applied(part.root, normal[chosen, dim:]).unsqueeze(2))
+            b = rows._through(k, part, matvec(part.root, normal[chosen, dim:]).unsqueeze(2))
             x[chosen] = part.mean + (rows.prior.floor[:, k, None, None].sqrt() * white + b).squeeze(2)
         return x
 
@@ -180,9 +180,9 @@ class LowRankPosterior(Mixture):
         )
         inner = scale.unsqueeze(-1) * (b.mT @ (psi.unsqueeze(-1) * b)) * scale.unsqueeze(-2)
         factor = torch.linalg.cholesky(inner + torch.eye(inner.shape[-1]).to(inner))
-        pulled = scale * applied(b.mT, psi * residual)
+        pulled = scale * matvec(b.mT, psi * residual)
         white = torch.cholesky_solve(pulled.unsqueeze(-1), factor).squeeze(-1)
-        misfit = residual - applied(b, scale * white)
+        misfit = residual - matvec(b, scale * white)
         # The quadratic form of A S A^T + noise_std^2 I, as a sum of squares.
         square = (psi * misfit**2).sum(1) + (white**2).sum(1)
         log_determinant = variance.log().sum(1) + 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)

@@ -66,7 +66,7 @@ class Mixture:
 
     def mean(self) -> Tensor:
         """E[x].  -> [N, D]."""
-        return applied(self.means.mT, self.weights)
+        return matvec(self.means.mT, self.weights)
 
     def components(self, uniform: Tensor) -> Tensor:
         """The component of each row: the first k whose cumulative weight reaches u.  uniform: [N, 1] -> [N]."""
@@ -76,7 +76,7 @@ class Mixture:
     def offsets(self) -> Iterator[tuple[Tensor, Tensor]]:
         """(pi_k [K], m_k - m [K, D]) of each row, one at a time, because a row needs the memory of K images."""
         for row, (weights, mean) in enumerate(zip(self.weights, self.mean(), strict=False)):
-            yield weights, taken(self.means, row) - mean
+            yield weights, take_row(self.means, row) - mean
 
     def spread(self) -> Tensor:
         """sum_k pi_k |m_k - m|^2, the part of the trace that lies between the components.  -> [N]."""
@@ -87,17 +87,17 @@ class Mixture:
         return torch.stack([(w.unsqueeze(1) * offset).mT @ offset for w, offset in self.offsets()])
 
 
-def taken(tensor: Tensor, row: int) -> Tensor:
+def take_row(tensor: Tensor, row: int) -> Tensor:
     """A row of a tensor, or its only row if all rows share it."""
     return tensor[row if len(tensor) > 1 else 0]
 
 
-def selected(tensor: Tensor, index: Tensor | slice) -> Tensor:
+def select_rows(tensor: Tensor, index: Tensor | slice) -> Tensor:
     """Some rows of a tensor, or the whole tensor if it has one row that all share."""
     return tensor[index] if len(tensor) > 1 else tensor
 
 
-def applied(matrix: Tensor, vector: Tensor) -> Tensor:
+def matvec(matrix: Tensor, vector: Tensor) -> Tensor:
     """M v for each row, without copies of M if all rows share it.  matrix: [N or 1, a, b], vector: [N, b]."""
     if len(matrix) == 1:
         return vector @ matrix[0].mT

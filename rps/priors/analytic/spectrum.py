@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rps.priors.analytic.mixture import applied, selected
+from rps.priors.analytic.mixture import matvec, select_rows
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Spectrum:
 
     def measured(self, y: Tensor) -> Tensor:
         """W^T y.  [N, m] -> [N, p]."""
-        return y if self.left is None else applied(self.left.mT, y)
+        return y if self.left is None else matvec(self.left.mT, y)
 
     def forward(self, x: Tensor) -> Tensor:
         """V^T X.  [N or 1, D, B] -> [N, p, B]."""
@@ -58,5 +58,5 @@ class Spectrum:
         return self.right.unsqueeze(-1) * z.gather(1, place)
 
     def rows(self, index: Tensor | slice) -> Spectrum:
-        left, place = (None if v is None else selected(v, index) for v in (self.left, self.place))
-        return Spectrum(selected(self.values, index), left, selected(self.right, index), place)
+        left, place = (None if v is None else select_rows(v, index) for v in (self.left, self.place))
+        return Spectrum(select_rows(self.values, index), left, select_rows(self.right, index), place)

@@ -69,8 +69,8 @@ def latent_diffusion(
         raise Unfit(f"scale_factor must be a finite number > 0, got {factor}")
     theirs = unet_tensors(state, averaged)
     architecture = Architecture.of(theirs, head_channels, num_heads, size // stride, (shape.latent,))
-    if unsaid := architecture.unsaid():
-        raise Unfit(f"the config of a UNet of diffusers cannot express {unsaid}")
+    if feature := architecture.unsupported_feature():
+        raise Unfit(f"the config of a UNet of diffusers cannot express {feature}")
     ours = translate(theirs, architecture)
     if architecture.context is None:
         unet = architecture.network()

@@ -102,7 +102,7 @@ class Architecture:
         attending = [c for c, a in zip(self.channels, self.attended, strict=True) if a] + self.channels[-1:]
         return widths(self.heads, attending)
 
-    def unsaid(self) -> str | None:
+    def unsupported_feature(self) -> str | None:
         """The feature that the config of a diffusers UNet cannot express, if any; such a network cannot be saved."""
         if self.time_channels != self.channels[0]:
             return f"a time embedding of {self.time_channels} channels before a first level of {self.channels[0]}"

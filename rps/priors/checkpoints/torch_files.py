@@ -40,7 +40,7 @@ class Inert:
 
 
 def read_tensors(path: str | Path) -> State:
-    """The tensors in a file, by name, without the prefixes of wrapped networks (see `unwrapped`); for a Lightning
+    """The tensors in a file, by name, without the prefixes of wrapped networks (see `unwrap`); for a Lightning
     checkpoint, those in its "state_dict".
 
     Only tensors and plain values are unpickled (torch's weights_only), and no code runs: `Inert` replaces classes of
@@ -54,7 +54,7 @@ def read_tensors(path: str | Path) -> State:
         raise FileNotFoundError(f"there is no checkpoint file {path}{hint}")
     if path.suffix == ".safetensors":
         try:
-            return unwrapped(load_file(path))
+            return unwrap(load_file(path))
         except Exception as error:
             raise Unfit("it is truncated or not a safetensors file; download it again") from error
     named = _named(path)
@@ -75,10 +75,10 @@ def read_tensors(path: str | Path) -> State:
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise Unfit("it is not a dictionary of tensors; save only the state dict of the network")
-    return unwrapped({str(name): value for name, value in state.items()})
+    return unwrap({str(name): value for name, value in state.items()})
 
 
-def unwrapped(state: State) -> State:
+def unwrap(state: State) -> State:
     """The state dict without COMPILED, and without those WRAPPERS with which all names begin.
 
     `model.diffusion_model.`, latent diffusion's name of its UNet, is kept.

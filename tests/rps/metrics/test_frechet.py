@@ -69,7 +69,7 @@ def test_what_cannot_be_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         Statistics.load(tmp_path / "none.safetensors")
     (tmp_path / "text.safetensors").write_text("not tensors")
-    with pytest.raises(ValueError, match="no file of reference statistics"):
+    with pytest.raises(ValueError, match="not a file of reference statistics"):
         Statistics.load(tmp_path / "text.safetensors")
     with pytest.raises(ValueError, match="n >= 2"):
         Statistics.from_features(torch.zeros(1, 4))

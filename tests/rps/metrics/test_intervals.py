@@ -73,8 +73,8 @@ def test_standard_error_of_a_frechet_distance(d):
         found["difference"].append(fixed.minus(frechet_draws(first, reference, 40).root))
     for name, draws in found.items():
         truth = torch.tensor([draw.value for draw in draws]).std().item()
-        told = sum(draw.estimate().se for draw in draws) / len(draws)
-        assert 0.75 < told / truth < 1.5, f"{name}: told {told:.4f}, true {truth:.4f}"
+        estimated = sum(draw.estimate().se for draw in draws) / len(draws)
+        assert 0.75 < estimated / truth < 1.5, f"{name}: estimated {estimated:.4f}, true {truth:.4f}"
 
 
 def test_differences_are_paired():

@@ -49,14 +49,14 @@ def test_equal_distributions_have_distance_zero_on_average():
 def test_standard_error_of_a_kernel_distance(paired):
     """Within .75 to 1.4 of what the distance varies by over 60 data sets; the ratio itself is known to 9 %."""
     fixed = gaussian(200, 8, 10_000)
-    values, told = [], []
+    values, estimated = [], []
     for seed in range(60):
         clean = gaussian(60, 8, seed)
         x = 0.8 * clean + 0.3 * gaussian(60, 8, seed + 1000) + 0.3
         draws = kernel_draws(x, clean if paired else fixed, paired)
         values.append(draws.value)
-        told.append(draws.estimate().se)
-    ratio = sum(told) / 60 / torch.tensor(values).std().item()
+        estimated.append(draws.estimate().se)
+    ratio = sum(estimated) / 60 / torch.tensor(values).std().item()
     assert 0.75 < ratio < 1.4, ratio
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_is_said():
         kernel_distance(torch.zeros(1, 4), torch.zeros(4, 4))
     with pytest.raises(ValueError, match="finite features"):
         kernel_distance(torch.full((3, 4), math.nan), torch.zeros(4, 4))
-    with pytest.raises(ValueError, match="as many of the clean images"):
+    with pytest.raises(ValueError, match="as many features of clean images"):
         kernel_draws(torch.zeros(3, 4), torch.zeros(4, 4), paired=True)
     with pytest.raises(ValueError, match="more than 3 images in each set, got 3 and 9"):
         precision_recall(torch.zeros(3, 4), torch.zeros(9, 4))

@@ -118,7 +118,10 @@ def test_timm_features_of_an_early_stage(monkeypatch):
 
 @pytest.mark.parametrize(
     ("model", "sentence"),
-    [("./nowhere", "no feature network"), ("no_such_model", "neither a folder with config.json nor a timm model")],
+    [
+        ("./nowhere", "not a feature network"),
+        ("no_such_model", "neither a folder with config.json nor a timm model"),
+    ],
 )
 def test_feature_networks_that_are_not_there(model, sentence):
     with pytest.raises((FileNotFoundError, ValueError), match=sentence):

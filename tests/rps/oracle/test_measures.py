@@ -16,7 +16,7 @@ from rps.oracle.measures import (
     figures,
     measures,
     outputs,
-    repeated,
+    repeat,
     sliced_w2,
 )
 from rps.oracle.worlds import (
@@ -217,7 +217,7 @@ def test_outputs_belong_to_their_measurements_and_differ():
     torch.testing.assert_close(mean, exact.unsqueeze(1).expand(-1, 3, -1))
     (x,) = outputs(PosteriorSampling(ExactPosterior(), 2), measurement, PRIORS["gaussian"], 3).values()
     assert len(torch.unique(x[..., 0])) == 15
-    assert len(torch.unique(repeated(measurement, 3).streams.keys, dim=0)) == 15
+    assert len(torch.unique(repeat(measurement, 3).streams.keys, dim=0)) == 15
 
 
 @pytest.mark.parametrize("prior", ["gaussian", "mixture"])
