@@ -48,13 +48,13 @@ SEEN = {
     "noise times sqrt 2": ("ExactPosterior", "PiGdm, right r^2", "Ddrm", "Dps", "Dmap"),
     "sign of the guidance": ("PiGdm", "PiGdm, right r^2", "Ddrm", "Ddrm, eta 0", "Dps"),
     "r^2 of 4 times the variance": ("PiGdm, right r^2",),
-    "noise_std taken for twice as much": ("ExactPosterior",),
+    "noise_std doubled": ("ExactPosterior",),
     "bridge without noise (DDIM)": ("ExactPosterior",),
     "weights without the evidence": ("Ddnm",),
     "not re-noised": ("MapRps, exact stages",),
     "chains share their noise": ("SampleAverage",),
     "weights swapped": ("Interpolation, exact stages",),
-    "prior forgotten, w = 0": ("MapRps",),
+    "prior omitted, w = 0": ("MapRps",),
 }
 BROKEN = [b for b in breaks() if b.case.method in SEEN.get(b.what, ())]
 

@@ -44,13 +44,13 @@ def test_lightnings_own_processes_are_ended_and_the_run_resumes():
         (signal.SIGTERM, 143, "interrupted; "),
         (signal.SIGKILL, 1, "another process of the run was killed (signal 9); "),
     ):
-        before, start = count(), len(log()) if Path("log").exists() else 0
+        before, offset = count(), len(log()) if Path("log").exists() else 0
         first = start(*SLOW, processes=2, by="Lightning")
         more_records_than(before)
         (second,) = children(first)
         os.kill(first if number == signal.SIGTERM else second, number)
         assert wait(first) == code, log()
-        words = [line for line in log()[start:].splitlines() if "resuming" not in line]
+        words = [line for line in log()[offset:].splitlines() if "resuming" not in line]
         assert len(words) == 1 and words[0].startswith(f"rps: {sentence}") and words[0].endswith("resumes from there")
         assert gone(second), "nobody is left behind"
     assert 0 < len(read_records("run").rows["restored", 0]) < 13

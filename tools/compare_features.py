@@ -1,10 +1,10 @@
-"""Which stage of the embedded classifier tells damaged images from clean ones: the choice behind EmbeddedFeatures.
+"""Find the stage of the embedded classifier that best separates damaged from clean images, for EmbeddedFeatures.
 
     python tools/compare_features.py
 
-No restoration is looked at: test images are blurred, made noisy, or taken apart and put together wrongly, in 15 groups
-of 64. For every stage: the increase of sqrt(FD) that the damage causes, over its standard deviation among the groups.
-A useful distance sees every kind of damage, so the stage with the largest smallest ratio is the one to take.
+No restorations are involved: test images are blurred, made noisy, or rearranged, in 15 groups of 64. For every stage:
+the increase of sqrt(FD) caused by the damage, divided by its standard deviation among the groups. A useful distance
+detects every kind of damage, so the best stage is the one whose smallest ratio is largest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GROUP, GROUPS = 64, 15
 
 
 def damages(images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """uint8 [N,32,32] -> the same number of damaged ones, by name."""
+    """Yields (name, damaged images) for each kind of damage.  images: uint8 [N,32,32]."""
     from scipy.ndimage import gaussian_filter, map_coordinates  # type: ignore[import-untyped]
 
     random, other = np.random.default_rng(0), np.roll(images, 1, 0)

@@ -1,4 +1,4 @@
-"""Turn a checkpoint of guided-diffusion (.pt) or of CompVis' latent-diffusion (.ckpt) into a diffusers folder.
+"""Convert a checkpoint of guided-diffusion (.pt) or CompVis' latent-diffusion (.ckpt) into a diffusers folder.
 
     python tools/convert_checkpoint.py ffhq_10m.pt models/ffhq
     python tools/convert_checkpoint.py 64x64_diffusion.pt models/in64 --attention-order new --noise-schedule cosine
@@ -6,9 +6,9 @@
     python tools/convert_checkpoint.py ldm/cin256-v2/model.ckpt models/imagenet_ldm
     python tools/convert_checkpoint.py kl/model.ckpt models/kl_ldm --scale-factor 0.18215
 
-The folder of a .pt is what DiffusersPrior.from_pretrained and diffusers' DDPMPipeline read; the same file goes to
-GuidedDiffusionPrior as it is. That of a .ckpt, unconditional or class-conditional, is read by
-LatentPrior.from_pretrained. Weights are in safetensors. Only tensors are read from a checkpoint; no code in it runs.
+DiffusersPrior.from_pretrained and diffusers' DDPMPipeline read the folder of a .pt; GuidedDiffusionPrior reads the .pt
+itself. LatentPrior.from_pretrained reads the folder of a .ckpt, unconditional or class-conditional. Weights are saved
+as safetensors. Only tensors are read from a checkpoint; no code in it runs.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from rps.priors.checkpoints.torch_files import State, Unfit, read_tensors
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="the .pt, .ckpt or .safetensors file")
-    parser.add_argument("output", type=Path, help="folder to write; it must not exist or be empty")
+    parser.add_argument("output", type=Path, help="folder to write; it must be new or empty")
     heads = parser.add_mutually_exclusive_group()
-    heads.add_argument("--head-channels", type=int, help="num_head_channels of its training; published shapes know it")
-    heads.add_argument("--num-heads", type=int, help="num_heads of a training without num_head_channels")
-    parser.add_argument("--image-size", type=int, help="default: 8 pixels at the last level; of a .ckpt 256")
-    parser.add_argument("--attention-order", default="legacy", choices=["legacy", "new"], help="of a .pt")
-    parser.add_argument("--noise-schedule", default="linear", choices=["linear", "cosine"], help="of a .pt")
-    parser.add_argument("--last-weights", action="store_true", help="of a .ckpt, not their moving averages")
+    heads.add_argument("--head-channels", type=int, help="num_head_channels in training; known for published shapes")
+    heads.add_argument("--num-heads", type=int, help="num_heads in training, if it had no num_head_channels")
+    parser.add_argument("--image-size", type=int, help="default: such that the last level has 8 pixels; 256 for .ckpt")
+    parser.add_argument("--attention-order", default="legacy", choices=["legacy", "new"], help="for .pt")
+    parser.add_argument("--noise-schedule", default="linear", choices=["linear", "cosine"], help="for .pt")
+    parser.add_argument("--last-weights", action="store_true", help="for .ckpt: not the moving averages")
     parser.add_argument(
-        "--scale-factor", type=float, help="of a .ckpt without that tensor: model.params.scale_factor of its YAML"
+        "--scale-factor", type=float, help="for .ckpt without that tensor: model.params.scale_factor of its YAML"
     )
     return parser.parse_args(arguments)
 
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def pixel_pipeline(state: State, a: argparse.Namespace) -> tuple[Any, int]:
-    """(DDPMPipeline, pixels) of guided-diffusion.  Errors: Unfit."""
+    """(DDPMPipeline, image size) of a guided-diffusion checkpoint.  Errors: Unfit."""
     from diffusers import DDPMPipeline
 
     architecture = architecture_of(state, a.head_channels, a.num_heads, a.image_size)
@@ -73,7 +73,7 @@ def pixel_pipeline(state: State, a: argparse.Namespace) -> tuple[Any, int]:
 
 
 def latent_pipeline(state: State, a: argparse.Namespace) -> tuple[Any, int]:
-    """(LDMPipeline, pixels) of latent diffusion.  Errors: Unfit."""
+    """(LDMPipeline, image size) of a latent-diffusion checkpoint.  Errors: Unfit."""
     from diffusers import LDMPipeline
 
     unet, autoencoder, scheduler = latent_diffusion(

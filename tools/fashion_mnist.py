@@ -1,9 +1,9 @@
-"""Fashion-MNIST from its idx files (Debian: apt install dataset-fashion-mnist), padded to 32x32 with black.
+"""Read Fashion-MNIST from its idx files (Debian: apt install dataset-fashion-mnist), padded to 32x32 with black.
 
     python tools/fashion_mnist.py
 
-writes the embedded test images, the first 1,000 of the test set, as one parquet file. Its schema carries the feature
-types of Hugging Face datasets, so that `load_dataset("parquet", data_files=FILE)` decodes the image column to PIL.
+writes the embedded test images, the first 1,000 of the test set, as one parquet file. Its schema has the feature types
+of Hugging Face datasets, so that `load_dataset("parquet", data_files=FILE)` decodes the image column to PIL.
 """
 
 from __future__ import annotations

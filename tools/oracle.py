@@ -1,9 +1,9 @@
-"""Every sampler and traversal against the exact posterior: the tables and the figure of docs/oracle.md.
+"""Compare every sampler and traversal with the exact posterior: the tables and the figure of docs/oracle.md.
 
-    python tools/oracle.py --write          # judges everything, then writes docs/oracle.md, oracle.json and the figure
+    python tools/oracle.py --write          # evaluates all, then writes docs/oracle.md, oracle.json and the figure
     python tools/oracle.py --only sr2/Dps   # prints the cases whose name contains this: prior/task/method
 
-docs/oracle.json holds the recorded gaps, which tests/test_oracle_table.py compares with what it finds at a small size.
+docs/oracle.json holds the recorded gaps, which tests/test_oracle_table.py compares with its own at a small size.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def table(found: Mapping[Case, Found]) -> str:
 
 
 def exact_table(found: Mapping[Case, Found]) -> str:
-    """Of the methods that are exact: how far every figure is from zero, in standard errors."""
+    """The distance of every figure from zero, in standard errors, for the methods that are exact."""
     own = {case: of[case.method] for case, of in found.items()}
     rows = [
         [case.prior, case.task, case.method, *(f"{figure.off:+.1f}" for figure in of.values())]
@@ -65,7 +65,7 @@ def exact_table(found: Mapping[Case, Found]) -> str:
 
 
 def law_table(laws: Mapping[Case, Mapping[str, float]], long: Mapping[Case, Mapping[str, float]]) -> str:
-    """laws: at the steps of the tables, at most 100. long: at 1000, where the table has so many."""
+    """The gaps of the output laws.  laws: steps of the tables, at most 100. long: 1000 steps."""
     rows = []
     for case, gaps in laws.items():
         both = [(", 100 steps", gaps), (", 1000 steps", long[case])] if case in long else [("", gaps)]
@@ -94,7 +94,7 @@ def curve_table(found: Mapping[str, list[Point]]) -> str:
 
 
 def curve_plot(found: Mapping[str, list[Point]], path: Path) -> None:
-    """The closed-form curve and line of MAP-RPS, the two exact points, and all that was measured."""
+    """Draws the closed-form curve and line of MAP-RPS, the two exact points, and all measured points."""
     figure, axes = new_plane(6.4, 4.6)
     plane = oc.plane()
     total = float(plane.cov.trace())
@@ -129,12 +129,12 @@ def break_table(record: Mapping[str, Any]) -> str:
         rows.append([broken.what, str(broken.case).replace("/", " / "), verdict, most(samples, " s.e."), most(law)])
         print(*rows[-1], sep=" | ", flush=True)
     return markdown(
-        ["break", "prior / task / method", "noticed", "in samples, most in", "in the exact law, most in"], rows
+        ["break", "prior / task / method", "noticed", "largest in samples", "largest in the exact law"], rows
     )
 
 
 def most(differences: Mapping[str, float], unit: str = "") -> str:
-    """The largest of some differences, NaN before all numbers."""
+    """The largest of some differences; NaN counts as largest."""
     if not differences:
         return ""
     name = max(differences, key=lambda name: (math.isnan(differences[name]), abs(differences[name])))

@@ -1,4 +1,4 @@
-"""Samplers and traversals broken on purpose, to see whether the oracle notices."""
+"""Breaks samplers and traversals on purpose, to check that the oracle notices."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from rps.schedule import Schedule
 from rps.traversals import Interpolation, SampleAverage
 
 Broken = Callable[[], AbstractContextManager[Any]]
-"""What breaks a method for the time of a `with` block."""
+"""Breaks a method within a `with` block."""
 
 
 def louder(kind: Any) -> Broken:
-    """Every normal of a step is sqrt 2 times as large."""
+    """Multiplies every normal of a step by sqrt 2."""
     right = kind.step
 
     def step(self, x, t, t_next, measurement, prior, noise):
@@ -38,7 +38,7 @@ def louder(kind: Any) -> Broken:
 
 
 def step_with(kind: Any, change: Callable[[Any, Any], tuple[Any, Any]]) -> Broken:
-    """change: (sampler, measurement) -> those that the step gets in their place."""
+    """Changes the inputs of a step.  change: (sampler, measurement) -> their replacements."""
     right = kind.step
 
     def step(self, x, t, t_next, measurement, prior, noise):
@@ -57,7 +57,7 @@ def setting_times(kind: Any, name: str, factor: float) -> Broken:
 
 
 def negated(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with a minus; of a pair, in front of its second part."""
+    """The function with its result negated; of a pair, its second part."""
 
     def wrapped(*args):
         result = function(*args)
@@ -67,7 +67,7 @@ def negated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_jacobian(x, t, prior, loss):
-    """through_denoiser with the gradient at x0hat, not at x_t."""
+    """through_denoiser with the gradient at x0hat instead of x_t."""
     with torch.enable_grad():
         denoised = prior.denoise(x, t)
         x0 = denoised.x0.detach().requires_grad_()
@@ -110,7 +110,7 @@ def replaced(kind: Any, name: str, function: Any) -> Broken:
 
 @dataclass(frozen=True)
 class Break:
-    """What is done to the method of a case. unnoticed: why its law stays as it is; empty where it must be noticed."""
+    """A change to the method of a case.  unnoticed: why the change keeps its law; empty if it must be noticed."""
 
     what: str
     case: Case
@@ -118,17 +118,17 @@ class Break:
     unnoticed: str = ""
 
     def noticed(self, record: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
-        """What the test says of the broken method: of samples at its size (see `wrong`), and of the propagated law
-        where there is one (see `law_changed`). record: the content of docs/oracle.json."""
+        """The deviations of the broken method: of its samples at the size of the test (see `wrong`), and of its
+        propagated law if there is one (see `law_changed`). record: the content of docs/oracle.json."""
         case, samples, law = self.case, {}, {}
         problem(case.prior, case.task, SMALL, OUTPUTS), problem(case.prior, case.task, 2, OUTPUTS)  # not yet broken
         with self.broken():
-            if case.prior != "white":  # whose chains are long
+            if case.prior != "white":  # chains of "white" are long
                 samples = wrong(case, judge(case, SMALL), record["figures"][str(case)])
             if case in law_cases():
                 try:
                     law = law_changed(propagated(case), record["laws"][str(case)])
-                except ValueError:  # not affine any more
+                except ValueError:  # no longer affine
                     law = {"affinity": math.nan}
         return samples, law
 
@@ -147,7 +147,7 @@ SIGNS: dict[str, Broken] = {
 
 
 def breaks() -> list[Break]:
-    """Every sampler with sqrt 2 times its noise and with the other sign in its guidance; and subtler ones."""
+    """Breaks of every sampler by sqrt 2 times its noise and by the sign of its guidance, and subtler ones."""
     found = []
     for name, (build, _) in SAMPLERS.items():
         case = Case("gaussian", "sr2", name)
@@ -165,22 +165,22 @@ def breaks() -> list[Break]:
         Break("sign of the guidance", right_r2, SIGNS["PiGdm"]),
         Break("r^2 of 4 times the variance", right_r2, setting_times(PiGdm, "prior_variance", 4.0)),
         Break("sign of the guidance", noiseless, SIGNS["Ddrm"]),
-        Break("Jacobian forgotten", Case("gaussian", "blur", "PiGdm"),
+        Break("Jacobian omitted", Case("gaussian", "blur", "PiGdm"),
               replaced_in("pigdm.through_denoiser", without_jacobian)),
-        Break("noise_std taken for twice as much", exact, noise_std_times(ExactPosterior, 2.0)),
+        Break("noise_std doubled", exact, noise_std_times(ExactPosterior, 2.0)),
         Break("mean in place of a draw", exact, replaced(GaussianMixture, "sample", lambda self, *_: self.mean())),
         Break("bridge without noise (DDIM)", exact,
               replaced(Schedule, "reverse_std", no_std), "any s keeps the law"),
         Break("weights without the evidence", mixture, replaced(GaussianMixture, "given_noisy", without_evidence)),
         Break("weights without the evidence", Case("mixture", "sr2", "Ddnm"),
               replaced(GaussianMixture, "given_noisy", without_evidence)),
-        Break("noise_std taken for 0", Case("gaussian", "blur", "Ddnm"), noise_std_times(Ddnm, 0.0)),
+        Break("noise_std set to 0", Case("gaussian", "blur", "Ddnm"), noise_std_times(Ddnm, 0.0)),
         Break("norm squared", Case("gaussian", "sr2", "Dps"), replaced(Dps, "guided", squared_norm)),
         Break("not re-noised", Case("gaussian", "sr2", rps), replaced(Chain, "renoised", classmethod(not_renoised))),
         Break("chains share their noise", Case("gaussian", "sr2", "SampleAverage"),
               replaced(SampleAverage, "plan", one_chain)),
         Break("weights swapped", Case("gaussian", "sr2", mix),
               replaced(Interpolation, "image", lambda self, w, x, samples: w * x + (1 - w) * samples[0])),
-        Break("prior forgotten, w = 0", Case("gaussian", "blur", "MapRps"),
+        Break("prior omitted, w = 0", Case("gaussian", "blur", "MapRps"),
               replaced(MapEstimator, "weight", lambda self, *_: 0.0)),
     ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""What docs/oracle.md judges: analytic priors, tasks, and samplers and traversals with their settings.
+"""The cases of docs/oracle.md: analytic priors, tasks, and samplers and traversals with their settings.
 
-A method is a traversal, built anew for every use; each of its levels is a line of the table.
+A method is a traversal, rebuilt for every use; each of its levels is a line of the table.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TASKS: dict[str, tuple[Operator, float]] = {
 }
 FOUR = ("denoise", "sr2", "inpaint", "blur")
 RESOLUTION = 1e-3
-"""Changes of a figure below 4 times this are nobody's concern: figures without noise have a standard error of 0."""
+"""Changes of a figure below 4 times this are ignored: figures without noise have a standard error of 0."""
 
 SAMPLERS: dict[str, tuple[Callable[[], Sampler], int]] = {
     "ExactPosterior": (ExactPosterior, 10),
@@ -90,7 +90,7 @@ WHITE: dict[str, tuple[Callable[[], Traversal], tuple[str, ...]]] = {
     "PiGdm, right r^2": (lambda: PosteriorSampling(PiGdm(WHITE_STD**2, clip=False), 1000), FOUR),
     "Ddrm, eta 0": (lambda: PosteriorSampling(Ddrm(eta=0.0), 1000), ("sr2, no noise", "inpaint, no noise")),
 }
-"""On independent pixels, where these are exact in the limit of many steps."""
+"""Methods and tasks on independent pixels, where they are exact in the limit of many steps."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Case:
 
     @property
     def exact(self) -> bool:
-        """Has its output the law of the posterior, in the limit?"""
+        """Whether the law of its output is the posterior, in the limit of many steps."""
         return self.prior == "white" or self.method == "ExactPosterior"
 
 
@@ -122,7 +122,7 @@ def cases() -> list[Case]:
 
 
 FULL, SMALL, OUTPUTS = 64, 16, 19
-"""Measurements of the table and of the test; outputs for each. 19 outputs bound regions of 50 and 90 % exactly."""
+"""Measurements of the table and of the test; outputs for each. 19 outputs give exact regions of 50 and 90 %."""
 
 
 @cache
@@ -131,7 +131,7 @@ def problem(prior: str, task: str, n: int, m: int) -> Problem:
 
 
 def judge(case: Case, n: int) -> dict[str, dict[str, Figure]]:
-    """Line of the table -> figures: one of a sampler, one for each level of another traversal."""
+    """Line of the table -> figures: one line for a sampler, one per level for other traversals."""
     traversal = case.traversal()
     found = problem(case.prior, case.task, n, OUTPUTS).judge(traversal)
     one = isinstance(traversal, PosteriorSampling)
@@ -140,12 +140,12 @@ def judge(case: Case, n: int) -> dict[str, dict[str, Figure]]:
 
 
 def law_cases() -> list[Case]:
-    """Those whose step is affine on a Gaussian prior, so that their output law can be propagated."""
+    """The cases whose step is affine on a Gaussian prior, so that their output law can be propagated."""
     return WHITE_CASES + [Case("gaussian", task, name) for task in FOUR for name in AFFINE]
 
 
 def propagated(case: Case, steps: int | None = None, images: int = 2) -> dict[str, float]:
-    """`Problem.law_gaps` of one of the `law_cases`.  steps: those of the method when None, but at most 100."""
+    """`Problem.law_gaps` of one of the `law_cases`.  steps: None uses those of the method, at most 100."""
     traversal = case.traversal()
     assert isinstance(traversal, PosteriorSampling)
     return problem(case.prior, case.task, images, OUTPUTS).law_gaps(
@@ -160,10 +160,10 @@ def law_changed(gaps: Mapping[str, float], recorded: Mapping[str, float]) -> dic
 
 
 def wrong(case: Case, found: Mapping[str, Mapping[str, Figure]], recorded: Mapping[str, Any]) -> dict[str, float]:
-    """What is more than 4 standard errors away from where it belongs: "line: figure" -> by how many.
+    """Figures that deviate by more than 4 standard errors: "line: figure" -> deviation in standard errors.
 
-    A sampler that is exact belongs at zero; the gaps of the others belong where they were recorded, with as many
-    outputs for each measurement.
+    The expected gap is zero for exact samplers, and the recorded one, with the same number of outputs per measurement,
+    for others.
     """
     far = {}
     for line, of in found.items():
@@ -173,12 +173,12 @@ def wrong(case: Case, found: Mapping[str, Mapping[str, Figure]], recorded: Mappi
             else:
                 value, se = recorded[line][name]
                 away = (figure.value - value) / max(math.hypot(figure.se, se), RESOLUTION)
-            if not abs(away) <= 4:  # NaN is away
+            if not abs(away) <= 4:  # also true for NaN
                 far[f"{line}: {name}"] = away
     return far
 
 
-# The plane given y, of docs/oracle.md and its figure.
+# The plane given y in docs/oracle.md and its figure.
 T0 = [0, 30, 100, 200, 400, 1000]
 Law = Callable[[Level, Tensor], Tensor]
 """Level, posterior covariance C -> covariance of the output given y, around the posterior mean; it commutes with C."""
@@ -190,7 +190,7 @@ def plane(n: int = 2048) -> Plane:
 
 
 def map_rps(t0: Level, c: Tensor) -> Tensor:
-    """C (I - G^2), see `rps_law`; the mean itself at t0 = 0."""
+    """C (I - G^2), see `rps_law`; 0 at t0 = 0, where the output is the mean."""
     schedule, t = plane(1).problem.prior.schedule, int(t0) - 1
     return rps_law(Gaussian(c[0], c), schedule.alpha(t), schedule.sigma(t)).cov if t0 else 0 * c
 

@@ -1,11 +1,10 @@
-"""Runs that are broken on purpose: what is lost, how often, and whether it is said. The table of docs/reliability.md.
+"""Inject faults into runs and count what is lost: the table of docs/reliability.md.
 
     python tools/reliability.py --write           # everything, then docs/reliability.md
     python tools/reliability.py --only pickles    # kills, overwrite, two, disk, signals, broken, ids, pickles
 
-Every try is `rps predict` on six embedded images in a process of its own. It has gone wrong when a finished sample is
-missing or counts twice in the end, when the figures differ from those of a run that nobody broke, or when it ends with
-a traceback.
+Every trial is `rps predict` on six embedded images in its own process. It fails if a finished sample is missing or
+counted twice, if the figures differ from those of an undisturbed run, or if it ends with a traceback.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch.cli  # noqa: F401 - so that forked runs begin at once
+import lightning.pytorch.cli  # noqa: F401 - so that forked runs start at once
 import torch
 from pages import markdown, write_part
 
@@ -43,16 +42,16 @@ RUN = [
 ]  # fmt: skip
 RPS = [sys.executable, "-m", "rps.cli"]
 Found = Iterator[tuple[str, str | None]]
-"""Name of a try, and what went wrong."""
+"""(name of a trial, what went wrong or None)."""
 
 Part = Callable[[Path, Any], Found]
-"""(folder to work in, figures of a run that nobody broke) -> tries."""
+"""(folder to work in, figures of an undisturbed run) -> trials."""
 
 PARTS: list[tuple[Part, str, str]] = []
 
 
-def tried(what: str, expected: str) -> Callable[[Part], Part]:
-    """A line of the table; --only takes it by the first word of the function's name."""
+def trial(what: str, expected: str) -> Callable[[Part], Part]:
+    """Adds a line of the table; --only selects it by the first word of the function's name."""
     return lambda part: PARTS.append((part, what, expected)) or part  # type: ignore[func-returns-value]
 
 
@@ -68,7 +67,7 @@ class WildIds(Embedded):
 
 
 def start(run: Path, *arguments: str, prepare: Callable[[], None] = lambda: None) -> int:
-    """`rps predict` in a child process, whose output goes to RUN.log.  -> its id."""
+    """Starts `rps predict` in a child process, with its output in RUN.log.  -> the process id."""
     if child := os.fork():
         return child
     os.setsid()
@@ -90,8 +89,8 @@ def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def ended(run: Path, *arguments: str, prepare: Callable[[], None] = lambda: None) -> int:
-    """Exit code of `rps predict`; minus a signal."""
+def predict(run: Path, *arguments: str, prepare: Callable[[], None] = lambda: None) -> int:
+    """Runs `rps predict`.  -> its exit code, or minus a signal."""
     return wait(start(run, *arguments, prepare=prepare))
 
 
@@ -100,12 +99,12 @@ def text(run: Path) -> str:
     return path.read_text(errors="replace") if path.is_file() else ""
 
 
-def told(run: Path) -> list[str]:
+def messages(run: Path) -> list[str]:
     return [line for line in text(run).splitlines() if line.startswith("rps: ")]
 
 
 def figures(run: Path) -> Any:
-    """metrics.json without times, versions and what a second start adds."""
+    """metrics.json without times, versions and what a resumed run adds."""
     found = json.loads((run / "metrics.json").read_text())
     for level in found["levels"]:
         del level["seconds_per_image"]
@@ -121,19 +120,19 @@ def close(a: Any, b: Any) -> bool:
 
 
 def fault(run: Path, whole: Any, code: int, allowed: tuple[int, ...] = (0,)) -> str | None:
-    """What is wrong with a run that has ended."""
+    """What is wrong with a run that has ended; None if nothing is."""
     if "Traceback" in text(run):
         return "a traceback"
     if code not in allowed:
         return f"exit code {code}: {text(run)[-200:]}"
     if code == 0 and not close(figures(run), whole):
-        return "other figures than without"
+        return "figures differ from an undisturbed run"
     return left_behind(run)
 
 
 def left_behind(run: Path) -> str | None:
     there = [*run.rglob(".*.part*"), *run.rglob(".rps-replaced")]
-    return f"{there[0]} stays behind" if there else None
+    return f"{there[0]} was left behind" if there else None
 
 
 CHANGES = (
@@ -143,7 +142,7 @@ CHANGES = (
 
 
 def killed_at(step: int) -> Callable[[], None]:
-    """Makes the process kill itself before its step-th change of the file system."""
+    """A function that makes the process kill itself before its step-th change to the file system."""
     left = [step]
 
     def counted(change: Any) -> Any:
@@ -162,29 +161,29 @@ def killed_at(step: int) -> Callable[[], None]:
     return prepare
 
 
-@tried("kill -9 before every change of the file system, then the same command", "the figures of a whole run")
+@trial("kill -9 before every change to the file system, then the same command", "figures of an undisturbed run")
 def kills(here: Path, whole: Any) -> Found:
     step = 0
-    while ended(run := here / f"kill{step}", prepare=killed_at(step)) == -9:
-        yield f"change {step}", fault(run, whole, ended(run))
+    while predict(run := here / f"kill{step}", prepare=killed_at(step)) == -9:
+        yield f"change {step}", fault(run, whole, predict(run))
         shutil.rmtree(run, ignore_errors=True)
         step += 1
 
 
-@tried("--overwrite killed before every third change, then the earlier command", "the earlier run, or a sentence")
+@trial("--overwrite killed before every third change, then the earlier command", "the earlier run, or one message")
 def overwrite(here: Path, whole: Any) -> Found:
     other = ["--model.t0", "[0,100]", "--overwrite"]
     step, code = 0, -9
     while code == -9:
         run = here / f"over{step}"
-        ended(run)
-        code = ended(run, *other, prepare=killed_at(step))
+        predict(run)
+        code = predict(run, *other, prepare=killed_at(step))
         replaced = (run / "config.yaml").is_file() and "- 100" in (run / "config.yaml").read_text()
         if code != -9 or (replaced and not (run / ".rps-replaced").exists()):
-            break  # what follows is a run like any other
-        again = ended(run)
+            break  # from here on it is an ordinary run
+        again = predict(run)
         if again == 2 and "holds a run of another config" in text(run):
-            resumed = ended(run, *other[:2]) == 0
+            resumed = predict(run, *other[:2]) == 0
             yield f"change {step}", left_behind(run) if resumed else "the new run cannot be resumed"
         else:
             yield f"change {step}", fault(run, whole, again)
@@ -203,22 +202,22 @@ CANNOT_START = (
 )
 
 
-@tried("--overwrite by a run that cannot start", "the earlier run, bit for bit")
-def overwrite_in_vain(here: Path, whole: Any) -> Found:
+@trial("--overwrite by a run that cannot start", "the earlier run, bit for bit")
+def overwrite_that_fails(here: Path, whole: Any) -> Found:
     run = here / "earlier"
-    ended(run)
+    predict(run)
 
     def content() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
 
     for wrong in CANNOT_START:
         before = content()
-        code = ended(run, *wrong, "--overwrite")
+        code = predict(run, *wrong, "--overwrite")
         same = code in (1, 2) and before == content()
         yield " ".join(wrong), None if same else f"exit code {code}, or files differ"
 
 
-@tried("two processes, one of which is killed at a random moment, then one process", "the figures of a whole run")
+@trial("two processes, one of which is killed at a random moment, then one process", "figures of an undisturbed run")
 def two(here: Path, whole: Any) -> Found:
     dice = random.Random(0)
     for i in range(10):
@@ -226,21 +225,21 @@ def two(here: Path, whole: Any) -> Found:
         command = [sys.executable, "-m", "rps.cli", *RUN, "--output", str(run), "--trainer.devices", "2"]
         with open(f"{run}.log", "w") as log:
             child = subprocess.Popen(command, stdout=log, stderr=log)
-        time.sleep(dice.uniform(5, 20))  # its libraries take most of that
+        time.sleep(dice.uniform(5, 20))  # mostly the time of its imports
         with suppress(OSError, IndexError):
             tasks = Path(f"/proc/{child.pid}/task").glob("*/children")
             os.kill([int(one) for task in tasks for one in task.read_text().split()][-1], signal.SIGKILL)
         child.wait()
-        yield f"try {i}", "a traceback" if "Traceback" in text(run) else fault(run, whole, ended(run))
+        yield f"trial {i}", "a traceback" if "Traceback" in text(run) else fault(run, whole, predict(run))
 
 
 SIZES = (16, 32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048, 4096)
 
 
-@tried("a disk of 16 to 4,096 kB that is full, then room and the same command", "one sentence, then a whole run")
+@trial("a full disk of 16 to 4,096 kB, then space and the same command", "one message, then a complete run")
 def disk(here: Path, whole: Any) -> Found:
     if subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
-        print("  this system gives no mount namespace", flush=True)
+        print("  skipped: this system has no mount namespaces", flush=True)
         return
     for size in SIZES:
         run, small = here / f"disk{size}", here / f"small{size}"
@@ -251,12 +250,12 @@ def disk(here: Path, whole: Any) -> Found:
             f"cp -r {small}/run {run} 2>/dev/null; exit $code"
         )
         code = subprocess.run(["unshare", "-rm", "sh", "-c", script], check=False).returncode
-        said = code == 0 or (code == 2 and "the disk is full" in " ".join(told(run)))
-        wrong = None if said and "Traceback" not in text(run) else f"exit code {code}: {told(run)[-1:]}"
-        yield f"{size} kB", wrong or fault(run, whole, ended(run))
+        said = code == 0 or (code == 2 and "the disk is full" in " ".join(messages(run)))
+        wrong = None if said and "Traceback" not in text(run) else f"exit code {code}: {messages(run)[-1:]}"
+        yield f"{size} kB", wrong or fault(run, whole, predict(run))
 
 
-@tried("SIGTERM and SIGINT every .25 s from the start, then the same command", "exit 143 or 130 and one sentence")
+@trial("SIGTERM and SIGINT every .25 s from the start, then the same command", "exit 143 or 130 and one message")
 def signals(here: Path, whole: Any) -> Found:
     for number, expected in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         for moment in (quarter / 4 for quarter in range(1, 80)):
@@ -268,9 +267,9 @@ def signals(here: Path, whole: Any) -> Found:
                 code = child.wait()
             if code == 0:
                 break
-            said = code == expected and len(told(run)) == 1 and "Traceback" not in text(run)
-            wrong = None if said else f"exit code {code}, said {told(run) or text(run)[-200:]}"
-            yield f"{number.name} after {moment} s", wrong or fault(run, whole, ended(run))
+            said = code == expected and len(messages(run)) == 1 and "Traceback" not in text(run)
+            wrong = None if said else f"exit code {code}, message {messages(run) or text(run)[-200:]}"
+            yield f"{number.name} after {moment} s", wrong or fault(run, whole, predict(run))
 
 
 DICE = random.Random(0)
@@ -283,13 +282,13 @@ DAMAGES: dict[str, Callable[[Path, bytes], Any]] = {
 }
 
 
-@tried(
+@trial(
     "a finished run with one file removed, emptied, cut, garbled or copied; merged, compared, resumed",
-    "whole, or one sentence",
+    "complete, or one message",
 )
 def broken(here: Path, whole: Any) -> Found:
     good, run = here / "good", here / "broken"
-    ended(good)
+    predict(good)
     files = [path for path in sorted(good.rglob("*")) if path.is_file() and path.name != ".lock"]
     kinds = {path.parent.name + path.suffix: path.relative_to(good) for path in files}
     for path in kinds.values():
@@ -298,7 +297,7 @@ def broken(here: Path, whole: Any) -> Found:
             Path(f"{run}.log").unlink(missing_ok=True)
             shutil.copytree(good, run)
             damage(run / path, (run / path).read_bytes())
-            yield f"{path} {how}", fault(run, whole, ended(run), (0, 2))
+            yield f"{path} {how}", fault(run, whole, predict(run), (0, 2))
             for command in (["merge", str(run)], ["compare", str(run), str(good)]):
                 done = subprocess.run([*RPS, *command], capture_output=True, text=True, check=False)
                 fine = done.returncode in (0, 2) and "Traceback" not in done.stderr
@@ -312,21 +311,21 @@ WILD = [
 ]  # fmt: skip
 
 
-@tried(
-    "ids that are paths, commands, escapes, long or of other scripts; a run, a merge, a second start",
-    "every sample, nothing outside",
+@trial(
+    "ids that are paths, commands, escapes, long or in other scripts; run, merged, resumed",
+    "every sample, no files elsewhere",
 )
 def ids(here: Path, whole: Any) -> Found:
     for i, name in enumerate(WILD):
         run, before = here / f"id{i}", set(here.iterdir())
         data = ["--data", "reliability.WildIds", "--data.names", json.dumps([name, "other"])]
         merge = [*RPS, "merge", str(run)]
-        codes = [ended(run, *data), ended(run, *data), subprocess.run(merge, capture_output=True).returncode]
+        codes = [predict(run, *data), predict(run, *data), subprocess.run(merge, capture_output=True).returncode]
         wrong = "a traceback" if "Traceback" in text(run) else None
         if codes != [0, 0, 0] or set(read_records(run).rows["restored", 0]) != {name, "other"}:
             wrong = f"exit codes {codes}"
         if set(here.iterdir()) - before - {run, Path(f"{run}.log")} or "\x1b" in text(run):
-            wrong = "it wrote elsewhere, or raw to the terminal"
+            wrong = "files elsewhere, or raw escapes on the terminal"
         yield repr(name), wrong
 
 
@@ -340,7 +339,7 @@ class Evil:
         return self.made
 
 
-@tried("checkpoints that would run code when they are unpickled", "one sentence, and nothing runs")
+@trial("checkpoints that would run code when unpickled", "one message, and nothing runs")
 def pickles(here: Path, whole: Any) -> Found:
     trace = here / "ran"
     touch = f"open({str(trace)!r}, 'w')"
@@ -353,7 +352,7 @@ def pickles(here: Path, whole: Any) -> Found:
     for number, thing in enumerate(evil):
         path, run = here / f"evil{number}.pt", here / f"pickle{number}"
         torch.save({"conv_in.weight": torch.zeros(1), "evil": thing}, path)
-        code = ended(run, "--model.prior", "rps.priors.GuidedDiffusionPrior", "--model.prior.path", str(path))
+        code = predict(run, "--model.prior", "rps.priors.GuidedDiffusionPrior", "--model.prior.path", str(path))
         refused = code == 2 and not trace.exists() and "could run code and is refused" in text(run)
         wrong = None if refused else f"exit code {code}"
         yield f"pickle {number}", wrong or ("a traceback" if "Traceback" in text(run) else None)
@@ -366,11 +365,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
     arguments = parser.parse_args()
     if arguments.write and arguments.only != names:
-        parser.error("--write records the whole table; leave out --only")
+        parser.error("--write writes the whole table; leave out --only")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        ended(here / "whole")
+        predict(here / "whole")
         whole = figures(here / "whole")
         for part, what, expected in PARTS:
             if part.__name__.split("_")[0] not in arguments.only:
@@ -384,7 +383,7 @@ def main() -> None:
             rows.append([what, str(len(found)), expected, str(sum(map(bool, found)))])
             print(*rows[-1], f"{time.monotonic() - begin:.0f} s", sep=" | ", flush=True)
     if arguments.write:
-        write_part("reliability", "tries", markdown(["what was tried", "times", "expected", "otherwise"], rows))
+        write_part("reliability", "tries", markdown(["fault", "trials", "expected", "otherwise"], rows))
         print("Written:\n  docs/reliability.md")
 
 

@@ -1,10 +1,10 @@
-"""Does a long run stay as it is?  Resident memory and time per sample of a run over many embedded samples.
+"""Measure resident memory and time per sample during a long run over many embedded samples.
 
     python tools/soak.py --samples 2000 --output runs/soak        # about half an hour on two CPU cores
-    python tools/soak.py --merge-only 100000 --output runs/merge  # what merging so many records takes; no network
+    python tools/soak.py --merge-only 100000 --output runs/merge  # the cost of merging so many records; no network
 
-Prints a markdown table with a line every --mark samples, and what the run directory holds at the end. The curve is tiny
-(two levels, the second a few steps), because records, pictures and memory are what is looked at.
+Prints a markdown table with a line every --mark samples, and the size of the run directory at the end. The curve is
+tiny (two levels, the second with a few steps), because only records, pictures and memory matter here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MB = 2**20
 
 
 class Again(SampleDataModule):
-    """The embedded images, over and over, each time under other names."""
+    """The embedded images, repeated without end under new names."""
 
     def samples(self) -> Iterator:
         for turn in itertools.count():
@@ -42,7 +42,7 @@ class Again(SampleDataModule):
 
 
 class Marks(L.Callback):
-    """A line of the table after every so many samples."""
+    """Prints a line of the table after every `every` samples."""
 
     def __init__(self, every: int) -> None:
         self.every, self.count, self.next = every, 0, every
@@ -62,7 +62,7 @@ class Marks(L.Callback):
 
 
 def resident() -> float:
-    """MB of this process in memory, now."""
+    """Current resident memory of this process, in MB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / MB
 
 
@@ -79,7 +79,7 @@ def soak(samples: int, batch_size: int, mark: int, output: Path) -> None:
 
 
 def merge_only(samples: int, levels: int, dim: int, batch_size: int, output: Path) -> None:
-    """Records without a run: metrics that are functions of the position, features of `dim` numbers if it is not 0."""
+    """Writes and merges records without a run: metrics depend on the position, features have `dim` numbers, if any."""
     writer, start = RecordWriter(output), time.monotonic()
     values = {"rmse": 0.1, "psnr": 20.0, "ssim": 0.5, "consistency": 1.0, "residual_rms": 0.1}
     sets = [(level, "restored") for level in range(levels)] + [(None, "reference")]
@@ -105,9 +105,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--batch-size", type=int, default=20)
     parser.add_argument("--mark", type=int, default=200, help="samples between two lines")
-    parser.add_argument("--merge-only", type=int, metavar="SAMPLES", help="write and merge so many records")
-    parser.add_argument("--levels", type=int, default=5, help="of --merge-only")
-    parser.add_argument("--dim", type=int, default=0, help="features of --merge-only")
+    parser.add_argument("--merge-only", type=int, metavar="SAMPLES", help="only write and merge this many records")
+    parser.add_argument("--levels", type=int, default=5, help="levels, with --merge-only")
+    parser.add_argument("--dim", type=int, default=0, help="number of features, with --merge-only")
     parser.add_argument("--output", type=Path, required=True, help="a new folder")
     given = parser.parse_args()
     if given.output.exists():

@@ -1,17 +1,15 @@
-"""A study: several runs of `rps predict`, as a file in tools/studies/ lists them, in one table.
+"""Run a study, several runs of `rps predict` that a file in tools/studies/ lists, and collect them in one table.
 
     python tools/study.py tools/studies/traversals.yaml --write
 
-A study file has a title; `common`, the configs and values of every run; and `runs`, each with some of its own. Where it
-has them,
-    tasks     repeat all runs; their names take the place of TASK in the names of configs;
-    grid      dotted option -> values: every run is made with each combination;
-    columns   are those of the table, else all but consistency and seconds, without those that say nothing;
+A study file has a title; `common`, the configs and values of every run; and `runs`, each with its own. Optional keys:
+    tasks     repeat all runs; the name of the task replaces TASK in the names of configs;
+    grid      dotted option -> values: every run is repeated with each combination;
+    columns   of the table; by default all except consistency and seconds, without empty ones;
     baselines true adds lines for A^+ y and for the clean images;
-    figures   file of the first run -> suffix, goes to docs/figures/STUDY_TASK_SUFFIX.png in place of a plot of all.
-The same command again resumes what is unfinished and repeats nothing; a run whose config has changed since is refused
-by `rps predict`. Prints a table; with --write, puts it between the markers of the study in docs/PAGE.md, and a figure
-per task into docs/figures/.
+    figures   file of the first run -> suffix: copied to docs/figures/STUDY_TASK_SUFFIX.png instead of a plot of all.
+Repeating the command resumes unfinished runs; `rps predict` refuses a run whose config has changed. Prints a table;
+with --write, also writes it between the study's markers in docs/PAGE.md, and a figure per task to docs/figures/.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ Summaries = Mapping[str, Mapping[str, Any]]
 
 
 def predict(arguments: list[str], folder: Path) -> dict[str, Any]:
-    """metrics.json of `rps predict`, which is run, or resumed, now."""
+    """Runs or resumes `rps predict`.  -> its metrics.json."""
     status = rps(["predict", *arguments, "--output", str(folder)])
     if status:
         raise SystemExit(f"rps predict into {folder} ended with exit code {status}")
@@ -46,7 +44,7 @@ def predict(arguments: list[str], folder: Path) -> dict[str, Any]:
 
 @dataclass
 class Runs:
-    """configs: names or files, in order. set: dotted option -> value."""
+    """The settings of runs.  configs: names or files, in order. set: dotted option -> value."""
 
     configs: list[str] = field(default_factory=list)
     set: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +53,7 @@ class Runs:
         return Runs([*self.configs, *other.configs], {**self.set, **other.set})
 
     def arguments(self, task: str) -> list[str]:
-        """Of `rps predict`, without --output."""
+        """The arguments of `rps predict`, without --output."""
         options = [("--config", name.replace("TASK", task)) for name in self.configs]
         options += [(f"--{k}", v if isinstance(v, str) else json.dumps(v)) for k, v in self.set.items()]
         return [part for option in options for part in option]
@@ -63,7 +61,7 @@ class Runs:
 
 @dataclass
 class Study:
-    """runs: with what is common to all and the values of the grid."""
+    """A study file.  runs: name -> settings, including the common ones and the values of the grid."""
 
     name: str
     title: str
@@ -102,7 +100,7 @@ class Study:
                 overlay_plot(results, figures / name, f"{task}, {self.title}".removeprefix(", "))
 
     def write(self, path: Path, text: str) -> None:
-        """Into docs/PAGE.md, between the study's markers."""
+        """Writes the table and figures to docs/PAGE.md, between the study's markers."""
         names = [(task, name) for task in self.tasks for name in self.plots(task).values()]
         figures = "\n".join(f"![{self.title} {task}](figures/{name})" for task, name in names)
         parts = [f"    python tools/study.py {path} --write", *filter(None, [figures]), text]
@@ -117,7 +115,7 @@ def change(level: Mapping[str, Any]) -> str:
 
 
 def of(place: str, form: str, error: str | None = None) -> Callable[[Mapping[str, Any]], str]:
-    """An entry -> what is at a dotted place, with its standard error; "" where there is nothing."""
+    """A function from an entry to the text of its value at a dotted place, with standard error; "" if missing."""
 
     def text(entry: Mapping[str, Any]) -> str:
         values = []
@@ -141,12 +139,12 @@ FIGURES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "calls": of("network_calls_per_image", "{:.0f}"),
     "seconds": of("seconds_per_image", "{:.2f}"),
 }
-"""Column of the table -> what an entry of "levels" in metrics.json says there."""
+"""Column of the table -> function from an entry of "levels" in metrics.json to its text."""
 
 
 def table(results: Mapping[str, Summaries], columns: list[str] | None = None, baselines: bool = False) -> str:
-    """A line per task, run and level: RMSE and sqrt(FD), with standard errors, what they cost, and which points of
-    other runs of the task are lower on both axes, however little.
+    """A line per task, run and level: RMSE and sqrt(FD) with standard errors, the cost, and the points of other runs
+    of the task that are lower on both axes, by any amount.
     """
     lines = []
     for task, summaries in results.items():
@@ -167,7 +165,7 @@ LOWER = "lower in both"
 
 
 def lower(name: str, level: Mapping[str, Any], summaries: Summaries) -> str:
-    """The points of other runs that are lower on both axes: the first two, and how many more."""
+    """The points of other runs that are lower on both axes: the first two, and the number of others."""
 
     def place(metrics: Mapping[str, Any]) -> tuple[float, float]:
         return metrics["rmse"]["mean"], metrics["frechet"]["sqrt"]
@@ -185,7 +183,7 @@ def lower(name: str, level: Mapping[str, Any], summaries: Summaries) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", type=Path, nargs="+", help="files in tools/studies/")
-    parser.add_argument("--tasks", nargs="+", help="only these of the study's tasks; nothing is written then")
+    parser.add_argument("--tasks", nargs="+", help="run only these tasks of the study; disables --write")
     parser.add_argument("--output", type=Path, default=Path("runs/studies"))
     parser.add_argument("--write", action="store_true", help="write docs/PAGE.md and docs/figures/")
     arguments = parser.parse_args()

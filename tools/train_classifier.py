@@ -3,8 +3,7 @@
     python tools/train_classifier.py                  # trains, exports, prints the accuracy
     python tools/train_classifier.py --no-training    # only the reference statistics and the accuracy
 
-The averages of the feature maps of its stage STAGE give the embedded Frechet distance; tools/compare_features.py says
-why this stage.
+The embedded Frechet distance uses the averaged feature maps of stage STAGE; tools/compare_features.py shows why.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from training import either
 from rps.metrics import Statistics, TimmFeatures
 
 OUTPUT = Path(__file__).resolve().parent.parent / "rps/assets/embedded/classifier"
-# Few features, so that a covariance of 64 images means something; stride 8 instead of 32 suits small images.
+# Few features, so that 64 images give a usable covariance; stride 8 instead of 32 suits small images.
 MODEL: dict[str, Any] = {
     "model_name": "resnet10t", "in_chans": 1, "num_classes": 10, "channels": [32, 48, 64, 64], "stem_width": 16,
     "output_stride": 8,
@@ -65,7 +64,7 @@ class ClassifierTraining(lightning.LightningModule):
 
 
 def export(network: nn.Module, folder: Path) -> None:
-    """config.json and model.safetensors (fp16)."""
+    """Writes config.json and model.safetensors (fp16)."""
     from safetensors.torch import save_file
 
     config = {
@@ -82,7 +81,7 @@ def export(network: nn.Module, folder: Path) -> None:
 
 @torch.no_grad()
 def accuracy(folder: Path, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Fraction of images that the exported network names rightly, and its binomial standard error."""
+    """Fraction of images that the exported network classifies correctly, and its binomial standard error."""
     network = TimmFeatures(str(folder)).network
     logits = torch.cat([network(x) for x in normalise(images).split(500)])
     correct = float((logits.argmax(1).numpy() == labels).mean())
@@ -91,7 +90,7 @@ def accuracy(folder: Path, images: np.ndarray, labels: np.ndarray) -> tuple[floa
 
 @torch.no_grad()
 def features(network: TimmFeatures, images: np.ndarray) -> Tensor:
-    """images: uint8 [N,32,32] -> [N, D]."""
+    """The network's features.  images: uint8 [N,32,32] -> [N, D]."""
     batches = torch.from_numpy(images)[:, None].float().div(255).split(500)
     return torch.cat([network(x) for x in batches])
 
@@ -108,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--no-training", action="store_true", help="do not train: take the network in --output")
+    parser.add_argument("--no-training", action="store_true", help="do not train: use the network in --output")
     a = parser.parse_args(arguments)
     test_images, test_labels = fashion_mnist.load("test", a.data)
     if not a.no_training:

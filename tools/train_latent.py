@@ -1,7 +1,7 @@
 """Train and export the embedded latent prior: a KL autoencoder (1x32x32 to 4x8x8) and a UNet on its latents
 (arXiv 2112.10752), on Fashion-MNIST.
 
-python tools/train_latent.py autoencoder --max-minutes 40    # the same command again resumes
+python tools/train_latent.py autoencoder --max-minutes 40    # repeating the command resumes
 python tools/train_latent.py unet --max-minutes 60           # needs the autoencoder's checkpoint
 python tools/train_latent.py export --output FOLDER          # vae, unet and scheduler in diffusers format, fp16
 """
@@ -28,7 +28,7 @@ OUTPUT = Path(__file__).resolve().parent.parent / "rps/assets/embedded/latent_pr
 
 
 def build_vae(channels: Sequence[int]) -> Any:
-    """One residual layer a block, stride 4.  (16, 32, 64): .7 M parameters."""
+    """One residual layer per block, stride 4.  (16, 32, 64): .7 M parameters."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -39,7 +39,7 @@ def build_vae(channels: Sequence[int]) -> Any:
 
 
 def build_unet(channels: Sequence[int]) -> Any:
-    """One residual layer a block, attention at every scale (8x8, 4x4).  (64, 96): 1.9 M parameters."""
+    """One residual layer per block, attention at every scale (8x8, 4x4).  (64, 96): 1.9 M parameters."""
     from diffusers import UNet2DModel
 
     return UNet2DModel(
@@ -50,7 +50,7 @@ def build_unet(channels: Sequence[int]) -> Any:
 
 
 def build_scheduler() -> Any:
-    """sqrt(beta_t) linear from sqrt(.0015) to sqrt(.0195), T = 1000, as latent models have it (arXiv 2112.10752)."""
+    """sqrt(beta_t) linear from sqrt(.0015) to sqrt(.0195), T = 1000, as in latent diffusion (arXiv 2112.10752)."""
     from diffusers import DDPMScheduler
 
     return DDPMScheduler(
@@ -61,8 +61,8 @@ def build_scheduler() -> Any:
 class AutoencoderTraining(BudgetedTraining):
     """min E |x - D(z)|_1 + |grad x - grad D(z)|_1 + kl_weight KL(q(z|x) || N(0, I)), z ~ q(z|x), summed per image.
 
-    The differences of neighbouring pixels keep edges sharp. No loss of a network's features: the embedded classifier
-    is what the Frechet distance is measured with.
+    The differences of neighbouring pixels keep edges sharp. There is no feature loss, because the Frechet distance is
+    measured with the embedded classifier.
     """
 
     def __init__(self, channels: Sequence[int] = (16, 32, 64), kl_weight: float = 1e-6, **budget: Any) -> None:
@@ -81,7 +81,7 @@ class AutoencoderTraining(BudgetedTraining):
 
 
 class LatentTraining(PriorTraining):
-    """PriorTraining on scaled latents.  A batch holds those of the images and those of the flipped images."""
+    """PriorTraining on scaled latents.  A batch has the latents of the images and of the flipped images."""
 
     @staticmethod
     def build(channels: Sequence[int]) -> tuple[Any, Any]:
@@ -107,20 +107,20 @@ def load_vae(checkpoint: Path) -> Any:
 
 
 def train_autoencoder(images: np.ndarray, folder: Path, module: AutoencoderTraining, **options: Any) -> None:
-    """images: uint8 [N,32,32].  Into folder/last.ckpt; options: of training.fit."""
+    """Trains to folder/last.ckpt.  images: uint8 [N,32,32]. options: passed to training.fit."""
     fit(module, TensorDataset(to_float(images)), folder, **options)
 
 
 def train_unet(images: np.ndarray, autoencoder: Path, folder: Path, module: LatentTraining, **options: Any) -> None:
-    """On the latents of the images, scaled to unit variance; the factor is kept in folder/scaling.json."""
+    """Trains on the latents of the images, scaled to unit variance; the factor is saved in folder/scaling.json."""
     vae, x = load_vae(autoencoder), to_float(images)
     z, flipped = latents(vae, x), latents(vae, x.flip(-1))
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "scaling.json"
-    if not kept.is_file():
-        kept.write_text(json.dumps({"scaling_factor": 1 / float(torch.cat([z, flipped]).std())}) + "\n")
-    factor = json.loads(kept.read_text())["scaling_factor"]
-    print(f"scaling factor {factor:.4f}: {kept}")
+    path = folder / "scaling.json"
+    if not path.is_file():
+        path.write_text(json.dumps({"scaling_factor": 1 / float(torch.cat([z, flipped]).std())}) + "\n")
+    factor = json.loads(path.read_text())["scaling_factor"]
+    print(f"scaling factor {factor:.4f}: {path}")
     fit(module, TensorDataset(z * factor, flipped * factor), folder, **options)
 
 
@@ -156,7 +156,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     defaults = {"autoencoder": (20000, [16, 32, 64]), "unet": (40000, [64, 96])}
     for name, (steps, channels) in defaults.items():
-        t = commands.add_parser(name, help=f"train the {name}, or resume with the same command")
+        t = commands.add_parser(name, help=f"train the {name}, or resume")
         add_arguments(t, "runs/train_latent", channels, steps, 64)
     e = commands.add_parser("export", help="checkpoints -> diffusers folder")
     e.add_argument("--output", type=Path, default=OUTPUT)

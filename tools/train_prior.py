@@ -1,6 +1,6 @@
 """Train and export the embedded diffusion prior (Fashion-MNIST, 1x32x32, eps prediction; arXiv 2006.11239).
 
-python tools/train_prior.py train --max-minutes 90        # the same command again resumes
+python tools/train_prior.py train --max-minutes 90        # repeating the command resumes
 python tools/train_prior.py export --output FOLDER        # the averaged weights, as a diffusers DDPMPipeline folder
 python tools/train_prior.py evaluate FOLDER --samples sheet.png --count 256
 """
@@ -29,7 +29,7 @@ SHEET = 64
 
 
 def build_unet(channels: Sequence[int]) -> Any:
-    """One residual layer a block, attention at the coarsest scale (8x8).  (32, 64, 96): 1.8 M parameters."""
+    """One residual layer per block, attention at the coarsest scale (8x8).  (32, 64, 96): 1.8 M parameters."""
     from diffusers import UNet2DModel
 
     plain = len(channels) - 1
@@ -59,7 +59,7 @@ def stratified_timesteps(n: int, total: int = 1000) -> Tensor:
 
 
 class PriorTraining(BudgetedTraining):
-    """min E |eps_theta(alpha_t x0 + sigma_t eps, t) - eps|^2; x0 is flipped in half of the draws."""
+    """min E |eps_theta(alpha_t x0 + sigma_t eps, t) - eps|^2; x0 is flipped with probability 1/2."""
 
     def __init__(self, channels: Sequence[int] = (32, 64, 96), **budget: Any) -> None:
         super().__init__(channels, **budget)
@@ -87,7 +87,7 @@ class PriorTraining(BudgetedTraining):
 
 
 def train(images: np.ndarray, folder: Path, module: PriorTraining, batch_size: int = 32, **options: Any) -> None:
-    """images: uint8 [N,32,32].  options: of training.fit."""
+    """Trains on images.  images: uint8 [N,32,32]. options: passed to training.fit."""
     fit(module, TensorDataset(to_float(images)), folder, batch_size, **options)
 
 
@@ -106,7 +106,7 @@ def export(checkpoint: Path, output: Path) -> None:
 @torch.no_grad()
 def band_losses(unet: Any, images: np.ndarray, batch_size: int = 100, seed: int = 0) -> dict[str, dict[str, float]]:
     """Mean over images of the eps error (per pixel), t uniform in each band low <= t < high, and its standard error.
-    images: uint8 [N,32,32].  The draws of t and eps depend on the seed alone, so two networks see the same ones."""
+    images: uint8 [N,32,32].  t and eps depend on the seed alone, so they are the same for two networks."""
     abar = build_scheduler().alphas_cumprod
     x0, rows = to_float(images), {}
     for low, high in BANDS:
@@ -127,7 +127,7 @@ def sample(pipeline: Any, n: int, steps: int = 100, seed: int = 0) -> Tensor:
 
 
 def evaluate(a: argparse.Namespace) -> None:
-    """Prints losses of a model and, with samples, sqrt of the Frechet distance of each group."""
+    """Prints the losses of a model and, with --samples, sqrt(FD) of each group."""
     import torchvision
     from diffusers import DDPMPipeline
 
@@ -150,7 +150,7 @@ def evaluate(a: argparse.Namespace) -> None:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    t = commands.add_parser("train", help="train, or resume with the same command")
+    t = commands.add_parser("train", help="train, or resume")
     add_arguments(t, "runs/train_prior", [32, 64, 96], 10000, 32)
     e = commands.add_parser("export", help="checkpoint -> diffusers folder")
     e.add_argument("--output", type=Path, required=True)

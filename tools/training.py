@@ -1,4 +1,4 @@
-"""What the tools that train priors share: a budget of steps or minutes, resuming, and averaged weights."""
+"""Shared by the tools that train priors: a budget of steps or minutes, resuming, and averaged weights."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from torch.utils.data import DataLoader, Dataset
 
 def ema_update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
     """average <- d average + (1 - d) current, d = min(.999, (1 + updates) / (10 + updates)).
-    The smaller d of the first updates lets a short run forget its start."""
+    The smaller d of the first updates lets a short run forget its initial weights."""
     return average.lerp(current, 1 - min(0.999, float((1 + updates) / (10 + updates))))
 
 
 class BudgetedTraining(lightning.LightningModule):
     """AdamW, warm-up, then a cosine to 0 over a budget. Subclasses define training_step.
 
-    The cosine follows whichever budget is nearer its end.  A resumed run with another budget continues from the rate it
-    had and reaches 0 at the end of the new budget; from `restart` times lr if that is given, since the rate of a
-    run that has reached its end is 0.
+    The cosine follows the budget that is nearer its end. A resumed run with another budget continues from its last
+    rate, or from `restart` times lr, and reaches 0 at the end of the new budget; a run that has used up its budget
+    needs `restart`, since its rate is 0.
 
     Args:
-        channels: of the network, which a checkpoint must agree with.
-        max_steps, max_minutes: the budget, what came before a resume included. lr: at the start. warmup: steps.
-        restart: fraction of lr at which a resumed run with another budget begins; None is the rate it had.
+        channels: channels of the network; a checkpoint must have the same.
+        max_steps, max_minutes: the budget, including what came before a resume. lr: initial rate. warmup: steps.
+        restart: fraction of lr from which a resumed run with another budget starts; None is its last rate.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class BudgetedTraining(lightning.LightningModule):
         self.before, self.started = 0.0, math.inf  # minutes before a resume; when this run began
 
     def minutes(self) -> float:
-        """Training minutes so far, those before a resume included."""
+        """Training minutes so far, including those before a resume."""
         return self.before + max(time.monotonic() - self.started, 0) / 60
 
     def on_train_start(self) -> None:
@@ -78,7 +78,7 @@ class BudgetedTraining(lightning.LightningModule):
             group["lr"] = self.rate
 
     def report(self, loss: Tensor, **parts: Tensor) -> Tensor:
-        """The loss, logged."""
+        """Logs the loss and its parts.  -> the loss."""
         self.log("loss", loss, prog_bar=True)
         self.log_dict({**parts, "lr": self.rate, "minutes": self.minutes()})
         return loss
@@ -94,7 +94,10 @@ class BudgetedTraining(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         saved, step = checkpoint["prior"], checkpoint["global_step"]
         if tuple(saved["channels"]) != self.channels:
-            raise ValueError(f"the checkpoint has channels {saved['channels']}, this run {list(self.channels)}")
+            raise ValueError(
+                f"the checkpoint has channels {saved['channels']}, but this run has {list(self.channels)}; give the "
+                "same --channels or another --folder"
+            )
         self.before = saved["minutes"]
         torch.manual_seed(torch.initial_seed() + step)  # fresh draws after a resume
         if saved["budget"] == self.budget:
@@ -113,7 +116,7 @@ def fit(
     precision: Any = "32-true",
     progress: bool = True,
 ) -> None:
-    """Trains to the module's budget, going on from folder/last.ckpt if there is one; its weights are the averages."""
+    """Trains to the module's budget, resuming from folder/last.ckpt if there is one; its weights are the averages."""
     loader = DataLoader(data, batch_size, shuffle=True, drop_last=True)
     checkpoint = ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False)
     callbacks = [WeightAveraging(avg_fn=ema_update), checkpoint] + [TQDMProgressBar(10)] * progress
@@ -129,33 +132,33 @@ def fit(
 
 
 def either(x: Tensor, other: Tensor) -> Tensor:
-    """Each row of x, or with probability 1/2 that of the other."""
+    """Each row of x, replaced with probability 1/2 by that of `other`."""
     return torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, other, x)
 
 
 def add_arguments(parser: argparse.ArgumentParser, folder: str, channels: Sequence[int], steps: int, n: int) -> None:
-    """Those of a command that trains.  folder, channels, steps, n (images in a batch): defaults."""
+    """Adds the arguments of a command that trains.  folder, channels, steps, n (batch size): defaults."""
     parser.add_argument("--data", type=Path, default=fashion_mnist.DEFAULT_FOLDER, help="folder of the idx files")
     parser.add_argument("--folder", type=Path, default=Path(folder), help="checkpoints and logs")
-    parser.add_argument("--max-steps", type=int, default=steps, help="those before a resume included")
-    parser.add_argument("--max-minutes", type=float, default=math.inf, help="those before a resume included")
-    parser.add_argument("--restart", type=float, help="fraction of --lr at which a resumed run with more time begins")
+    parser.add_argument("--max-steps", type=int, default=steps, help="including those before a resume")
+    parser.add_argument("--max-minutes", type=float, default=math.inf, help="including those before a resume")
+    parser.add_argument("--restart", type=float, help="fraction of --lr from which a run resumed with more time starts")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--batch-size", type=int, default=n)
     parser.add_argument("--channels", type=int, nargs="+", default=channels)
-    parser.add_argument("--precision", default="32-true", help="bf16-mixed pays only on hardware with bf16 arithmetic")
+    parser.add_argument("--precision", default="32-true", help="bf16-mixed is faster only with bf16 hardware")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def budget(given: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of BudgetedTraining after the channels."""
+    """The arguments of BudgetedTraining after the channels."""
     return {name: getattr(given, name) for name in ("max_steps", "max_minutes", "lr", "restart")}
 
 
 def averaged(checkpoint: Path, prefix: str, command: str = "train") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(the checkpoint, the averaged weights of its network self.<prefix>).  command: which writes the checkpoint."""
+    """(the checkpoint, the averaged weights of its network self.<prefix>).  command: the one that writes it."""
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"no checkpoint at {checkpoint}: run `{command}` first, or name the place where it is")
+        raise FileNotFoundError(f"no checkpoint at {checkpoint}: run `{command}` first, or give its location")
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     start = f"{prefix}."
     return state, {k[len(start) :]: v for k, v in state["state_dict"].items() if k.startswith(start)}

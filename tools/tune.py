@@ -1,18 +1,18 @@
-"""Tune one setting of every method, all alike, on images that are not the reported ones.
+"""Tune one setting of every method, all in the same way, on images other than the reported ones.
 
     python tools/tune.py peers --task sr4 --write      # MAP-RPS and the traversals that it is compared with
     python tools/tune.py latent --task sr4 --write     # the latent methods that LMAP-RPS is compared with
 
-Every value is a run of `rps predict` on images 500 to 515 with the configs of the method; the same command resumes.
-With --write, the choices go into these configs, configs/embedded/{peers,latent}/TASK. F = sqrt(FD).
+Every value is a run of `rps predict` on images 500 to 515 with the configs of the method; repeating the command
+resumes. With --write, the choices are written to these configs, configs/embedded/{peers,latent}/TASK. F = sqrt(FD).
 
-peers: step sizes out of one geometric list, which goes further for the two methods whose published sizes grow along
-their knob. The lowest score wins,
+peers: step sizes from one geometric list, which is longer for the two methods whose published sizes grow along their
+knob. The lowest score wins,
     score = (RMSE - RMSE_map) / (RMSE_dps - RMSE_map) + (F - F_dps) / (F_map - F_dps),
-0 for the MAP point at the perception of DPS, 1 on the chord between both. VSDPS and DPS-S have a size for each level,
-as published; the others one for all, that of the lowest mean score over the levels.
-latent: values 1 and 3 times powers of ten, three around a start, then one more beyond the best as long as that is at an
-end of what was tried. The lowest product RMSE x F wins, which needs no unit.
+0 for the MAP point at the perception of DPS, 1 on the chord between both. VSDPS and DPS-S have one size per level, as
+published; the others have one size for all levels, with the lowest mean score.
+latent: values 1 and 3 times powers of ten: three around a start, then one beyond the best value as long as it is the
+smallest or largest so far. The lowest product RMSE x F wins, which needs no unit.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ Levels = dict[float, tuple[float, float]]
 """Level -> (RMSE, F)."""
 
 Run = Callable[[str, float, dict[str, Any]], Levels]
-"""(method, value, options) -> its points."""
+"""(method, value, options) -> the points of the run."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """knob, levels: what a size is judged by. setting: the dotted option that is searched."""
+    """A method to tune.  knob, levels: where sizes are evaluated. setting: the dotted option that is searched."""
 
     knob: str
     levels: tuple[float, ...]
@@ -67,11 +67,11 @@ LATENT = {
     "dmap": ("step_size", 0), "dcdp": ("lr", -2), "resample": ("latent_lr", -2), "daps": ("step_size", -6),
     "sitcom": ("lr", -2),
 }  # fmt: skip
-"""Method -> (setting of its sampler, where the search starts, an index of `value`)."""
+"""Method -> (setting of its sampler, start of the search as an index of `value`)."""
 
 
 def value(index: int) -> float:
-    """..., .03, .1, .3, 1, 3, 10, ...; 0 -> 1."""
+    """The value with this index in ..., .03, .1, .3, 1, 3, 10, ...; 0 -> 1."""
     return float(f"{3 if index % 2 else 1}e{index // 2}")
 
 
@@ -94,7 +94,7 @@ def scores(found: dict[str, dict[float, Levels]]) -> dict[str, dict[float, dict[
 
 
 def tune_peers(run: Run) -> dict[str, tuple[str, Any]]:
-    """-> method -> (setting, choice)."""
+    """Tunes the traversals.  -> method -> (setting, choice)."""
     found = {name: {x: run(name, x, peer.options(x)) for x in peer.values} for name, peer in PEERS.items()}
     chosen: dict[str, tuple[str, Any]] = {}
     for name, levels in scores(found).items():
@@ -108,7 +108,7 @@ def tune_peers(run: Run) -> dict[str, tuple[str, Any]]:
 
 
 def tune_latent(run: Run) -> dict[str, tuple[str, Any]]:
-    """As `tune_peers`."""
+    """Tunes the latent methods.  -> as `tune_peers`."""
     chosen = {}
     for name, (setting, start) in LATENT.items():
         products: dict[int, float] = {}
