@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import rps.operators
+from rps.metrics import standard
 from tests.rps.solvers import kinds
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +63,15 @@ def test_lightning_stays_in_its_rooms():
         name = path.relative_to(ROOT).as_posix()
         if not name.startswith(("rps/callbacks/", "rps/cli/", "rps/oracle/recorder.py")):
             assert not re.search(r"^\s*(import|from) lightning\b", path.read_text(), re.MULTILINE), name
+
+
+def test_no_metric_is_named_outside_its_room():
+    """Tables, records and comparisons know metrics by what these say of themselves."""
+    metrics = {metric.name for metric in standard()} | {"arniqa"}  # lpips is a package as well
+    rooms = [ROOT / "rps" / room for room in ("report", "records", "callbacks", "cli")]
+    for path in (path for room in rooms for path in room.glob("*.py")):
+        texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        assert not texts & metrics, path.name
 
 
 def names(path: Path) -> set[str]:
