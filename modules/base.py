@@ -58,9 +58,11 @@ class SolverModule(L.LightningModule, RunModule):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Adds the arguments that all methods share to the docstring of a method."""
         super().__init_subclass__(**kwargs)
-        if "Args:" not in (cls.__doc__ or ""):
-            shared = (inspect.getdoc(SolverModule) or "").partition("\n    traversal:")[0]
-            cls.__doc__ = f"{cls.__doc__ or cls.__name__}\n\n{shared[shared.index('Args:') :]}"
+        whole = inspect.getdoc(SolverModule) or ""
+        if whole and "Args:" not in (cls.__doc__ or ""):
+            shared = whole[whole.index("Args:") : whole.index("\n    traversal:")]
+            more = f"kwargs: the arguments of rps.traversals.{cls.__name__}, where the module is one of ours."
+            cls.__doc__ = f"{cls.__doc__ or cls.__name__}\n\n{shared}\n    {more}"
 
     def __init__(
         self, prior: Prior, operator: Operator, noise: float | Noise, traversal: Traversal, seed: int = 0
@@ -77,15 +79,15 @@ class SolverModule(L.LightningModule, RunModule):
         self.traversal.network_calls_per_image(prior)
 
     @property
-    def knob(self) -> str:
+    def knob(self) -> str:  # type: ignore[override]
         return self.traversal.knob
 
     @property
-    def levels(self) -> Sequence[Level]:
+    def levels(self) -> Sequence[Level]:  # type: ignore[override]
         return self.traversal.levels
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
         return self.prior.image_shape
 
     def network_calls_per_image(self) -> int:

@@ -25,17 +25,9 @@ class RunModule:
     skip_ids: AbstractSet[str] = frozenset()
     progress: Progress = staticmethod(silent)
 
-    @property
-    def knob(self) -> str | None:
-        return None
-
-    @property
-    def levels(self) -> Sequence[Level] | None:
-        return None
-
-    @property
-    def image_shape(self) -> tuple[int, int, int] | None:
-        return None
+    knob: str | None = None
+    levels: Sequence[Level] | None = None
+    image_shape: tuple[int, int, int] | None = None
 
     def network_calls_per_image(self) -> int | None:
         """Images through the network for one sample over all levels."""

@@ -13,9 +13,11 @@ Module = TypeVar("Module", bound=nn.Module)
 def shallow_copy(module: Module, **attributes: Any) -> Module:
     """A copy of a module that shares its parameters and buffers and has these attributes; the module is unchanged."""
     clone = copy.copy(module)
-    clone._modules = dict(module._modules)
+    for own in ("_modules", "_parameters", "_buffers"):
+        object.__setattr__(clone, own, dict(getattr(module, own)))
     for name, value in attributes.items():
         if isinstance(value, nn.Module):
+            vars(clone).pop(name, None)
             clone._modules[name] = value
         else:
             object.__setattr__(clone, name, value)

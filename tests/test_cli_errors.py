@@ -27,6 +27,13 @@ BAD = {
     "misspelled output": (["--ouput", "x"], "--ouput is not an option; did you mean --output?"),
     "stray word": (["stray"], "'stray' is not an option"),
     "no value": (["--seed"], "--seed needs a value"),
+    "a metric that is no YAML": (["--metric", "{"], "--metric { is not valid YAML"),
+    "a metric that is no class": (["--metric", "3"], "--metric must be a class, or .*, got 3"),
+    "a metric without its recorder": (["--metric", "Rmse"], "--metric needs an rps.callbacks.MetricRecorder"),
+    "a metric beside callbacks": (
+        ["--metric", "Rmse", "--trainer.callbacks", "[MetricRecorder]"],
+        "--metric and --trainer.callbacks exclude each other",
+    ),
     "wrong type": (["--model.noise", "much"], "model.noise must be float, got 'much'"),
     "wrong list": (["--model.t0", "5"], "model.t0 must be list, got '5'"),
     "wrong item": (["--model.t0", "[a]"], "model.t0 must be int, got 'a'"),

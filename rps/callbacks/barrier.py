@@ -31,10 +31,10 @@ class PatientBarrier:
 
     def __init__(self, trainer: L.Trainer) -> None:
         self.strategy = trainer.strategy
-        device = trainer.strategy.root_device
-        self.devices = [device.index] if device.type == "cuda" else None
-        several = dist.is_available() and dist.is_initialized()
-        self.group: Any = dist.new_group(timeout=timedelta(days=7)) if several else None
+        several = trainer.world_size > 1 and dist.is_available() and dist.is_initialized()
+        # Gloo notices a process that is gone; NCCL would wait for it.
+        backend = "gloo" if dist.is_gloo_available() else None
+        self.group: Any = dist.new_group(timeout=timedelta(days=7), backend=backend) if several else None
 
     def wait(self) -> None:
         """Waits until all processes wait.  Errors: ProcessLost if one of them has ended."""
@@ -42,7 +42,7 @@ class PatientBarrier:
             self.strategy.barrier()
             return
         try:
-            work: Any = dist.barrier(self.group, async_op=True, device_ids=self.devices)
+            work: Any = dist.barrier(self.group, async_op=True)
             while not work.is_completed():
                 time.sleep(0.05)
             work.wait()

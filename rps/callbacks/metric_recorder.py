@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,7 @@ class MetricRecorder(RunCallback):
         done, recorded = trainer.strategy.broadcast((done, recorded))
         if recorded:
             run_data(trainer).check_recorded(recorded)
-        if done:
-            run_data(trainer).skip_ids = run_module(pl_module).skip_ids = done
+        run_data(trainer).skip_ids = run_module(pl_module).skip_ids = done
 
     def lacking(self, run: Path, found: Outcomes) -> set[str]:
         return lacking_features(run, found) if self.features is not None else set()
@@ -130,10 +130,11 @@ class MetricRecorder(RunCallback):
             )
         for network in (*self.metrics, self.features):
             if network is not None:
-                network.to(pl_module.device)
+                network.to(pl_module.device).eval()
         shape = run_module(pl_module).image_shape
         if shape is not None:
-            self._try(torch.zeros(1, *shape, device=pl_module.device))
+            ramp = torch.linspace(0, 1, math.prod(shape), device=pl_module.device)
+            self._try(ramp.view(1, *shape))
         self.unmerged = True
 
     @torch.no_grad()
@@ -142,6 +143,8 @@ class MetricRecorder(RunCallback):
         if self.features is not None:
             self.features(image)
         for metric in self.metrics:
+            if type(metric).judge is not Metric.judge:
+                continue  # it may look at the measurement, and there is none yet
             try:
                 metric.values(Candidate(image, image, degrade(image, Denoise(), 1.0), image))
             except Exception as error:

@@ -89,7 +89,10 @@ def read(argv: Sequence[str]) -> Arguments:
             arguments.rest.append(option + equals + value)
     arguments.configs = [find_config(name) for name in names]
     arguments.contents = [load_config(path) for path in arguments.configs]
-    arguments.callbacks = _with_metrics(arguments.contents, metrics) if metrics else None
+    if metrics:
+        if any(option.partition("=")[0] == "--trainer.callbacks" for option in arguments.rest):
+            raise InputError("--metric and --trainer.callbacks exclude each other; name the metrics in the callbacks")
+        arguments.callbacks = _with_metrics(arguments.contents, metrics)
     arguments.classes = _late_classes(arguments.contents)
     arguments.own_pictures = _wants_own_pictures(arguments.rest, arguments.contents)
     return arguments
@@ -100,17 +103,32 @@ def _with_metrics(contents: Sequence[Mapping[str, Any]], given: Sequence[str]) -
 
     given: class names, or YAML with class_path and init_args. Errors: InputError.
     """
-    named = [content["trainer"]["callbacks"] for content in contents if (content.get("trainer") or {}).get("callbacks")]
+    trainers = [content["trainer"] for content in contents if isinstance(content.get("trainer"), dict)]
+    named = [trainer["callbacks"] for trainer in trainers if trainer.get("callbacks")]
+    added = [_metric(value) for value in given]
     callbacks: Any = copy.deepcopy(named[-1] if named else [f"rps.callbacks.{name}" for name in CALLBACKS])
     callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
     for i, callback in enumerate(callbacks):
         if (_class_path(callback) or "").endswith("MetricRecorder"):
             node: dict[str, Any] = {"class_path": callback} if isinstance(callback, str) else callback
             options = node.get("init_args") or {}
-            added = [value if isinstance(value, dict) else {"class_path": value} for value in map(load_yaml, given)]
             callbacks[i] = {**node, "init_args": {**options, "metrics": [*(options.get("metrics") or []), *added]}}
             return callbacks
     raise InputError("--metric needs an rps.callbacks.MetricRecorder among the callbacks of the configs; add one")
+
+
+def _metric(text: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        value = load_yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"--metric {text} is not valid YAML: {one_line(error)}") from error
+    if isinstance(value, str):
+        return {"class_path": value}
+    if not isinstance(value, dict) or "class_path" not in value:
+        raise InputError(f"--metric must be a class, or {{class_path: ..., init_args: ...}}, got {text}")
+    return value
 
 
 def packaged_configs() -> dict[str, Path]:

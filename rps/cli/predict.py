@@ -32,6 +32,8 @@ def predict(argv: Sequence[str]) -> int:
         except SystemExit as stop:
             if isinstance(stop.__context__, KeyboardInterrupt):  # this is how Lightning ends an interrupted run
                 return run.interrupted(stop.__context__)
+            if run.session is not None and stop.code in (None, 0):
+                return run.failed(RuntimeError("the run was ended by sys.exit in a class that it was given"))
             return _code(stop)  # --print_config and --model.help end here
         except BaseException as error:
             return run.failed(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -77,10 +78,12 @@ class Pyiqa(Metric):
 
     Args:
         metric: its name in pyiqa, e.g. dists, topiq_nr, musiq, niqe: pyiqa.list_models() lists them all.
-        digits: decimals in tables. batch_size: images in one pass.
+        name: column name; None is pyiqa_ and the metric's name there.
+        digits: decimals in tables.
+        batch_size: images in one pass.
     """
 
-    def __init__(self, metric: str, digits: int = 3, batch_size: int = 16) -> None:
+    def __init__(self, metric: str, name: str | None = None, digits: int = 3, batch_size: int = 16) -> None:
         super().__init__()
         try:
             import pyiqa
@@ -89,7 +92,8 @@ class Pyiqa(Metric):
         if metric not in pyiqa.list_models():
             raise ValueError(f"pyiqa has no metric {metric!r}; pyiqa.list_models() lists those it has")
         self.network = pyiqa.create_metric(metric, device="cpu").requires_grad_(False).eval()
-        self.name, self.title, self.digits, self.batch_size = _column(metric), metric, digits, batch_size
+        self.name, self.title = name or f"pyiqa_{_column(metric)}", metric
+        self.digits, self.batch_size = digits, batch_size
         self.better = "lower" if self.network.lower_better else "higher"
         self.needs_reference = self.network.metric_mode == "FR"
         self.definition = f"{metric} of pyiqa {pyiqa.__version__}, mean over images"
@@ -112,5 +116,5 @@ def _imported(path: str) -> Any:
 
 def _column(name: str) -> str:
     """ "SpectralAngleMapper" -> "spectral_angle_mapper"."""
-    parts = "".join(f"_{c.lower()}" if c.isupper() else c if c.isalnum() else "_" for c in name)
-    return parts.strip("_").replace("__", "_")
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|\W+", "_", name)
+    return words.strip("_").lower()

@@ -13,9 +13,12 @@ from rps.measurement import Measurement
 
 Better = Literal["lower", "higher"]
 
+ORACLE = "oracle_"
+"""Prefix of the measures against an exact posterior, see rps.oracle.OracleRecorder."""
 RESERVED = {
     "id", "kind", "status", "reason", "level", "vector", "network_calls", "total_network_calls", "seconds",
-    "frechet", "sqrt_frechet", "kernel", "precision", "recall", "features", "model",
+    "frechet", "sqrt_frechet", "kernel", "precision", "recall", "features", "model", "n", "images", "se", "se_sqrt",
+    "infinite", "missing", "failures", "difference_to_first",
 }  # fmt: skip
 """Names that records and metrics.json use for other purposes."""
 
@@ -106,15 +109,21 @@ class Metric(nn.Module):
         if not isinstance(found, Tensor) or found.shape != (n,):
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(f"the metric {self.name} must return one value per image, [{n}], got {shape}")
-        numbers: list[float] = found.double().tolist()
+        numbers: list[float] = found.cpu().double().tolist()
         return numbers
 
 
 def check_metrics(metrics: list[Metric]) -> None:
     """Errors: ValueError for a name that is missing, invalid or shared by two metrics."""
     for metric in metrics:
-        name = getattr(metric, "name", None)
-        if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9_]*", name) or name in RESERVED:
+        if not isinstance(metric, Metric):
+            raise ValueError(
+                f"a metric must be an rps.metrics.Metric, got {type(metric).__name__}; wrap one of torchmetrics in "
+                "rps.metrics.TorchMetrics"
+            )
+        name: str = getattr(metric, "name", "")
+        allowed = isinstance(name, str) and re.fullmatch("[a-z][a-z0-9_]*", name)
+        if not allowed or name in RESERVED or name.startswith(ORACLE):
             raise ValueError(
                 f"{type(metric).__name__} needs a name of lower-case letters, digits and underscores that is not "
                 f"reserved, got {name!r}"

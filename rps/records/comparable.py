@@ -9,7 +9,7 @@ from typing import Any
 from rps.records.changes import differences
 from rps.records.directory import RunDirectory, RunRefused
 
-TASK = ("operator", "noise")
+TASK = ("operator", "noise", "noise_std")
 """Arguments of the model that define what is measured."""
 WHICH = ("limit", "skip", "subset", "subset_seed", "attempts", "backoff")
 """Arguments of the data that select samples or how they are read: pairing by ids makes up for these."""

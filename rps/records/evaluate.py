@@ -73,20 +73,21 @@ class _Judge:
     ) -> None:
         if not self.ids:
             return
-        candidate = Candidate(x, as_saved(x), self.measurement, self.reference, spread)
-        found = {metric.name: metric.values(candidate) for metric in self.metrics}
-        finite = x.isfinite().flatten(1).all(1).tolist()
+        finite = x.isfinite().flatten(1).all(1)
+        good, saved = finite.nonzero()[:, 0], as_saved(x[finite])
+        reference, deviation = (None if each is None else each[good] for each in (self.reference, spread))
+        candidate = Candidate(x[good], saved, self.measurement.rows(good), reference, deviation)
+        found = {metric.name: metric.values(candidate) for metric in self.metrics} if len(good) else {}
+        place = {i: k for k, i in enumerate(good.tolist())}
         where = f"the {kind} image" if level is None else f"the image at level {level_name(level)}"
         for i, (id_, cost) in enumerate(zip(self.ids, costs, strict=True)):
-            if finite[i]:
-                known = {name: values[i] for name, values in found.items() if values is not None}
+            if i in place:
+                known = {name: values[place[i]] for name, values in found.items() if values is not None}
                 self.result.rows.append(Row(id_, level, kind, metrics=known, cost=cost))
             else:
                 reason = f"{where} has values that are not finite"
                 self.result.rows.append(Row(id_, level, kind, "failed", reason, cost=cost))
-        good = [i for i, ok in enumerate(finite) if ok]
-        if good:
-            self.add_features(candidate.saved[good], kind, level, [self.ids[i] for i in good])
+        self.add_features(saved, kind, level, [self.ids[i] for i in place])
 
     def add_features(self, saved: Tensor, kind: Kind, level: Level | None, ids: list[str]) -> None:
         if self.features is not None and ids:

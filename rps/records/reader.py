@@ -12,13 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rps.metrics.base import MetricInfo
+from rps.metrics.base import ORACLE, MetricInfo
 from rps.metrics.standard import standard
 from rps.records.rows import META, NAME, TEXTS, Cost, Kind, Origin, Row
 from rps.restoration import Level
-
-ORACLE = "oracle_"
-"""Prefix of the names of figures from an exact posterior."""
 
 ROW_COLUMNS = (*TEXTS, *Cost._fields)
 

@@ -14,7 +14,7 @@ from rps.metrics.dp import DISTANCES, Images, difference
 from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import Estimate
-from rps.metrics.standard import DISTORTION
+from rps.metrics.standard import DISTORTION, standard
 from rps.records.files import level_name
 from rps.records.reader import Key, Records, read_records
 from rps.records.rows import REFERENCE, Row
@@ -36,6 +36,7 @@ def compare_runs(
     -> a dict: "run", "other" and their "knob", "other_knob"; "samples" in common, "left_out"; "same_measurements";
     "reference" and "features" of the distances; "infos" of the metrics; and "levels", each with "level", "other_level",
     "n", "calls" and "metrics": name -> "run", "other", "difference", "se", "ci95", "n".
+    "different_metrics" are left out.
 
     pairs: (level of `run`, level of `other`). None takes the values that both have if the knob is the same, and
     otherwise every level of one with every level of the other.
@@ -79,6 +80,7 @@ def compare_runs(
         "same_measurements": _same_measurements(a, b),
         "reference": {"images": reference.images, "n": reference.n} if reference else {"images": OWN_REFERENCE},
         "features": a.network,
+        "different_metrics": sorted(other_metrics),
         "infos": [asdict(metric) for metric in (*a.metrics, *DISTANCES) if metric.name not in other_metrics],
         "levels": levels,
     }
@@ -149,12 +151,15 @@ def _figure(run: float, other: float, paired: Estimate) -> dict[str, Any]:
 
 
 def _comparable(a: Records, b: Records) -> tuple[bool, set[str]]:
-    """(whether the features are of the same network in both, the metrics whose networks or definitions differ)."""
+    """(whether the features are of the same network in both, the metrics whose networks or definitions differ).
+
+    Standard metrics are the same whatever words define them.
+    """
     here, there = ({metric.name: metric.definition for metric in records.metrics} for records in (a, b))
-    hashes = a.origin.hashes, b.origin.hashes
+    hashes, fixed = (a.origin.hashes, b.origin.hashes), {metric.name for metric in standard()}
     other = {
         name
-        for name in here.keys() & there.keys()
+        for name in here.keys() & there.keys() - fixed
         if here[name] != there[name] or hashes[0].get(name) != hashes[1].get(name)
     }
     return a.network == b.network and hashes[0].get("features") == hashes[1].get("features"), other

@@ -97,6 +97,8 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
     ]
     if fewer:
         notes.append(f"Infinite or missing figures are left out in pairs. Smaller n: {'; '.join(fewer)}.")
+    if different := comparison["different_metrics"]:
+        notes.append(f"Left out, since their networks or definitions differ: {', '.join(different)}.")
     if comparison["same_measurements"] is False:
         notes.append("The two runs have different measurements of the same images (e.g. another seed).")
     if "sqrt_frechet" in figures:

@@ -10,6 +10,7 @@ from torchmetrics.functional.image import universal_image_quality_index
 from torchmetrics.image import ErrorRelativeGlobalDimensionlessSynthesis
 
 from rps.metrics import Pyiqa, TorchMetrics, rmse
+from rps.metrics.adapters import _column
 
 ERGAS = "torchmetrics.image.ErrorRelativeGlobalDimensionlessSynthesis"
 UQI = "torchmetrics.functional.image.universal_image_quality_index"
@@ -59,6 +60,14 @@ def test_what_returns_more_than_a_number_is_one_sentence():
         TorchMetrics("torch.sub", name="difference")(x, clean)
 
 
+@pytest.mark.parametrize(
+    ("path", "column"),
+    [("SpectralAngleMapper", "spectral_angle_mapper"), ("SSIM", "ssim"), ("PSNRBlock", "psnr_block"), ("a-b", "a_b")],
+)
+def test_the_column_of_a_name(path, column):
+    assert _column(path) == column
+
+
 @pytest.fixture
 def pyiqa(monkeypatch):
     """The package where it is installed, else what we use of it (tried with pyiqa 0.1.16)."""
@@ -88,5 +97,6 @@ def test_pyiqa(pyiqa):
     metric = Pyiqa("psnr", batch_size=2)
     torch.testing.assert_close(metric(x, clean), -20 * rmse(x, clean).log10().float(), rtol=1e-3, atol=1e-3)
     assert metric(x[:, :1], clean[:, :1]).shape == (3,) and metric.info.better == "higher"
+    assert metric.name == "pyiqa_psnr" and Pyiqa("psnr", name="mine").name == "mine"
     with pytest.raises(ValueError, match="pyiqa has no metric 'nope'"):
         Pyiqa("nope")
