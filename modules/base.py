@@ -75,6 +75,9 @@ class SolverModule(L.LightningModule, RunModule):
         self.seed = seed
         self.isolation = Isolation()
         self.seen: SeenIds | None = None  # ids of the current predict loop
+        for name in ("knob", "levels"):
+            if not hasattr(traversal, name):
+                raise ValueError(f"{type(traversal).__name__} has no {name}; a traversal sets knob and levels")
         # Reports wrong levels and grids before any data are read.
         self.traversal.network_calls_per_image(prior)
 
@@ -119,6 +122,7 @@ class SolverModule(L.LightningModule, RunModule):
                 f"{type(self).__name__} needs gradients, which inference mode forbids; "
                 "use Trainer(inference_mode=False)"
             )
+        _check_batch(batch)
         batch, failures = self._with_unique_ids(batch)
         left = [i for i, id_ in enumerate(batch["id"]) if id_ not in self.skip_ids]
         if len(left) < len(batch["id"]):
@@ -232,6 +236,20 @@ class SolverModule(L.LightningModule, RunModule):
                 f"the data have {pictures.shape[1]} channels but the prior has {channels}; "
                 "choose data with the same number of channels (--data.channels) or another prior (--model.prior)"
             )
+
+
+def _check_batch(batch: Any) -> None:
+    """Errors: ValueError for a batch of another form than the class describes."""
+    if not isinstance(batch, dict) or "id" not in batch or not {"image", "measurement"} & batch.keys():
+        got = (
+            f"a dict with {', '.join(map(str, batch)) or 'nothing'}"
+            if isinstance(batch, dict)
+            else type(batch).__name__
+        )
+        raise ValueError(
+            f'a batch must be a dict with "id" (a list of names) and "image" or "measurement" (tensors), got {got}; '
+            "let the predict dataloader yield such dicts"
+        )
 
 
 def _check_ids(ids: Any) -> None:

@@ -11,6 +11,7 @@ import torch
 
 import rps
 from rps.cli import main
+from rps.operators import Shared
 from rps.priors import EmbeddedPrior
 from rps.priors.analytic.images import read_images
 
@@ -25,7 +26,7 @@ def blocks(page: str) -> dict[str, str]:
         head: re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         for head, text in zip(parts[::2], parts[1::2], strict=True)
     }
-    return {head: code[0] for head, code in found.items() if code}
+    return {head: "\n\n".join(code) for head, code in found.items() if code}
 
 
 RECIPES = {
@@ -71,6 +72,9 @@ def test_every_recipe_is_tried():
 def test_a_recipe_passes_its_check(recipes, kind):
     made, check = getattr(recipes, NAMES[kind])(), getattr(rps, f"check_{kind}")
     assert (check(made, shape=(3, 32, 32)) if kind == "operator" else check(made)) == []
+    if kind == "operator":
+        for operator in (recipes.RandomRows(), Shared(recipes.RandomRows())):
+            assert check(operator, shape=(3, 32, 32)) == []
 
 
 @pytest.mark.parametrize("kind", RUNS)

@@ -128,11 +128,14 @@ def _leaf_sentence(leaf: str, key: str, class_path: str, union: str, given: str,
 
 
 def _near_option(option: str, options: Iterable[str]) -> str:
+    if option.endswith(".help"):
+        return "name the class that has it first, as in --model MapRps --model.prior.help EmbeddedPrior"
     return did_you_mean(option, options) or "see rps --help, or --print_config for every value"
 
 
 def _types(text: str) -> str:
     """Readable names of types: "<class 'int'>, <class 'NoneType'>" -> "int or null"."""
     text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).replace("typing.", "").replace("NoneType", "null")
+    text = re.sub(r"\bSequence(\[[^\]]*\])?", "list", text)
     text = re.sub(r"Literal\[([^\]]*)\]", r"\1", text)
     return text.replace(", null", " or null")

@@ -8,9 +8,21 @@ from pathlib import Path
 from rps.cli.errors import InputError, sentence
 from rps.cli.streams import say, show, show_written
 
+HELP = """\
+usage: rps merge DIR
+
+Rebuilds metrics.json, table.md, dp_curve.png and report.html from the records that the run in DIR has written so far,
+even while it is in progress.
+
+exit codes: 0 done; 2 bad input, or no records.
+"""
+
 
 def run_merge(argv: Sequence[str]) -> int:
     """Rebuilds all files made from RUN/records, even while the run is in progress.  -> exit code."""
+    if {"-h", "--help"} & set(argv):
+        print(HELP, end="")
+        return 0
     from rps.records import check_has_records
     from rps.report.finish import FILES, finish
 

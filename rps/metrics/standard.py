@@ -88,8 +88,11 @@ def standard(also: Sequence[Metric] = ()) -> list[Metric]:
     """
     distortion: list[Metric] = [Rmse(), Psnr(), Ssim(), MsSsim()]
     others: list[Metric] = [Consistency(), Residual(), Spread()]
-    names = {metric.name: metric for metric in also if isinstance(getattr(metric, "name", None), str)}
-    kept = [[names.get(metric.name, metric) for metric in part] for part in (distortion, others)]
+
+    def own(metric: Metric) -> Metric:
+        return next((m for m in also if isinstance(m, type(metric)) and m.name == metric.name), metric)
+
+    kept = [[own(metric) for metric in part] for part in (distortion, others)]
     new = [metric for metric in also if not any(metric is known for part in kept for known in part)]
     metrics = [*kept[0], *new, *kept[1]]
     check_metrics(metrics)

@@ -36,7 +36,7 @@ def compare_runs(
     -> a dict: "run", "other" and their "knob", "other_knob"; "samples" in common, "left_out"; "same_measurements";
     "reference" and "features" of the distances; "infos" of the metrics; and "levels", each with "level", "other_level",
     "n", "calls" and "metrics": name -> "run", "other", "difference", "se", "ci95", "n".
-    "different_metrics" are left out.
+    "different_metrics" and "one_sided_metrics", which only one run has, are left out.
 
     pairs: (level of `run`, level of `other`). None takes the values that both have if the knob is the same, and
     otherwise every level of one with every level of the other.
@@ -81,6 +81,7 @@ def compare_runs(
         "reference": {"images": reference.images, "n": reference.n} if reference else {"images": OWN_REFERENCE},
         "features": a.network,
         "different_metrics": sorted(other_metrics),
+        "one_sided_metrics": sorted({m.name for m in a.metrics} ^ {m.name for m in b.metrics}),
         "infos": [asdict(metric) for metric in (*a.metrics, *DISTANCES) if metric.name not in other_metrics],
         "levels": levels,
     }

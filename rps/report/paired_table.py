@@ -99,6 +99,8 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         notes.append(f"Infinite or missing figures are left out in pairs. Smaller n: {'; '.join(fewer)}.")
     if different := comparison["different_metrics"]:
         notes.append(f"Left out, since their networks or definitions differ: {', '.join(different)}.")
+    if one_sided := comparison["one_sided_metrics"]:
+        notes.append(f"Left out, since only one run has them: {', '.join(one_sided)}.")
     if comparison["same_measurements"] is False:
         notes.append("The two runs have different measurements of the same images (e.g. another seed).")
     if "sqrt_frechet" in figures:

@@ -263,4 +263,6 @@ def test_ids_that_are_no_texts_are_refused(ids, words):
     with pytest.raises(ValueError, match=words):
         module().predict_step({**batch(0, 0.1), "id": ids}, 0)
     with pytest.raises(ValueError, match=words):
-        module().predict_step({**batch(0), "failed": [(ids[1], "rotten")]} if isinstance(ids, list) else {"id": ids}, 0)
+        module().predict_step(
+            {**batch(0), "failed": [(ids[1], "rotten")]} if isinstance(ids, list) else {**batch(0), "id": ids}, 0
+        )

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from modules import MapRps
+from modules import MapRps, SolverModule
 from rps.estimators import MapEstimator
 from rps.operators import Denoise, SuperResolution
 from rps.priors import EmbeddedPrior
 from rps.restoration import Prediction
+from rps.traversals import Traversal
 from tests.trainers import quiet
 
 
@@ -100,3 +101,19 @@ def test_bad_arguments_are_told_before_any_data_are_read(prior):
         MapRps(prior, Denoise(), noise=-0.1)
     with pytest.raises(ValueError, match="t0 must be between 0 and the number of timesteps 1000, got 2000"):
         MapRps(prior, Denoise(), noise=0.1, t0=[2000])
+
+
+@pytest.mark.parametrize(
+    ("batch", "got"), [(torch.zeros(1, 1, 8, 8), "Tensor"), ({"ids": ["a"], "image": 0}, "a dict with ids, image")]
+)
+def test_a_batch_of_another_form_is_one_sentence(prior, batch, got):
+    with pytest.raises(ValueError, match=f'a batch must be a dict with "id" .*, got {got}; let the predict dataloader'):
+        module(prior, SuperResolution(4)).predict_step(batch, 0)
+
+
+def test_a_traversal_without_levels_is_one_sentence(prior):
+    class Blend(Traversal):
+        knob = "weight"
+
+    with pytest.raises(ValueError, match="Blend has no levels; a traversal sets knob and levels"):
+        SolverModule(prior, SuperResolution(4), 0.1, Blend())

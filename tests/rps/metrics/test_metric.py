@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+import rps.metrics
 from rps.metrics import Metric, standard
 from rps.records import RecordWriter, evaluate, read_records, summary
 from rps.records.rows import Origin
@@ -109,16 +110,18 @@ def test_files_of_processes_with_different_metrics_are_merged(tmp_path):
 
 
 def test_a_metric_takes_the_place_of_the_standard_one_of_its_name():
-    class Ssim(Gaps):
-        name = "ssim"
+    class Ssim(rps.metrics.Ssim):
+        digits = 5
 
     own = Ssim()
     assert [metric for metric in standard([own]) if metric.name == "ssim"] == [own]
     assert [metric.name for metric in standard([own])] == [metric.name for metric in standard()]
+    with pytest.raises(ValueError, match="two metrics are named rmse"):
+        standard([type("Other", (Gaps,), {"name": "rmse"})()])
     with pytest.raises(ValueError, match="two metrics are named gaps"):
         standard([Gaps(), Gaps()])
 
 
 def test_what_is_no_metric_is_one_sentence():
-    with pytest.raises(ValueError, match="must be an rps.metrics.Metric, got Identity; wrap one of torchmetrics in"):
+    with pytest.raises(ValueError, match=r"must be an rps\.metrics\.Metric, got Identity; wrap one of torchmetrics in"):
         standard([torch.nn.Identity()])
