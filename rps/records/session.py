@@ -68,8 +68,10 @@ class Session:
 
     def kept(self) -> str:
         """A phrase on what a run that ended early keeps; an empty run directory is removed."""
-        if self.abandon() or not os.path.isdir(self.directory.path / "records"):
+        if self.abandon():
             return "nothing was done yet, and nothing was kept"
+        if not os.path.isdir(self.directory.path / "records"):
+            return "no sample was finished; the same command starts again"
         levels = self.directory.metrics().get("levels", [])
         count = f"{levels[0]['n']} finished samples are" if levels else "finished samples are"
         return f"{count} kept in {self.directory}; the same command resumes from there"

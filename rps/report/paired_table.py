@@ -108,7 +108,8 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         size = f" (n = {against['n']})" if "n" in against else ""
         of = "the clean images of the n samples" if not size else f"{against['images']}{size}"
         notes.append(
-            f"√FD, KD: root of the Frechet distance, and kernel distance, between the n images and {of}; features: "
+            f"√FD{', KD' if 'kernel' in figures else ''}: root of the Frechet distance"
+            f"{', and kernel distance,' if 'kernel' in figures else ''} between the n images and {of}; features: "
             f"{comparison['features']}. √FD is biased upwards for small n, equally in A and B."
         )
     if comparison["knob"] != comparison["other_knob"] and len(comparison["levels"]) > 1:
