@@ -11,7 +11,7 @@ from rps.samplers.dmap import Dmap
 from rps.samplers.dmps import Dmps
 from rps.samplers.dps import Dps
 from rps.samplers.exact_posterior import ExactPosterior
-from rps.samplers.latent import LatentDaps, LatentDmap, LatentDps
+from rps.samplers.latent import LatentDaps, LatentDps
 from rps.samplers.ldir import Ldir
 from rps.samplers.pigdm import PiGdm
 from rps.samplers.psld import Psld
@@ -31,7 +31,6 @@ __all__ = [
     "Dps",
     "ExactPosterior",
     "LatentDaps",
-    "LatentDmap",
     "LatentDps",
     "Ldir",
     "PiGdm",

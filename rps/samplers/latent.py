@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from rps.samplers.daps import Daps
-from rps.samplers.dmap import Dmap
 from rps.samplers.dps import Dps
 
 
@@ -23,19 +22,6 @@ class LatentDps(Dps):
 
     def __init__(self, step_size: float = 0.05, squared: bool = True, clip_image: bool = False) -> None:
         super().__init__(step_size, clip=False, squared=squared, decay=True, clip_image=clip_image)
-
-
-class LatentDmap(Dmap):
-    """`Dmap` without clipping of z0hat.
-
-    Args:
-        step_size: xi.
-        radius: radius of the sphere, in units of s sqrt(d).
-        ascents: number of gradient steps.
-    """
-
-    def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2) -> None:
-        super().__init__(step_size, radius, ascents, clip=False)
 
 
 class LatentDaps(Daps):

@@ -16,7 +16,7 @@ def linear_operator(measurement: Measurement, prior: Prior, sampler: object) -> 
     if prior.latent:
         raise ValueError(
             f"{type(sampler).__name__} needs a linear operator in the space in which the diffusion runs, but the "
-            "decoder of this latent prior is not linear; use LatentDps, Psld, Ldir, Dcdp, ReSample, Stsl, LatentDmap, "
+            "decoder of this latent prior is not linear; use LatentDps, Psld, Ldir, Dcdp, ReSample, Stsl, Dmap, "
             "LatentDaps or Sitcom"
         )
     return linear_on_images(measurement, sampler)

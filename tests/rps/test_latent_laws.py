@@ -12,9 +12,9 @@ from rps.operators import Denoise, Inpaint, SuperResolution
 from rps.randomness import Streams
 from rps.samplers import (
     Dcdp,
+    Dmap,
     ExactPosterior,
     LatentDaps,
-    LatentDmap,
     LatentDps,
     Ldir,
     Psld,
@@ -93,7 +93,7 @@ SAMPLED = {
     "Dcdp": (Dcdp(10, 0.02), 15),
     "ReSample": (ReSample(period=50, pixel_steps=20, latent_steps=20), 40),
     "Stsl": (Stsl(0.3), 40),
-    "LatentDmap": (LatentDmap(0.3), 30),
+    "Dmap": (Dmap(0.3), 30),
     "LatentDaps": (LatentDaps(langevin_steps=20, tau=NOISE, step_size=1e-2), 10),
     "Sitcom": (Sitcom(5), 10),
 }
