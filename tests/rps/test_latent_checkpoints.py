@@ -99,6 +99,7 @@ def test_every_kind_of_latent_model_restores(kind, here):
 def test_half_precision_files_on_the_hub_are_read_where_there_are_no_others(here, monkeypatch):
     """A repository in the local cache: unet, vae and text encoder."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(here))
+    monkeypatch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(here), raising=False)  # of transformers 4
     place = here / "models--some--one"
     (place / "refs").mkdir(parents=True)
     (place / "refs/main").write_text("0" * 40)
