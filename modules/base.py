@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from modules.isolation import Isolation, join, rows
+from rps.cost import Cost, RelativeCost
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
@@ -52,6 +53,8 @@ class SolverModule(L.LightningModule, RunModule):
         noise: standard deviation of the measurement noise, in [-1, 1] image units; or a noise such as
             rps.noise.Poisson.
         seed: seed of masks, noise and every other random number; a result is a function of (seed, sample id).
+        relative_cost: relative costs of the prior's networks, which replace its relative_cost; those that are not given
+            are the defaults of RelativeCost.
         traversal: the method, e.g. rps.traversals.MapRps or your own.
     """
 
@@ -65,10 +68,18 @@ class SolverModule(L.LightningModule, RunModule):
             cls.__doc__ = f"{cls.__doc__ or cls.__name__}\n\n{shared}\n    {more}"
 
     def __init__(
-        self, prior: Prior, operator: Operator, noise: float | Noise, traversal: Traversal, seed: int = 0
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        traversal: Traversal,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
     ) -> None:
         super().__init__()
         self.prior = prior.requires_grad_(False).eval()
+        if relative_cost is not None:
+            self.prior.relative_cost = relative_cost
         self.operator = operator
         self.noise = noise if isinstance(noise, Noise) else Gaussian(noise)
         self.traversal = traversal
@@ -92,6 +103,10 @@ class SolverModule(L.LightningModule, RunModule):
     @property
     def image_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
         return self.prior.image_shape
+
+    @property
+    def relative_cost(self) -> RelativeCost:  # type: ignore[override]
+        return self.prior.relative_cost
 
     def network_calls_per_image(self) -> int:
         return self.traversal.network_calls_per_image(self.prior)
@@ -212,9 +227,8 @@ class SolverModule(L.LightningModule, RunModule):
         """A restoration without images."""
         levels = self.traversal.levels
         images = torch.zeros(0, *self.prior.image_shape, device=self.device)
-        calls = torch.zeros(0, dtype=torch.int64)
-        per_level: list[dict[Level, Any]] = [dict.fromkeys(levels, value) for value in (images, calls, 0.0)]
-        return Restoration(self.traversal.knob, levels, per_level[0], per_level[1], calls, per_level[2])
+        per_level: list[dict[Level, Any]] = [dict.fromkeys(levels, value) for value in (images, Cost(), 0.0)]
+        return Restoration(self.traversal.knob, levels, per_level[0], per_level[1], Cost(), per_level[2])
 
     def _conditions(self, batch: dict[str, Any]) -> dict[str, Sequence[Any]]:
         """The conditions of each sample that the prior needs."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from modules.base import SolverModule
 from rps import traversals
+from rps.cost import RelativeCost
 from rps.noise import Noise
 from rps.operators import Operator
 from rps.priors import Prior
@@ -18,61 +19,133 @@ from rps.priors import Prior
 class MapRps(SolverModule):
     """MAP-RPS (arXiv 2605.28711): the MAP estimate, re-noised to t0 and sampled from there."""
 
-    def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(prior, operator, noise, traversals.MapRps(**kwargs), seed)
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.MapRps(**kwargs), seed, relative_cost)
 
 
 class LmapRps(SolverModule):
     """LMAP-RPS (arXiv 2605.28711): MAP-RPS in the latent space of a prior such as rps.priors.LatentPrior."""
 
-    def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(prior, operator, noise, traversals.LmapRps(**kwargs), seed)
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.LmapRps(**kwargs), seed, relative_cost)
 
 
 class Ccdf(SolverModule):
     """CCDF (arXiv 2112.05146), zero-shot: the pseudo-inverse A^+ y, re-noised to t0 and sampled from there."""
 
-    def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(prior, operator, noise, traversals.Ccdf(**kwargs), seed)
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.Ccdf(**kwargs), seed, relative_cost)
 
 
 class VarianceScaling(SolverModule):
     """VSDPS (arXiv 2503.20297): DPS from pure noise, with the noise of its steps scaled by lambda."""
 
-    def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(prior, operator, noise, traversals.VarianceScaling(**kwargs), seed)
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.VarianceScaling(**kwargs), seed, relative_cost)
 
 
 class SampleAverage(SolverModule):
     """The mean of M posterior samples: DPS-A, or MAP-RPS-A with an estimator and a t0 (arXiv 2605.28711)."""
 
-    def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(prior, operator, noise, traversals.SampleAverage(**kwargs), seed)
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.SampleAverage(**kwargs), seed, relative_cost)
 
 
 class StepNumber(SolverModule):
     """Posterior sampling in S steps: DPS-S, or MAP-RPS-S with an estimator and a t0 (arXiv 2605.28711)."""
 
-    def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(prior, operator, noise, traversals.StepNumber(**kwargs), seed)
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.StepNumber(**kwargs), seed, relative_cost)
 
 
 class Interpolation(SolverModule):
     """(1 - w) times an estimate of the posterior mean plus w times a posterior sample (arXiv 2107.02555)."""
 
-    def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(prior, operator, noise, traversals.Interpolation(**kwargs), seed)
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.Interpolation(**kwargs), seed, relative_cost)
 
 
 class SettingSweep(SolverModule):
     """A numeric setting of a sampler as the knob, such as DiffPIR's zeta or DDNM's eta."""
 
-    def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(prior, operator, noise, traversals.SettingSweep(**kwargs), seed)
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.SettingSweep(**kwargs), seed, relative_cost)
 
 
 class PosteriorSampling(SolverModule):
     """A posterior sampler alone, from pure noise to a clean image: one point of the distortion-perception plane."""
 
-    def __init__(self, prior: Prior, operator: Operator, noise: float | Noise, seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(prior, operator, noise, traversals.PosteriorSampling(**kwargs), seed)
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.PosteriorSampling(**kwargs), seed, relative_cost)

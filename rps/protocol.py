@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from rps.cost import RelativeCost
 from rps.progress import Progress, silent
 from rps.restoration import Level
 
@@ -19,7 +20,7 @@ class RunModule:
 
     skip_ids: ids that an earlier run finished; set before the predict loop, and to be passed over by `predict_step`.
     progress: to be called with (what, network calls) as work is done; set by rps.callbacks.ProgressBar.
-    knob, levels: of the traversal. image_shape: [C, H, W] of the images.
+    knob, levels: of the traversal. image_shape: [C, H, W] of the images. relative_cost: of the prior.
     """
 
     skip_ids: AbstractSet[str] = frozenset()
@@ -28,6 +29,7 @@ class RunModule:
     knob: str | None = None
     levels: Sequence[Level] | None = None
     image_shape: tuple[int, int, int] | None = None
+    relative_cost: RelativeCost | None = None
 
     def network_calls_per_image(self) -> int | None:
         """Images through the network for one sample over all levels."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rps.cost import Cost
 from rps.measurement import Measurement
 
 Level = int | float
@@ -24,9 +25,8 @@ class Restoration:
 
     knob: its name, "t0" for MAP-RPS. levels: its values, in the given order.
     images: level -> [N, C, H, W] in about [-1, 1], not clipped; a row that diverged contains NaN or infinity.
-    network_calls: level -> calls of the prior per image if this level is run alone, [N].
-    total_network_calls: [N], calls per image made by the one pass over all levels.
-    seconds: level -> wall-clock seconds per image, the batch's time split in proportion to the calls.
+    cost: level -> cost per image if this level is run alone. total_cost: that of the one pass over all levels.
+    seconds: level -> wall-clock seconds per image, the batch's time split in proportion to the cost.
     spread: level -> [N, C, H, W], for levels that average several chains: their pixel-wise standard deviation, a
         measure of uncertainty. Other levels are absent.
     """
@@ -34,30 +34,33 @@ class Restoration:
     knob: str
     levels: Sequence[Level]
     images: dict[Level, Tensor]
-    network_calls: dict[Level, Tensor]
-    total_network_calls: Tensor
+    cost: dict[Level, Cost]
+    total_cost: Cost
     seconds: dict[Level, float]
     spread: dict[Level, Tensor] = field(default_factory=dict)
 
     @classmethod
     def cat(cls, parts: Sequence[Restoration]) -> Restoration:
-        """Concatenates the images of parts with the same levels; seconds are averaged over the images."""
-        first, counts = parts[0], [len(part.total_network_calls) for part in parts]
+        """Concatenates the images of parts with the same levels; costs and seconds are averaged over the images."""
+        first, counts = parts[0], [len(part.images[parts[0].levels[0]]) for part in parts]
+        n = max(sum(counts), 1)
 
         def concatenate(dicts: Sequence[dict[Level, Tensor]]) -> dict[Level, Tensor]:
             return {level: torch.cat([values[level] for values in dicts]) for level in dicts[0]}
 
-        def mean(level: Level) -> float:
-            shares = (part.seconds[level] * n for part, n in zip(parts, counts, strict=True))
-            return sum(shares) / max(sum(counts), 1)
+        def mean(costs: Sequence[Cost]) -> Cost:
+            return sum((cost * count for cost, count in zip(costs, counts, strict=True)), Cost()) / n
+
+        def mean_seconds(level: Level) -> float:
+            return sum(part.seconds[level] * count for part, count in zip(parts, counts, strict=True)) / n
 
         return cls(
             first.knob,
             first.levels,
             concatenate([part.images for part in parts]),
-            concatenate([part.network_calls for part in parts]),
-            torch.cat([part.total_network_calls for part in parts]),
-            {level: mean(level) for level in first.seconds},
+            {level: mean([part.cost[level] for part in parts]) for level in first.levels},
+            mean([part.total_cost for part in parts]),
+            {level: mean_seconds(level) for level in first.levels},
             concatenate([part.spread for part in parts]),
         )
 

@@ -119,7 +119,7 @@ class MetricRecorder(RunCallback):
             place = str(Path(place).absolute())
             hashes[REFERENCE] = file_hash(place)
         infos = {metric.name: metric.info for metric in self.metrics}
-        self.origin = Origin(hashes, place, infos, run_data(trainer).place)
+        self.origin = Origin(hashes, place, infos, run_data(trainer).place, run_module(pl_module).relative_cost)
         run = self.run_directory(trainer)
         # All processes must raise, or the others would keep writing records.
         changed = trainer.strategy.broadcast(read_origin(run).changes(self.origin) if trainer.is_global_zero else [])
@@ -153,7 +153,7 @@ class MetricRecorder(RunCallback):
 
     def evaluate(self, module: Any, prediction: Prediction) -> Evaluation:
         """The rows and feature vectors of a batch."""
-        return evaluate(prediction, self.metrics, self.features)
+        return evaluate(prediction, self.metrics, self.features, relative_cost=self.origin.relative_cost)
 
     def on_prediction(self, trainer: L.Trainer, module: Any, prediction: Prediction, batch: int, loader: int) -> None:
         found = self.evaluate(module, prediction)

@@ -84,7 +84,7 @@ class OracleRecorder(MetricRecorder):
         if prediction.reference is None:
             raise ValueError("OracleRecorder needs clean images drawn from the prior; use datamodules.Analytic")
         exact = _Exact(module, prediction, self.samples)
-        found = evaluate(prediction, self.metrics, self.features, exact.images(self.curve))
+        found = evaluate(prediction, self.metrics, self.features, exact.images(self.curve), self.origin.relative_cost)
         numbers, place = exact.numbers(), {id_: i for i, id_ in enumerate(prediction.ids)}
 
         def add_measures(row: Row) -> Row:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
+from rps.cost import RelativeCost
 from rps.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Prior(nn.Module):
     latent: whether samples are latents and not images. needs: the condition that every sample must have, if any.
     evaluations: network evaluations in one `denoise`; 2 with classifier-free guidance. Network calls are counted in
     evaluations.
+    relative_cost: the time of a backward of the network, and of a call and a backward of the decoder, relative to one
+    network evaluation.
     """
 
     schedule: Schedule
@@ -54,6 +57,7 @@ class Prior(nn.Module):
     map_timestep: int = 10
     latent: bool = False
     evaluations: int = 1
+    relative_cost: RelativeCost = RelativeCost()
     needs: Need | None = None
 
     @property

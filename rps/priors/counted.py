@@ -1,9 +1,14 @@
-"""CountedPrior counts the network calls of a prior."""
+"""CountedPrior counts the evaluations of a prior's networks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
 from torch import Tensor
 
+from rps.cost import Cost
 from rps.measurement import Measurement
 from rps.priors.analytic.mixture import Mixture
 from rps.priors.base import Denoised, Prior
@@ -11,22 +16,26 @@ from rps.progress import Progress, silent
 
 
 class Meter:
-    """Counts the images that have passed through a network and reports them.
+    """Adds up costs, in images, and reports the network calls among them.
 
     phase: name under which progress is reported.
     """
 
     def __init__(self, progress: Progress = silent) -> None:
-        self.calls, self.phase, self.progress = 0, "", progress
+        self.cost, self.phase, self.progress = Cost(), "", progress
 
-    def count(self, images: int) -> None:
-        self.calls += images
-        self.progress(self.phase, images)
+    def add(self, cost: Cost) -> None:
+        self.cost += cost
+        if cost.network_calls:
+            self.progress(self.phase, int(cost.network_calls))
 
 
 class CountedPrior(Prior):
-    """A prior that counts on a meter the images that pass through its network, once per evaluation of the network
-    (`Prior.evaluations`). Priors returned by `given` share the meter.
+    """A prior that adds to a meter, for each image, every evaluation of its networks when it happens.
+
+    A call of the network counts once per evaluation (`Prior.evaluations`), and once more as a backward each time that
+    a gradient passes back through it. The decoder of a latent prior likewise; its encoder counts as a decoder. The
+    decoder of a pixel prior is the identity and costs nothing. Priors returned by `given` share the meter.
     """
 
     def __init__(self, prior: Prior, progress: Progress = silent, meter: Meter | None = None) -> None:
@@ -34,10 +43,12 @@ class CountedPrior(Prior):
         self.prior, self.meter = prior, meter or Meter(progress)
         self.schedule, self.sample_shape, self.map_timestep = prior.schedule, prior.sample_shape, prior.map_timestep
         self.latent, self.needs, self.evaluations = prior.latent, prior.needs, prior.evaluations
+        self.relative_cost = prior.relative_cost
 
     @property
-    def calls(self) -> int:
-        return self.meter.calls
+    def cost(self) -> Cost:
+        """The sum over all images so far."""
+        return self.meter.cost
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -47,18 +58,54 @@ class CountedPrior(Prior):
         return CountedPrior(self.prior.given(measurement), meter=self.meter)
 
     def denoise(self, x: Tensor, t: Tensor) -> Denoised:
+        n = len(x) * self.evaluations
         denoised = self.prior.denoise(x, t)
-        self.meter.count(len(x) * self.evaluations)
-        return denoised
+        self.meter.add(Cost(network_calls=n))
+        x0, eps = self._watched(denoised[:2], Cost(network_backwards=n))
+        return denoised._replace(x0=x0, eps=eps)
 
     def encode(self, image: Tensor) -> Tensor:
-        return self.prior.encode(image)
+        return self._decoder(self.prior.encode, image)
 
     def decode(self, sample: Tensor) -> Tensor:
-        return self.prior.decode(sample)
+        return self._decoder(self.prior.decode, sample)
 
     def posterior(self, measurement: Measurement) -> Mixture:
         return self.prior.posterior(measurement)
 
     def posterior_at(self, x: Tensor, t: Tensor, measurement: Measurement) -> Mixture:
         return self.prior.posterior_at(x, t, measurement)
+
+    def _decoder(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        if not self.latent:
+            return function(x)
+        (result,) = self._watched([function(x)], Cost(decoder_backwards=len(x)))
+        self.meter.add(Cost(decoder_calls=len(x)))
+        return result
+
+    def _watched(self, results: Sequence[Tensor], cost: Cost) -> list[Tensor]:
+        """The results of one evaluation, which add `cost` to the meter whenever a gradient passes back through them."""
+        differentiable = [x for x in results if x.requires_grad]
+        if not differentiable or not torch.is_grad_enabled():
+            return list(results)
+        watched = iter(_Watched.apply(lambda: self.meter.add(cost), *differentiable))
+        return [next(watched) if x.requires_grad else x for x in results]
+
+
+class _Watched(torch.autograd.Function):
+    """The identity, whose backward calls a function. It stands behind a network, not before it, so that autograd adds
+    up gradients in the same order, and to the same bits, as without it."""
+
+    @staticmethod
+    def forward(called: Callable[[], None], *x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(each.detach() for each in x)  # not views, which could not be modified in place
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.called = inputs[0]
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        ctx.called()
+        return None, *gradients

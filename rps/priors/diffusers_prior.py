@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rps.cost import RelativeCost
 from rps.measurement import Measurement
 from rps.priors.base import Denoised, Need, Prior
 from rps.priors.loading import EMBEDDED, SchedulerLoader, load, load_network
@@ -160,6 +161,7 @@ class EmbeddedPrior(DiffusersPrior):
     """The prior that ships with the package: 32x32 grey Fashion-MNIST images, trained by tools/train_prior.py."""
 
     map_timestep = 100  # the best in 10 .. 200 over the embedded tasks (docs/embedded.md)
+    relative_cost = RelativeCost(backward=1.1)  # tools/benchmark.py ratios
 
     def __init__(self) -> None:
         from diffusers import DDPMScheduler, UNet2DModel

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from rps.cost import RelativeCost
 from rps.priors.diffusers_prior import DiffusersPrior, sample_size
 from rps.priors.loading import EMBEDDED, SchedulerLoader, load, load_network
 
@@ -174,6 +175,8 @@ class LatentPrior(DiffusersPrior):
 class EmbeddedLatentPrior(LatentPrior):
     """The latent prior that ships with the package: 32x32 grey Fashion-MNIST images, latents of 4x8x8, trained by
     tools/train_latent.py."""
+
+    relative_cost = RelativeCost(backward=1.1, decoder_call=1.25, decoder_backward=1.2)  # tools/benchmark.py ratios
 
     def __init__(self) -> None:
         from diffusers import UNet2DModel

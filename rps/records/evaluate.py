@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
 
 from rps.chunks import chunks
+from rps.cost import RelativeCost
 from rps.metrics.base import Candidate, Metric
 from rps.metrics.features import FeatureNetwork
 from rps.metrics.images import as_saved
 from rps.metrics.standard import standard
 from rps.records.files import level_name
-from rps.records.rows import Cost, Kind, Row, Vectors
-from rps.restoration import Level, Prediction
+from rps.records.rows import Kind, Row, RowCost, Vectors
+from rps.restoration import Level, Prediction, Restoration
 
 
 @dataclass
@@ -32,31 +33,41 @@ def evaluate(
     metrics: Sequence[Metric] | None = None,
     features: FeatureNetwork | None = None,
     also: Mapping[tuple[Kind, Level | None], Tensor] | None = None,
+    relative_cost: RelativeCost | None = None,
 ) -> Evaluation:
     """One row per sample and level, one per sample for A^+ y, and the features of these and of the clean images.
 
-    metrics: recorded where they apply; None is `standard`. also: more sets of images, by kind and level. A sample
-    whose image at a level has values that are not finite, or that has no image at all, gets a failed row.
+    metrics: recorded where they apply; None is `standard`. also: more sets of images, by kind and level.
+    relative_cost: of the prior, for costs in network forwards; None leaves these out. A sample whose image at a level
+    has values that are not finite, or that has no image at all, gets a failed row.
     """
     judge = _Judge(prediction, standard() if metrics is None else metrics, features)
     restoration = prediction.restoration
-    totals = restoration.total_network_calls.tolist()
     for level in restoration.levels:
-        costs = [
-            Cost(calls, total, restoration.seconds[level])
-            for calls, total in zip(restoration.network_calls[level].tolist(), totals, strict=True)
-        ]
-        judge.add(restoration.images[level], "restored", level, costs, restoration.spread.get(level))
+        cost = row_cost(restoration, level, relative_cost)
+        judge.add(restoration.images[level], "restored", level, cost, restoration.spread.get(level))
         for id_, reason in prediction.failures.items():
             judge.result.rows.append(Row(id_, level, status="failed", reason=reason))
     baseline = prediction.measurement.pseudo_inverse() if prediction.ids else None
     if baseline is not None:
-        judge.add(baseline, "pseudo_inverse", None, [Cost()] * len(prediction.ids))
+        judge.add(baseline, "pseudo_inverse")
     for (kind, at), images in (also or {}).items():
-        judge.add(images, kind, at, [Cost()] * len(prediction.ids))
+        judge.add(images, kind, at)
     if prediction.reference is not None and features is not None:
         judge.add_features(as_saved(prediction.reference), "reference", None, prediction.ids)
     return judge.result
+
+
+def row_cost(restoration: Restoration, level: Level, relative: RelativeCost | None) -> RowCost:
+    """The cost of a level and the total, per image.  relative: None if the costs in network forwards are unknown."""
+    cost, total = restoration.cost[level], restoration.total_cost
+    return RowCost(
+        **asdict(cost),
+        total_network_calls=total.network_calls,
+        seconds=restoration.seconds[level],
+        forward_equivalents=None if relative is None else cost.forward_equivalents(relative),
+        total_forward_equivalents=None if relative is None else total.forward_equivalents(relative),
+    )
 
 
 class _Judge:
@@ -69,10 +80,16 @@ class _Judge:
         self.result = Evaluation()
 
     def add(
-        self, x: Tensor, kind: Kind, level: Level | None, costs: Sequence[Cost], spread: Tensor | None = None
+        self,
+        x: Tensor,
+        kind: Kind,
+        level: Level | None = None,
+        cost: RowCost | None = None,
+        spread: Tensor | None = None,
     ) -> None:
         if not self.ids:
             return
+        cost = cost or RowCost()
         finite = x.isfinite().flatten(1).all(1)
         good, saved = finite.nonzero()[:, 0], as_saved(x[finite])
         reference, deviation = (None if each is None else each[good] for each in (self.reference, spread))
@@ -80,7 +97,7 @@ class _Judge:
         found = {metric.name: metric.values(candidate) for metric in self.metrics} if len(good) else {}
         place = {i: k for k, i in enumerate(good.tolist())}
         where = f"the {kind} image" if level is None else f"the image at level {level_name(level)}"
-        for i, (id_, cost) in enumerate(zip(self.ids, costs, strict=True)):
+        for i, id_ in enumerate(self.ids):
             if i in place:
                 known = {name: values[place[i]] for name, values in found.items() if values is not None}
                 self.result.rows.append(Row(id_, level, kind, metrics=known, cost=cost))

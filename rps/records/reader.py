@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rps.cost import RelativeCost
 from rps.metrics.base import ORACLE, MetricInfo
 from rps.metrics.standard import standard
-from rps.records.rows import META, NAME, TEXTS, Cost, Kind, Origin, Row
+from rps.records.rows import META, NAME, TEXTS, Kind, Origin, Row, RowCost
 from rps.restoration import Level
 
-ROW_COLUMNS = (*TEXTS, *Cost._fields)
+ROW_COLUMNS = (*TEXTS, "network_calls", "total_network_calls", "seconds")
+"""Columns of every file. Files of earlier versions lack those of the other costs, which are then unknown."""
 
 Key = tuple[Kind, Level | None]
 """A kind of image, and its level if it has one."""
@@ -131,6 +133,7 @@ def _merged(origin: Origin, meta: Mapping[str, Any]) -> Origin:
         origin.reference or own.get("reference"),
         {**{name: MetricInfo(**info) for name, info in own.get("metrics", {}).items()}, **origin.metrics},
         origin.data or own.get("data"),
+        origin.relative_cost or (RelativeCost(**relative) if (relative := own.get("relative_cost")) else None),
     )
 
 
@@ -184,7 +187,7 @@ def _alike(row: Row, other: Row) -> bool:
 def _row(record: dict[str, Any]) -> Row:
     texts = {name: record.pop(name) for name in TEXTS}
     level = _level(record.pop("level"))
-    cost = Cost(**{name: record.pop(name) for name in Cost._fields})
+    cost = RowCost(**{name: record.pop(name, None) for name in RowCost._fields})
     return Row(**texts, level=level, metrics={k: v for k, v in record.items() if v is not None}, cost=cost)
 
 

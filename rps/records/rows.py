@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
+from rps.cost import RelativeCost
 from rps.metrics.base import MetricInfo
 from rps.records.files import written
 from rps.restoration import Level
@@ -29,15 +30,20 @@ TEXTS = ("id", "kind", "status", "reason")
 META = b"rps"
 
 
-class Cost(NamedTuple):
-    """The cost of an image.  network_calls, seconds: per image, to reach this level alone.
+class RowCost(NamedTuple):
+    """The cost of an image to reach this level alone, and as total_ in the one pass over all levels; None if unknown.
 
-    total_network_calls: per image, in the one pass over all levels.
+    network_calls, ..., decoder_backwards: see rps.cost.Cost. forward_equivalents: these in network forwards.
     """
 
     network_calls: float | None = None
     total_network_calls: float | None = None
     seconds: float | None = None
+    network_backwards: float | None = None
+    decoder_calls: float | None = None
+    decoder_backwards: float | None = None
+    forward_equivalents: float | None = None
+    total_forward_equivalents: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Row:
     status: Literal["ok", "failed"] = "ok"
     reason: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    cost: Cost = field(default_factory=Cost)
+    cost: RowCost = field(default_factory=RowCost)
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,14 @@ class Origin:
     hashes: SHA-256 of the weights of the model and of the metrics' networks, and of the file of the reference set.
     reference: the reference set of Frechet distances, see rps.metrics.load_reference; None is the run's own clean
     images. metrics: name -> MetricInfo, in the order of tables. data: the location of the data, if known.
+    relative_cost: of the prior; None if unknown.
     """
 
     hashes: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     data: str | None = None
+    relative_cost: RelativeCost | None = None
 
     def changes(self, now: Origin) -> list[str]:
         """One phrase per entry that both have and that differs."""
@@ -147,7 +155,7 @@ def _row_columns(rows: Sequence[Row]) -> dict[str, Any]:
     columns["level"] = pyarrow.array([row.level for row in rows], pyarrow.float64())
     for name in metrics:
         columns[name] = pyarrow.array([row.metrics.get(name) for row in rows], pyarrow.float64())
-    for name in Cost._fields:
+    for name in RowCost._fields:
         columns[name] = pyarrow.array([getattr(row.cost, name) for row in rows], pyarrow.float64())
     return columns
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rps.cost import Cost
 from rps.metrics.dp import DISTANCES, Images, difference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import RESAMPLES, SEED, Estimate
@@ -28,13 +29,23 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan, math.nan)
 EXACT: tuple[Kind, ...] = ("posterior_mean", "posterior_sample", "optimal")
 """Kinds of images that exist only if the posterior is known."""
 
+COSTS = (*(cost.name for cost in fields(Cost)), "forward_equivalents")
+"""Costs of a row that are of its level alone."""
+
 DEFINITIONS = {
     "images": "[0, 1], clipped and rounded to 8 bits: the PNG files; means are over images that did not fail",
     "frechet": "|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the features, unbiased covariances; biased upwards, the "
     "more so the smaller n",
     "network_calls_per_image": "images through the prior's network to reach this level when it is run alone",
-    "total_network_calls_per_image": "images through the prior's network in the one pass over all levels",
-    "seconds_per_image": "wall-clock time of the batch over its images, divided among levels in proportion to calls",
+    "network_backwards_per_image": "how often one of these calls was differentiated, likewise",
+    "decoder_calls_per_image": "images through the decoder or encoder of a latent prior, the final decoding included",
+    "decoder_backwards_per_image": "how often one of these calls was differentiated, likewise",
+    "forward_equivalents_per_image": "the cost of the four in network forwards: network_calls + backward * "
+    "network_backwards + decoder_call * decoder_calls + decoder_backward * decoder_backwards, with the weights under "
+    "relative_cost",
+    "total_network_calls_per_image": "images through the prior's network in the one pass over all levels; "
+    "total_forward_equivalents_per_image: the cost of this pass",
+    "seconds_per_image": "wall-clock time of the batch over its images, divided among levels in proportion to cost",
     "infinite": "number of images for which the metric is infinite (PSNR of a perfect one), left out of its mean; "
     "missing: number of images without a value, likewise",
     "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}); ci95 likewise",
@@ -62,7 +73,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
             "n": len(good),
             "failed": len(rows) - len(good),
             "metrics": _metrics(sets[key], records, reference),
-            "network_calls_per_image": _mean([row.cost.network_calls for row in good]),
+            **{f"{name}_per_image": _mean([getattr(row.cost, name) for row in good]) for name in COSTS},
             "seconds_per_image": _mean([row.cost.seconds for row in good]),
         }
         if key != levels[0]:
@@ -81,7 +92,10 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
         result["exact"] = exact
     if clean := _reference(records, reference):
         result["reference"] = clean
-    result["total_network_calls_per_image"] = _mean(_totals(records))
+    for name in ("total_network_calls", "total_forward_equivalents"):
+        result[f"{name}_per_image"] = _mean(_of_samples(records, name))
+    if records.origin.relative_cost is not None:
+        result["relative_cost"] = asdict(records.origin.relative_cost)
     failures = records.failures()
     result["failed"] = len(failures)
     result["failures"] = dict(sorted(failures.items())[:MOST_FAILURES])
@@ -185,13 +199,13 @@ def _column(rows: Sequence[Row], name: str) -> Tensor:
     return torch.tensor([row.metrics.get(name, math.nan) for row in rows], dtype=torch.float64)
 
 
-def _totals(records: Records) -> list[float | None]:
-    """Total network calls of every sample, from any of its levels."""
+def _of_samples(records: Records, name: str) -> list[float | None]:
+    """A total cost of every sample, from any of its levels."""
     totals = {
-        row.id: row.cost.total_network_calls
+        row.id: total
         for level in records.levels
         for row in records.rows["restored", level].values()
-        if row.cost.total_network_calls is not None
+        if (total := getattr(row.cost, name)) is not None
     }
     return list(totals.values())
 

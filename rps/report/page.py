@@ -30,7 +30,7 @@ def write_page(run: str | Path, summary: Mapping[str, Any]) -> Path:
     environment = Environment(
         loader=PackageLoader("rps.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    table = columns(summary)
+    table = columns(summary, counts=True)
     text = environment.get_template("page.html").render(
         name=folder.resolve().name,
         command=_command(folder),

@@ -34,8 +34,10 @@ def compare_runs(
     """`run` minus `other`, level by level, paired on the ids that both restored.
 
     -> a dict: "run", "other" and their "knob", "other_knob"; "samples" in common, "left_out"; "same_measurements";
-    "reference" and "features" of the distances; "infos" of the metrics; and "levels", each with "level", "other_level",
-    "n", "calls" and "metrics": name -> "run", "other", "difference", "se", "ci95", "n".
+    "reference" and "features" of the distances; "infos" of the metrics; "relative_costs" of both, and whether a
+    "decoder" has a cost; and "levels", each with "level", "other_level", "n", "cost" ("name", "run", "other"; name is
+    "network_calls" if a run of an earlier version has only these) and "metrics": name -> "run", "other", "difference",
+    "se", "ci95", "n".
     "different_metrics" and "one_sided_metrics", which only one run has, are left out.
 
     pairs: (level of `run`, level of `other`). None takes the values that both have if the knob is the same, and
@@ -83,6 +85,12 @@ def compare_runs(
         "different_metrics": sorted(other_metrics),
         "one_sided_metrics": sorted({m.name for m in a.metrics} ^ {m.name for m in b.metrics}),
         "infos": [asdict(metric) for metric in (*a.metrics, *DISTANCES) if metric.name not in other_metrics],
+        "relative_costs": [
+            relative and asdict(relative) for relative in (a.origin.relative_cost, b.origin.relative_cost)
+        ],
+        "decoder": any(
+            row.cost.decoder_calls for side in (a, b) for rows in _rows(side, side.levels) for row in rows.values()
+        ),
         "levels": levels,
     }
 
@@ -118,10 +126,11 @@ class _Side:
             return Images(images.ids, values)
         return Images(images.ids, values, images.features, images.reference)
 
-    def calls(self, level: Level, ids: Sequence[str]) -> float | None:
+    def cost(self, name: str, level: Level, ids: Sequence[str]) -> float | None:
+        """The mean of a field of RowCost."""
         rows = [self.records.rows["restored", level][id_] for id_ in ids]
-        counts = [row.cost.network_calls for row in rows if row.cost.network_calls is not None]
-        return math.fsum(counts) / len(counts) if counts else None
+        costs = [cost for row in rows if (cost := getattr(row.cost, name)) is not None]
+        return math.fsum(costs) / len(costs) if costs else None
 
 
 def _level(run: _Side, other: _Side, level: Level, other_level: Level) -> dict[str, Any]:
@@ -142,8 +151,11 @@ def _level(run: _Side, other: _Side, level: Level, other_level: Level) -> dict[s
         metrics["sqrt_frechet"]["n"] = len(both)
     if paired.kernel is not None and here.kernel is not None and there.kernel is not None:
         metrics["kernel"] = _figure(here.kernel.value, there.kernel.value, paired.kernel)
-    calls = {"run": run.calls(level, ids), "other": other.calls(other_level, ids)}
-    return {"level": level, "other_level": other_level, "n": len(ids), "metrics": metrics, "calls": calls}
+    for name in ("forward_equivalents", "network_calls"):
+        cost = {"name": name, "run": run.cost(name, level, ids), "other": other.cost(name, other_level, ids)}
+        if None not in cost.values():
+            break
+    return {"level": level, "other_level": other_level, "n": len(ids), "metrics": metrics, "cost": cost}
 
 
 def _figure(run: float, other: float, paired: Estimate) -> dict[str, Any]:

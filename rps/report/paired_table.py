@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rps.records.files import level_name
-from rps.report.table import ABSENT, align, metrics_to_show, number
+from rps.report.table import ABSENT, align, metrics_to_show, number, unit
 
 NAMED = 8
 """Number of samples that are named; the rest are counted."""
@@ -33,10 +33,10 @@ def paired_table(comparison: Mapping[str, Any]) -> str:
 def _lines(level: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     metrics = level["metrics"]
     lines = [_line(info, metrics[info["name"]]) for info in metrics_to_show(infos, [metrics])]
-    calls = level["calls"]
-    if calls["run"] is not None and calls["other"] is not None:
-        change = f"{calls['run'] - calls['other']:+.0f}"
-        lines.append(["calls", number(calls["run"], 0), number(calls["other"], 0), change, "", ""])
+    name, a, b = (level["cost"][key] for key in ("name", "run", "other"))
+    if a is not None and b is not None:
+        title = "cost" if name == "forward_equivalents" else "calls"
+        lines.append([title, number(a, 0), number(b, 0), f"{a - b:+.0f}", "", ""])
     if not lines:
         lines.append([ABSENT] * 6)
     place = [level_name(level["level"]), level_name(level["other_level"]), str(level["n"])]
@@ -88,6 +88,9 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         "Differences are paired, sample by sample; the intervals come from bootstrap resamples of the samples. One "
         "interval in twenty misses the true value. A run is called better where the interval excludes 0."
     ]
+    if all(comparison["relative_costs"]):
+        a, b = (unit(relative, comparison["decoder"]) for relative in comparison["relative_costs"])
+        notes.append(a if a == b else f"A: {a} B: {b}")
     fewer = [
         f"{info['title']} of {count} of {level['n']} "
         f"(A {level_name(level['level'])}, B {level_name(level['other_level'])})"

@@ -17,8 +17,21 @@ def table(summary: Mapping[str, Any]) -> str:
     return "\n\n".join(["\n".join(align(columns(summary))), *notes(summary)]) + "\n"
 
 
-def columns(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """(title, cells) of every column: the knob, the metrics that some line has, and the cost."""
+COUNTS = {
+    "calls": "network_calls_per_image",
+    "backwards": "network_backwards_per_image",
+    "decodings": "decoder_calls_per_image",
+    "decoder backwards": "decoder_backwards_per_image",
+}
+"""Title -> key of the numbers that a cost is made of."""
+
+
+def columns(summary: Mapping[str, Any], counts: bool = False) -> list[tuple[str, list[str]]]:
+    """(title, cells) of every column: the knob, the metrics that some line has, and the cost.
+
+    counts: whether to add columns of the numbers that the cost is made of. Without a cost, as in records of earlier
+    versions, there is one of the calls.
+    """
     lines = _lines(summary)
     result = [
         (summary["knob"], [name for name, _ in lines]),
@@ -27,11 +40,27 @@ def columns(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     ]
     for info in metrics_to_show(summary["metrics"], [line["metrics"] for _, line in lines]):
         result.append((info["title"], [_cell(line["metrics"], info) for _, line in lines]))
-    for title, key, digits in (("calls", "network_calls_per_image", 0), ("seconds", "seconds_per_image", 2)):
-        cells = [number(line.get(key), digits) for _, line in lines]
+    cost = {"cost": "forward_equivalents_per_image"} if has_costs(summary) else {"calls": COUNTS["calls"]}
+    if counts:
+        cost |= {title: key for title, key in COUNTS.items() if any(line.get(key) for _, line in lines)}
+    for title, key in {**cost, "seconds": "seconds_per_image"}.items():
+        cells = [number(line.get(key), 2 if title == "seconds" else 0) for _, line in lines]
         if any(cell != ABSENT for cell in cells):
             result.append((title, cells))
     return result
+
+
+def has_costs(summary: Mapping[str, Any]) -> bool:
+    """Whether the costs of the levels in network forwards are known."""
+    return any(is_known(level.get("forward_equivalents_per_image")) for level in summary["levels"])
+
+
+def unit(relative: Mapping[str, float], decoder: bool) -> str:
+    """A sentence on the unit of costs.  relative: the fields of a RelativeCost. decoder: whether it counts."""
+    weights = f"a backward counts {relative['backward']:g}"
+    if decoder:
+        weights += f", a decoding {relative['decoder_call']:g} and its backward {relative['decoder_backward']:g}"
+    return f"Costs are in forwards of the network, of which {weights}."
 
 
 def metrics_to_show(infos: Sequence[Metrics], lines: Sequence[Metrics]) -> list[Metrics]:
@@ -82,10 +111,13 @@ def _incomplete(titles: Mapping[str, str], name: str, line: Mapping[str, Any]) -
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """The notes under the table, one paragraph each."""
     levels = summary["levels"]
-    found = ["Mean over n images ± its standard error; calls and seconds are per image, to reach this level alone."]
-    total = summary.get("total_network_calls_per_image")
+    what, name = ("cost", "forward_equivalents") if has_costs(summary) else ("calls", "network_calls")
+    found = [f"Mean over n images ± its standard error; {what} and seconds are per image, to reach this level alone."]
+    if relative := summary.get("relative_cost"):
+        found[0] += f" {unit(relative, any(level.get(COUNTS['decodings']) for level in levels))}"
+    total = summary.get(f"total_{name}_per_image")
     if is_known(total) and len(levels) > 1:
-        found[0] += f" One pass over all levels took {total:.0f} calls per image."
+        found[0] += f" One pass over all levels: {what} {total:.0f}."
     distances = [line["metrics"]["frechet"] for line in levels if "frechet" in line["metrics"]]
     if distances:
         first = distances[0]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rps.chunks import chunks
+from rps.cost import Cost
 from rps.measurement import Measurement
 from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
@@ -45,7 +46,7 @@ class Chain:
 @torch.no_grad()
 def run_chains(
     chains: Sequence[Chain], measurement: Measurement, prior: CountedPrior, micro_batch: int | None = None
-) -> tuple[list[Tensor], list[int]]:
+) -> tuple[list[Tensor], list[Cost]]:
     """Runs all chains down to t = 0 together.
 
     The longest chain starts alone and shorter ones join so that all end at once. Each iteration takes one step of every
@@ -53,10 +54,11 @@ def run_chains(
     depend on the other rows.
 
     measurement: of the N images, shared by all chains.
-    Returns, in the order of `chains`, the final samples [N, *sample_shape] and the network calls per image.
+    Returns, in the order of `chains`, the final samples [N, *sample_shape] and the cost per image. Chains that share a
+    step share its cost equally.
     """
     if not len(measurement):
-        return [chain.x for chain in chains], [0] * len(chains)
+        return [chain.x for chain in chains], [Cost()] * len(chains)
     longest = max((len(chain.timesteps) for chain in chains), default=0)
     groups: dict[int, list[int]] = {}
     for k in sorted(range(len(chains)), key=lambda k: -len(chains[k].timesteps)):
@@ -65,13 +67,13 @@ def run_chains(
     rows_of = torch.arange(n, device=device)
     wide = {key: measurement.rows(rows_of.repeat(len(group))) for key, group in groups.items()}
     streams = {key: Streams.cat([chains[k].streams for k in group]) for key, group in groups.items()}
-    samples, calls = [chain.x for chain in chains], [0] * len(chains)
+    samples, costs = [chain.x for chain in chains], [Cost()] * len(chains)
     for left in range(longest, 0, -1):
         for key, group in groups.items():
             started = [k for k in group if len(chains[k].timesteps) >= left]  # a prefix of the group
             if not started:
                 continue
-            x, before = torch.cat([samples[k] for k in started]), prior.calls
+            x, before = torch.cat([samples[k] for k in started]), prior.cost
             steps = [[*chains[k].timesteps, CLEAN][-left - 1 :][:2] for k in started]
             t, t_next = torch.tensor(steps, device=device).T.repeat_interleave(n, dim=1)
             moved = []
@@ -81,5 +83,5 @@ def run_chains(
                 moved.append(sampler.step(x[rows], t[rows], t_next[rows], part, prior.given(part), noise))
             for k, advanced in zip(started, torch.cat(moved).split(n), strict=True):
                 samples[k] = advanced
-                calls[k] += (prior.calls - before) // max(len(x), 1)
-    return samples, calls
+                costs[k] += (prior.cost - before) / len(x)
+    return samples, costs

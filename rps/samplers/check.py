@@ -178,7 +178,7 @@ class _World:
         for steps in (1, 3):
             chain = Chain(self.x, self.t[:steps].tolist(), self.measurement.streams, self.sampler)
             (_, (made,)) = run_chains([chain], self.measurement, CountedPrior(self.prior))
-            per_call = made / self.prior.evaluations
+            per_call = made.network_calls / self.prior.evaluations
             if per_call != self.sampler.network_calls(steps):
                 yield (
                     f"network_calls({steps}) is {self.sampler.network_calls(steps)}, but a chain of that many steps "

@@ -59,9 +59,12 @@ class Interpolation(Staged):
     def needs_estimate(self, level: Level) -> bool:
         return level < 1 or self.t0 is not None
 
+    def shows_estimate(self, level: Level) -> bool:
+        return level < 1
+
     def image(self, level: Level, estimate: Tensor | None, samples: Tensor) -> Tensor:
-        assert estimate is not None  # there is always an estimator
         # Skip a term of weight zero: 0 * nan is nan, so an estimate that diverged would spoil the sample.
-        if level == 0:
-            return estimate
-        return samples[0] if level == 1 else (1 - level) * estimate + level * samples[0]
+        if level == 1:
+            return samples[0]
+        assert estimate is not None  # the other levels show it
+        return (1 - level) * estimate + level * samples[0] if level > 0 else estimate

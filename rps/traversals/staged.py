@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rps.chunks import chunks
+from rps.cost import Cost
 from rps.estimators.base import Estimator
 from rps.measurement import Measurement
 from rps.priors.base import Prior
@@ -67,8 +68,13 @@ class Staged(Traversal):
         """Whether a level needs stage 1 when it is run alone."""
         return self.estimator is not None
 
+    def shows_estimate(self, level: Level) -> bool:
+        """Whether `image` uses the decoded estimate; by default where a level has no chains."""
+        return self.estimator is not None and not self.chains_of(level)
+
     def image(self, level: Level, estimate: Tensor | None, samples: Tensor) -> Tensor:
-        """The image of a level.  estimate: [N, C, H, W]; samples: [chains, N, C, H, W] -> [N, C, H, W]."""
+        """The image of a level.  estimate: [N, C, H, W], None unless a level shows it; samples: [chains, N, C, H, W].
+        -> [N, C, H, W]."""
         return samples.mean(0)
 
     def run(self, measurement: Measurement, prior: Prior, progress: Progress = silent) -> Restoration:
@@ -81,7 +87,7 @@ class Staged(Traversal):
         start = _now(device)
         counted.meter.phase = f"stage 1: {type(self.estimator).__name__}"
         x1 = self._estimate(measurement, counted)
-        stage1_calls, stage1_seconds = counted.calls // n, _now(device) - start
+        stage1_cost, stage1_seconds = counted.cost / n, _now(device) - start
 
         counted.meter.phase = f"stage 2: {type(self.sampler).__name__}"
         stage2 = measurement.streams.at("stage2")
@@ -96,16 +102,16 @@ class Staged(Traversal):
             )
             for chain in plan
         ]
-        finished, calls = run_chains(chains, measurement, counted, self.micro_batch)
-        estimate = None if x1 is None else self._decode(x1, prior)
-        decoded = [self._decode(x, prior) for x in finished]
+        finished, costs = run_chains(chains, measurement, counted, self.micro_batch)
+        before = counted.cost
+        decoded = [self._decode(x, counted) for x in finished]
+        shown = {level: self.shows_estimate(level) for level in self.levels}
+        estimate = self._decode(x1, counted) if x1 is not None and any(shown.values()) else None
+        decoding = (counted.cost - before) / (n * max(len(decoded) + (estimate is not None), 1))
         stage2_seconds = _now(device) - start - stage1_seconds
 
-        # The chains share stage 2; its time is split by their steps, to which network calls are proportional.
-        total_steps = max(sum(len(chain.timesteps) for chain in plan), 1)
-        restoration = Restoration(
-            self.knob, self.levels, {}, {}, torch.full((len(measurement),), counted.calls // n), {}
-        )
+        total = counted.cost / n
+        restoration = Restoration(self.knob, self.levels, {}, {}, total, {})
         for level in self.levels:
             used, stage1 = self.chains_of(level), self.needs_estimate(level)
             samples = torch.stack([decoded[k] for k in used]) if used else noise.new_empty(0, *noise.shape)
@@ -114,9 +120,12 @@ class Staged(Traversal):
                 # Written out, because std() warns of an empty batch.
                 deviations = (samples - samples.mean(0)).square().sum(0)
                 restoration.spread[level] = (deviations / (len(used) - 1)).sqrt()
-            count = stage1 * stage1_calls + sum(calls[k] for k in used)
-            restoration.network_calls[level] = torch.full((len(measurement),), count)
-            share = sum(len(plan[k].timesteps) for k in used) / total_steps
+            stage2_cost = sum((costs[k] for k in used), decoding * (len(used) + shown[level]))
+            restoration.cost[level] = stage2_cost + (stage1_cost if stage1 else Cost())
+            # Levels share stage 2; its time is split by their cost, or by their chains where nothing has a cost.
+            whole = (total - stage1_cost).forward_equivalents(prior.relative_cost)
+            part = stage2_cost.forward_equivalents(prior.relative_cost)
+            share = part / whole if whole else len(used) / max(len(plan), 1)
             restoration.seconds[level] = (stage1 * stage1_seconds + stage2_seconds * share) / n
         return restoration
 

@@ -5,6 +5,7 @@ import torch
 
 from modules import MapRps
 from modules.isolation import Isolation, attempt, split
+from rps.cost import Cost
 from rps.estimators import MapEstimator
 from rps.operators import LinearOperator
 from tests.resume_fakes import EveryOther, Twins, White
@@ -42,7 +43,7 @@ def test_a_sample_that_raises_is_a_failure_and_the_others_are_as_without_it():
     assert found.ids == ["a", "b", "d"] and same(found, whole, found.ids)
     assert torch.equal(found.measurement.y, whole.measurement.y[[0, 1, 3]])
     assert torch.equal(found.reference, whole.reference[[0, 1, 3]])
-    assert found.restoration.network_calls[50].tolist() == [4, 4, 4]
+    assert found.restoration.cost[50] == Cost(4, 2)
 
 
 def test_a_sample_that_is_never_finite_keeps_its_place():

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 import modules
 from modules import SolverModule
 from rps import traversals
+from rps.cost import RelativeCost
 from rps.operators import SuperResolution
 from tests.rps.solvers import WORLDS, close, kinds
 from tests.trainers import quiet
@@ -74,13 +75,20 @@ def test_from_a_config_to_a_prediction(build):
     restoration = prediction.restoration
     assert list(restoration.images) == list(restoration.levels) == list(module.traversal.levels)
     assert all(torch.isfinite(x).all() and x.shape == (3, 1, 4, 4) for x in restoration.images.values())
-    assert restoration.total_network_calls.tolist() == [module.network_calls_per_image()] * 3
+    assert restoration.total_cost.network_calls == module.network_calls_per_image()
     with torch.enable_grad():
         again = module.predict_step(batch(), 0).restoration
     assert not any(images.requires_grad for images in again.images.values())
     weights = list(module.parameters())
     assert weights and not any(w.requires_grad or w.grad is not None for w in weights)
     assert not module.prior.training
+
+
+def test_a_relative_cost_replaces_the_prior_s(build):
+    assert build().relative_cost == build().prior.relative_cost == RelativeCost()
+    assert build(relative_cost={"backward": 1.8}).relative_cost == RelativeCost(backward=1.8)
+    with pytest.raises(ValueError, match=r"relative_cost\.decoder_call must be a finite number >= 0, got -1"):
+        build(relative_cost={"decoder_call": -1})
 
 
 def test_a_result_is_a_function_of_the_id_and_of_the_measurement(build):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from rps.cost import Cost
 from rps.measurement import degrade
 from rps.metrics import FeatureNetwork
 from rps.operators import Operator
@@ -62,13 +63,12 @@ def prediction(
     images = {level: (1 - (i + 1) / 10) * clean for i, level in enumerate(levels)}
     for level, id_ in broken:
         images[level][ids.index(id_), 0, 0, 0] = torch.nan
-    n = len(ids)
     restoration = Restoration(
         knob="t0",
         levels=list(levels),
         images=images,
-        network_calls={level: torch.full((n,), 10 + i) for i, level in enumerate(levels)},
-        total_network_calls=torch.full((n,), 30),
+        cost={level: Cost(10 + i, i) for i, level in enumerate(levels)},
+        total_cost=Cost(30, 3),
         seconds={level: 0.5 + i for i, level in enumerate(levels)},
     )
     return Prediction(ids, clean if with_reference else None, measurement, restoration, failures or {})

@@ -5,7 +5,7 @@ import torch
 
 from rps.metrics import Statistics
 from rps.records import Origin, RecordWriter, Row, Vectors, read_records, summary
-from rps.records.rows import Cost
+from rps.records.rows import RowCost
 from rps.report import compare_runs, paired_table
 
 
@@ -28,7 +28,7 @@ def write(
     rows = [
         Row(id_, level, status="failed", reason="too dark")
         if id_ in failed
-        else Row(id_, level, metrics={"rmse": e, "psnr": 10 - e}, cost=Cost(network_calls=3))
+        else Row(id_, level, metrics={"rmse": e, "psnr": 10 - e}, cost=RowCost(network_calls=3))
         for level in levels
         for id_, e in zip(ids, rmse, strict=True)
     ]

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from rps.cost import RelativeCost
 from rps.metrics import as_saved, rmse
 from rps.operators import Inpaint, Operator
 from rps.records import (
     evaluate,
 )
+from rps.records.rows import RowCost
 from tests.rps.predictions import LEVELS, Blocks, prediction
 
 IDS = [f"image {i}" for i in range(7)]
@@ -24,10 +26,13 @@ def test_a_row_for_every_sample_and_level():
 
 def test_metrics_are_of_the_image_as_saved():
     one = prediction(IDS)
-    row = next(row for row in evaluate(one).rows if row.id == IDS[3] and row.level == 50)
+    rows = evaluate(one, relative_cost=RelativeCost(backward=2)).rows
+    row = next(row for row in rows if row.id == IDS[3] and row.level == 50)
     expected = rmse(as_saved(one.restoration.images[50]), as_saved(one.reference))[3]
     assert row.metrics["rmse"] == expected.item()
-    assert row.cost == (11, 30, 1.5)
+    costs = {"network_calls": 11, "network_backwards": 1, "forward_equivalents": 13}
+    totals = {"total_network_calls": 30, "total_forward_equivalents": 36}
+    assert row.cost == RowCost(**costs, **totals, seconds=1.5, decoder_calls=0, decoder_backwards=0)
     assert set(row.metrics) == {"rmse", "psnr", "ssim", "consistency", "residual_rms"}
 
 

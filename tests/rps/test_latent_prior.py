@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rps.cost import Cost
 from rps.estimators import MapEstimator
 from rps.measurement import degrade
 from rps.operators import SuperResolution
@@ -144,9 +145,9 @@ def test_both_evaluations_of_guidance_are_counted():
         through.clear()
         found = traversal.run(measurement, prior)
         assert sum(through) == 3 * evaluations * (2 + 1)
-        assert found.total_network_calls.tolist() == [traversal.network_calls_per_image(prior)] * 3
-        assert found.network_calls[0].tolist() == [2 * evaluations] * 3
-        assert found.network_calls[100].tolist() == [sum(through) // 3] * 3
+        assert found.total_cost.network_calls == traversal.network_calls_per_image(prior)
+        assert found.cost[0] == Cost(2 * evaluations, 0, 2 + 1 + 1, 2)  # encodes its start, decodes its end
+        assert found.cost[100].network_calls == sum(through) / 3
     assert LatentPrior(unet(), vae(), scheduler(), guidance_scale=4.0).evaluations == 1  # nothing to guide by
 
 
@@ -236,7 +237,7 @@ def test_lmap_rps_on_stable_diffusion_treats_each_row_by_itself(tmp_path):
     estimator = MapEstimator(num_steps=2, t1=50)
     traversal = MapRps([0, 100, 600], estimator, LatentDps(0.01, clip_image=True), steps=5)
     whole = traversal.run(captioned(), prior)
-    assert whole.total_network_calls.tolist() == [traversal.network_calls_per_image(prior)] * 3
+    assert whole.total_cost.network_calls == traversal.network_calls_per_image(prior)
     assert {x.shape for x in whole.images.values()} == {(3, 3, 16, 16)}
     rows = torch.tensor([2, 0])
     traversal.micro_batch = 2
@@ -268,7 +269,7 @@ def test_counting_goes_on_in_what_is_given(tmp_path):
     given = counted.given(captioned())
     given.denoise(latents(prior), torch.tensor([1, 2, 3]))
     assert prior.evaluations == given.evaluations == 2  # guidance of 1.5
-    assert counted.calls == given.calls == 6 and heard == [("now", 6)]
+    assert counted.cost.network_calls == given.cost.network_calls == 6 and heard == [("now", 6)]
     assert StableDiffusionPrior.from_pretrained(str(tmp_path), guidance_scale=1.0).evaluations == 1
 
 

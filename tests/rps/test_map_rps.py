@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from rps.cost import Cost
 from rps.estimators import MapEstimator
 from rps.measurement import degrade
 from rps.operators import Inpaint
@@ -21,8 +22,8 @@ def test_network_calls_are_n_plus_the_levels_own_steps():
     prior, reported = PIXEL.prior(), []
     result = solver([0, 150, 50, 400]).run(PIXEL.measure(3), prior, lambda what, calls: reported.append(calls))
     expected = {0: 4, 150: 4 + 3, 50: 4 + 1, 400: 4 + 8}
-    assert {k: v.tolist() for k, v in result.network_calls.items()} == {k: [v] * 3 for k, v in expected.items()}
-    assert result.total_network_calls.tolist() == [4 + 3 + 1 + 8] * 3
+    assert {k: v.network_calls for k, v in result.cost.items()} == expected
+    assert result.total_cost == Cost(4 + 3 + 1 + 8, 3 + 1 + 8)
     assert sum(prior.rows) == sum(reported) == 3 * 16
     assert solver([0, 150, 50, 400]).network_calls_per_image(prior) == 16
 

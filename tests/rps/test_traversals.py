@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rps.cost import Cost
 from rps.estimators import MapEstimator, PseudoInverse
 from rps.measurement import degrade
 from rps.operators import SuperResolution
@@ -33,7 +34,7 @@ def test_dps_is_one_point_of_every_traversal_from_noise():
     """VSDPS at lambda 1, one averaged sample, its number of steps, weight one: the same chain with the same noise."""
     alone = run(PosteriorSampling(Dps(0.5), steps=8))
     image = alone.images[8]
-    assert alone.knob == "steps" and alone.network_calls[8].tolist() == [8, 8]
+    assert alone.knob == "steps" and alone.cost[8] == Cost(8, 8)
     same = [
         run(VarianceScaling([0.3, 1.0], 0.5, steps=8)).images[1.0],
         run(SampleAverage([2, 1], Dps(0.5), steps=8)).images[1],
@@ -64,7 +65,7 @@ def test_ccdf_is_map_rps_from_the_pseudo_inverse():
     ccdf, by_hand = Ccdf([0, 200], Dps(), steps=20), MapRps([0, 200], PseudoInverse(0.1), Dps(), steps=20)
     for level in (0, 200):
         assert torch.equal(run(ccdf).images[level], run(by_hand).images[level])
-    assert run(ccdf).network_calls[0].tolist() == [0, 0]
+    assert run(ccdf).cost[0] == Cost()
 
 
 def test_vsdps_gives_each_level_its_own_step_size():
@@ -85,8 +86,8 @@ def test_averages_are_of_independent_chains_and_prefixes_of_each_other():
     spread = (second - result.images[1]).abs() / 2**0.5
     torch.testing.assert_close(result.spread[2], spread)
     counts = run(SampleAverage([1, 3], Dps(), steps=6))
-    assert {m: counts.network_calls[m].tolist() for m in (1, 3)} == {1: [6, 6], 3: [18, 18]}
-    assert counts.total_network_calls.tolist() == [18, 18]
+    assert {m: counts.cost[m].network_calls for m in (1, 3)} == {1: 6, 3: 18}
+    assert counts.total_cost.network_calls == 18
 
 
 def test_the_spread_of_averages_is_the_posterior_deviation():
@@ -113,15 +114,15 @@ def test_several_samples_of_map_rps():
     torch.testing.assert_close(three.spread[200], torch.stack([first, second, third]).std(0))
     assert (second - first).abs().max() > 1e-2
     steps = len(PRIOR.schedule.grid(200, 20))
-    assert three.network_calls[200].tolist() == [2 + 3 * steps] * 2
-    assert three.network_calls[0].tolist() == [2, 2]
+    assert three.cost[200].network_calls == 2 + 3 * steps
+    assert three.cost[0] == Cost(2)
 
 
 def test_weight_one_needs_no_estimate_and_weight_zero_no_sample():
     result = run(Interpolation([0.0, 0.5, 1.0], MapEstimator(num_steps=3), Dps(), steps=4))
-    assert [int(result.network_calls[w][0]) for w in (0.0, 0.5, 1.0)] == [3, 7, 4]
+    assert [result.cost[w].network_calls for w in (0.0, 0.5, 1.0)] == [3, 7, 4]
     behind = run(Interpolation([1.0], MapEstimator(num_steps=3), Dps(), t0=300, steps=10))
-    assert int(behind.network_calls[1.0][0]) == 6
+    assert behind.cost[1.0].network_calls == 6
 
 
 @pytest.mark.parametrize(("sampler", "steps"), [(Ddrm(), 20), (Ddnm(), 100), (Sitcom(2), 20)])
@@ -129,7 +130,7 @@ def test_a_sampler_alone_takes_its_published_number_of_steps(sampler, steps):
     result = run(PosteriorSampling(sampler))
     (level,) = result.levels
     assert level == steps
-    assert int(result.network_calls[level][0]) == sampler.network_calls(steps)
+    assert result.cost[level].network_calls == sampler.network_calls(steps)
 
 
 def test_daps_alone_runs_on_its_own_grid():
@@ -172,7 +173,7 @@ def test_a_setting_as_the_knob():
     for zeta, images in found.images.items():
         (alone,) = PosteriorSampling(DiffPir(zeta=zeta), 5).run(measurement, prior).images.values()
         torch.testing.assert_close(images, alone)
-        assert found.network_calls[zeta].tolist() == [5, 5]
+        assert found.cost[zeta].network_calls == 5
     with pytest.raises(ValueError, match="DiffPir has no setting 'eta'; its settings are lam, zeta"):
         SettingSweep("eta", [0.5], DiffPir())
     with pytest.raises(ValueError, match=r"zeta between 0 and 1, got 1\.75 and 2"):
