@@ -5,7 +5,8 @@
 A study file has a title; `common`, the configs and values of every run; and `runs`, each with its own. Optional keys:
     tasks     repeat all runs; the name of the task replaces TASK in the names of configs;
     grid      dotted option -> values: every run is repeated with each combination;
-    columns   of the table; by default all except consistency and seconds, without empty ones;
+    columns   of the table; by default all except consistency and seconds, without empty ones; cost is in forwards of
+              the network per image, see rps/cost.py;
     baselines true adds lines for A^+ y and for the clean images;
     figures   file of the first run -> suffix: copied to docs/figures/STUDY_TASK_SUFFIX.png instead of a plot of all.
 Repeating the command resumes unfinished runs; `rps predict` refuses a run whose config has changed. Prints a table;
@@ -123,7 +124,7 @@ def of(place: str, form: str, error: str | None = None) -> Callable[[Mapping[str
             found: Any = entry
             for name in path.split("."):
                 found = found.get(name, {})
-            values.append("" if found == {} else form.format(found))
+            values.append("" if found in ({}, None) else form.format(found))
         return values[0] if len(values) == 1 or not values[0] else f"{values[0]} ({values[1]})"
 
     return text
@@ -136,7 +137,7 @@ FIGURES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "PSNR": of("metrics.psnr.mean", "{:.2f}"),
     "SSIM": of("metrics.ssim.mean", "{:.3f}"),
     "consistency": of("metrics.consistency.mean", "{:.3f}"),
-    "calls": of("network_calls_per_image", "{:.0f}"),
+    "cost": of("forward_equivalents_per_image", "{:.0f}"),
     "seconds": of("seconds_per_image", "{:.2f}"),
 }
 """Column of the table -> function from an entry of "levels" in metrics.json to its text."""
