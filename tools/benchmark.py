@@ -3,6 +3,7 @@
     python tools/benchmark.py overhead --images 64 --repeats 3
     python tools/benchmark.py memory --device cpu                  # one image each; minutes per line on two cores
     python tools/benchmark.py memory --device cuda --dtype float16
+    python tools/benchmark.py ratios --cases embedded embedded_latent   # for --model.relative_cost
 
 overhead: records every network call of a MAP-RPS pass (its batch, and whether it is differentiated, as DPS needs), then
 repeats the same calls with the bare UNet, forward under no_grad or forward and vector-Jacobian product with respect to
@@ -10,25 +11,30 @@ the input. Passes and bare calls alternate, so that a busy machine slows both eq
 memory: one iteration of stage 1 and one DPS step, each in its own process: on the CPU the peak resident memory minus
 that before the networks were created, on a GPU torch's own peak. Random weights cost the same as trained ones. The text
 encoder is left out: it runs once per image.
+ratios: the relative costs of a prior (rps.cost.RelativeCost): network and decoder, each forward under no_grad, and
+forward and vector-Jacobian product with respect to the input. The four alternate; a line has their medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from rps.cost import RelativeCost
 from rps.estimators import MapEstimator
 from rps.measurement import degrade
 from rps.operators import SuperResolution
-from rps.priors import DiffusersPrior, EmbeddedPrior, Prior, StableDiffusionPrior
+from rps.priors import DiffusersPrior, EmbeddedLatentPrior, EmbeddedPrior, Prior, StableDiffusionPrior
 from rps.samplers import Dps, LatentDps
 from rps.traversals import MapRps
 
@@ -166,6 +172,43 @@ def memory(cases: list[str], batch_sizes: list[int], device: str, dtype: str) ->
         print(f"| {case} | {work} | {batch} | {found} |", flush=True)
 
 
+RATIO_CASES: dict[str, Callable[[], Any]] = {
+    "embedded": EmbeddedPrior,
+    "embedded_latent": EmbeddedLatentPrior,
+    **CASES,
+}
+
+
+def relative_cost(prior: Prior, batch: int, repeats: int) -> RelativeCost:
+    """The relative costs of a prior for batches of this size."""
+    x, t = torch.randn(batch, *prior.sample_shape), torch.full((batch,), 100)
+
+    def job(function: Callable[[Tensor], Tensor], differentiated: bool) -> None:
+        with torch.set_grad_enabled(differentiated):
+            row = x.clone().requires_grad_(differentiated)
+            output = function(row)
+            if differentiated:
+                torch.autograd.grad(output, row, grad_outputs=torch.ones_like(output))
+
+    functions = [lambda x: prior.denoise(x, t).x0, prior.decode]
+    kinds = [(function, differentiated) for function in functions for differentiated in (False, True)]
+    for kind in kinds:
+        job(*kind)  # a warm-up
+    took = [[seconds(lambda kind=kind: job(*kind)) for kind in kinds] for _ in range(repeats)]
+    forward, both, decode, both_of_decoder = (statistics.median(times) for times in zip(*took, strict=True))
+    one = forward / prior.evaluations
+    decoder = (decode / one, (both_of_decoder - decode) / one) if prior.latent else (0.0, 0.0)
+    return RelativeCost((both - forward) / forward, *decoder)
+
+
+def ratios(cases: list[str], batch_sizes: list[int], repeats: int) -> None:
+    for case in cases:
+        prior = RATIO_CASES[case]()
+        for batch in batch_sizes:
+            found = {name: round(value, 2) for name, value in asdict(relative_cost(prior, batch, repeats)).items()}
+            print(f"{case}, batch of {batch}: --model.relative_cost '{json.dumps(found)}'", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -176,8 +219,12 @@ def main() -> None:
     m.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
     m.add_argument("--batch-sizes", type=int, nargs="+", default=[1])
     m.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    r = commands.add_parser("ratios")
+    r.add_argument("--cases", nargs="+", choices=RATIO_CASES, default=list(RATIO_CASES)[:2])
+    r.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64])
+    r.add_argument("--repeats", type=int, default=15)
     options = vars(parser.parse_args())
-    {"overhead": overhead, "memory": memory}[options.pop("command")](**options)
+    {"overhead": overhead, "memory": memory, "ratios": ratios}[options.pop("command")](**options)
 
 
 if __name__ == "__main__":
