@@ -75,6 +75,18 @@ class Schedule(nn.Module):
         """sigma_t as a number."""
         return float(self.sigma_table[t])
 
+    @property
+    def levels(self) -> Tensor:
+        """nu_t = sigma_t / alpha_t of every timestep, float64 [T]."""
+        return (self.sigma_table / self.alpha_table)[:-1].contiguous()
+
+    def nearest(self, levels: Tensor) -> Tensor:
+        """The timestep whose sigma / alpha is nearest to each level.  levels: [N] -> int64 [N]."""
+        table = self.levels
+        levels = levels.to(table).contiguous()
+        above = torch.searchsorted(table, levels).clamp(1, len(table) - 1)
+        return torch.where(levels - table[above - 1] < table[above] - levels, above - 1, above)
+
     def at(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """(alpha_t, sigma_t) of each row, shaped to multiply `like`.
 

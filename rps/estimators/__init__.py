@@ -4,6 +4,7 @@ from rps.estimators.base import Estimator
 from rps.estimators.chain import ChainEstimator, DmapEstimator, RmpEstimator
 from rps.estimators.map import MapEstimator
 from rps.estimators.posterior_mean import PosteriorMean
+from rps.estimators.proximal_map import ProximalMap
 from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.estimators.red_diff import RedDiff
 
@@ -13,6 +14,7 @@ __all__ = [
     "Estimator",
     "MapEstimator",
     "PosteriorMean",
+    "ProximalMap",
     "PseudoInverse",
     "RedDiff",
     "RmpEstimator",

@@ -80,7 +80,7 @@ class Daps(Sampler):
         ends = torch.tensor([self.sigma_max, self.sigma_min], dtype=torch.float64) ** self.power
         part = torch.linspace(0, 1, steps or self.default_steps, dtype=torch.float64)
         levels = ((1 - part) * ends[0] + part * ends[1]) ** (1 / self.power)
-        grid = sorted(set(_nearest(schedule, levels).tolist()), reverse=True)
+        grid = sorted(set(schedule.nearest(levels).tolist()), reverse=True)
         return grid if t0 == len(schedule) else [t for t in [t0 - 1, *(t for t in grid if t < t0 - 1)] if t >= 0]
 
     @torch.no_grad()
@@ -111,14 +111,6 @@ class Daps(Sampler):
             if k < self.ode_steps:
                 part = k / (self.ode_steps - 1)
                 level = ((1 - part) * top + part * self.ode_min**self.power) ** (1 / self.power)
-                here = torch.minimum(_nearest(table, level), here)
+                here = torch.minimum(table.nearest(level), here)
                 x = table.add_noise(denoised.x0, denoised.eps, here)
         return denoised.x0
-
-
-def _nearest(schedule: Schedule, levels: Tensor) -> Tensor:
-    """The timestep whose sigma/alpha is nearest to each level.  levels: [N] float64 -> int64 [N]."""
-    table = (schedule.sigma_table / schedule.alpha_table)[:-1].contiguous()
-    levels = levels.to(table).contiguous()
-    above = torch.searchsorted(table, levels).clamp(1, len(table) - 1)
-    return torch.where(levels - table[above - 1] < table[above] - levels, above - 1, above)

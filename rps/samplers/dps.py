@@ -32,6 +32,8 @@ class Dps(Sampler):
             pixels where x0hat is clipped.
         legacy: whether to reproduce the runs of arXiv 2605.28711: clip_gradient, and a learned noise with two errors,
             see rps.samplers.legacy.legacy_std.
+        per_timestep: whether xi is the size for one timestep, so that a step over k of them, to t' = t - k, takes k xi:
+            then one value suits grids of any number of steps. Otherwise every step takes xi, as published.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Dps(Sampler):
         clip_image: bool = False,
         clip_gradient: bool = False,
         legacy: bool = False,
+        per_timestep: bool = False,
     ) -> None:
         not_negative(step_size=step_size)
         self.step_size = step_size
         self.clip = clip
         self.squared, self.decay, self.clip_image = squared, decay, clip_image
         self.clip_gradient, self.legacy = clip_gradient or legacy, legacy
+        self.per_timestep = per_timestep
 
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
@@ -59,12 +63,12 @@ class Dps(Sampler):
             moved = mean + std * noise.normal(x.shape[1:]).to(x)
             # The step is taken in the variance-preserving form x / norm, whatever the schedule.
             norms = prior.schedule.norm(t, x) * prior.schedule.norm(t_next, x)
-            return moved - self.scale(x, t, prior) * norms * guidance
+            return moved - self.scale(x, t, t_next, prior) * norms * guidance
 
-    def scale(self, x: Tensor, t: Tensor, prior: Prior) -> float | Tensor:
-        """The factor of the gradient: xi, or xi abar_t."""
+    def scale(self, x: Tensor, t: Tensor, t_next: Tensor, prior: Prior) -> float | Tensor:
+        """The factor of the gradient: xi, times abar_t with `decay`, times t - t' with `per_timestep`."""
         abar = (prior.schedule.at(t, x)[0] / prior.schedule.norm(t, x)) ** 2 if self.decay else 1.0
-        return self.step_size * abar
+        return self.step_size * abar * ((t - t_next).view(-1, *(1,) * (x.ndim - 1)) if self.per_timestep else 1)
 
     def law(self, denoised: Denoised, t: Tensor, t_next: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the unguided step."""

@@ -18,10 +18,15 @@ class LatentDps(Dps):
             deblurring 1.5.
         squared: whether to square the norm; False is the "stable" form.
         clip_image: whether to clip D(z0hat) to [-1, 1] in the gradient, as published for Stable Diffusion.
+        per_timestep: whether xi is the size for one timestep, see rps.samplers.Dps.
     """
 
-    def __init__(self, step_size: float = 0.05, squared: bool = True, clip_image: bool = False) -> None:
-        super().__init__(step_size, clip=False, squared=squared, decay=True, clip_image=clip_image)
+    def __init__(
+        self, step_size: float = 0.05, squared: bool = True, clip_image: bool = False, per_timestep: bool = False
+    ) -> None:
+        super().__init__(
+            step_size, clip=False, squared=squared, decay=True, clip_image=clip_image, per_timestep=per_timestep
+        )
 
 
 class LatentDaps(Daps):

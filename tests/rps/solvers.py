@@ -32,6 +32,7 @@ from tests.rps.latent_models import Z_SHAPE, LinearLatentPrior, latent_draws
 SMALL: dict[str, dict[str, Any]] = {
     "ChainEstimator": {"sampler": Dps(), "num_steps": 4},
     "MapEstimator": {"num_steps": 4, "draws": 2},
+    "ProximalMap": {"num_steps": 4},
     "RedDiff": {"num_steps": 4},
     "RmpEstimator": {"num_steps": 4},
     "DmapEstimator": {"num_steps": 4},
