@@ -11,24 +11,30 @@ python tools/benchmark.py memory --device cuda --dtype float16
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 
-from benchmarks import memory, options, overhead, peers
 from benchmarks.cases import CASES
+from benchmarks.memory import memory
+from benchmarks.options import options
+from benchmarks.overhead import overhead
+from benchmarks.peers import peers
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(module, **defaults) -> argparse.ArgumentParser:
-        name = module.__name__.rpartition(".")[2]
-        return_ = commands.add_parser(
-            name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        return_.set_defaults(run=getattr(module, name))
-        for option, value in defaults.items():
-            return_.add_argument(f"--{option}", type=type(value), default=value)
-        return return_
+    def command(job: Callable[..., None], images: int = 0, **numbers: int) -> argparse.ArgumentParser:
+        text = sys.modules[job.__module__].__doc__
+        raw = argparse.RawDescriptionHelpFormatter
+        one = commands.add_parser(job.__name__, description=text, formatter_class=raw)
+        one.set_defaults(job=job)
+        if images:
+            one.add_argument("--images", dest="number", type=int, default=images)
+        for name, default in numbers.items():
+            one.add_argument(f"--{name}", type=int, default=default)
+        return one
 
     o = command(overhead, images=64, repeats=3)
     o.add_argument("--only", nargs="+", default=[], help="names of methods")
@@ -37,14 +43,14 @@ def main() -> None:
     m.add_argument("--batch-sizes", type=int, nargs="+", default=[1])
     m.add_argument("--cases", nargs="+", choices=CASES, default=[name for name in CASES if "embedded" not in name])
     p = command(options, images=64, repeats=3)
-    command(peers, images=16, steps=50, repeats=3)
+    command(peers, images=16, steps=50, repeats=2)
     for each in (o, m, p):
         each.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     for each in (o, m):
         each.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
     given = vars(parser.parse_args())
     given.pop("command")
-    given.pop("run")(**given)
+    given.pop("job")(**given)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rps.priors import Prior
-
 
 @dataclass
 class Call:
     """One call of a network.
 
-    network: the UNet's forward, or encode or decode of the autoencoder. shape, dtype: of its first argument. rest: its
-    other arguments. graph: whether it kept a graph for a backward pass. backwards: number of backward passes since.
+    part: "UNet", "encoder" or "decoder". network: the function that was called. shape, dtype: of its first argument.
+    rest: its other arguments. graph: whether it kept a graph for a backward pass. backwards: number of those since.
     """
 
+    part: str
     network: Callable[..., Any]
     shape: torch.Size
     dtype: torch.dtype
@@ -46,16 +45,17 @@ def tensor_of(output: Any) -> Tensor:
 
 
 @contextmanager
-def recorded(prior: Prior) -> Iterator[list[Call]]:
-    """The list of the network calls of a prior that are made inside the block."""
+def recorded(prior: Any) -> Iterator[list[Call]]:
+    """The list of the network calls of a DiffusersPrior that are made inside the block."""
     calls: list[Call] = []
-    places = [(network, name) for part, names in (("unet", ["forward"]), ("vae", ["encode", "decode"]))
-              if (network := getattr(prior, part, None)) for name in names]  # fmt: skip
+    autoencoder = getattr(prior, "vae", None)
+    places = [("UNet", prior.unet, "forward"), ("encoder", autoencoder, "encode"), ("decoder", autoencoder, "decode")]
+    places = [place for place in places if place[1] is not None]
 
-    def recording(network: Callable[..., Any]) -> Callable[..., Any]:
+    def recording(part: str, network: Callable[..., Any]) -> Callable[..., Any]:
         def call(x: Tensor, *args: Any, **keywords: Any) -> Any:
             output = network(x, *args, **keywords)
-            made, tensor = Call(network, x.shape, x.dtype, (args, keywords)), tensor_of(output)
+            made, tensor = Call(part, network, x.shape, x.dtype, (args, keywords)), tensor_of(output)
             calls.append(made)
             if tensor.requires_grad:
                 made.graph = True
@@ -68,10 +68,15 @@ def recorded(prior: Prior) -> Iterator[list[Call]]:
 
         return call
 
-    for network, name in places:
-        setattr(network, name, recording(getattr(network, name)))
+    for part, network, name in places:
+        setattr(network, name, recording(part, getattr(network, name)))
     try:
         yield calls
     finally:
-        for network, name in places:
+        for _, network, name in places:
             delattr(network, name)
+
+
+def images(calls: list[Call]) -> tuple[int, int]:
+    """(images through a network forwards, and backwards)."""
+    return sum(call.shape[0] for call in calls), sum(call.shape[0] * call.backwards for call in calls)

@@ -3,18 +3,22 @@
 Every network call of a run is recorded: which network, its batch, and how often it is differentiated. The bare networks
 (UNet, encoder and decoder) then repeat these calls on noise. Runs and repetitions alternate in one process, so that a
 busy machine slows both equally; the ratio is the median over the repeats. Of the calls, "f" is the number of images
-through a network (UNet or autoencoder), "b" that of backward passes.
+through a network, "b" that of backward passes.
+
+On the CPU, the C library returns memory to the system and fetches it again at every call, which costs up to 15 %; set
+MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 in the environment.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
 
-from benchmarks.calls import Call, recorded
+from benchmarks.calls import Call, images, recorded
 from benchmarks.cases import CASES, measure, seconds
 from benchmarks.solvers import runs
 from rps.priors import Prior
@@ -35,7 +39,7 @@ def bare(prior: Prior, batch_sizes: list[int], repeats: int, device: str) -> Non
                 noise = torch.randn(call.shape.numel(), device=device)
                 took = [seconds(lambda call=call, noise=noise: call.repeat(noise), device) for _ in range(repeats + 1)]
                 times.append(f"{statistics.median(took[1:]) * 1000 / n:.2f}")
-            print(f"| {'UNet' if 'forward' in call.network.__qualname__ else 'decoder'} | {n} | {' | '.join(times)} |")
+            print(f"| {call.part} | {n} | {' | '.join(times)} |", flush=True)
 
 
 def ratio(run: Callable[[], Any], calls: list[Call], repeats: int, device: str) -> tuple[float, float]:
@@ -49,31 +53,29 @@ def ratio(run: Callable[[], Any], calls: list[Call], repeats: int, device: str) 
 
 
 def line(name: str, traversal: Traversal, prior: Prior, number: int, repeats: int, device: str) -> str:
-    """The line of the table; empty for a method that does not fit the prior."""
+    """The line of the table.  Errors: ValueError for a method that does not fit the prior."""
     measurement = measure(prior, number)
-    try:
-        with recorded(prior) as calls:  # also the warm-up
-            traversal.run(measurement, prior)
-    except ValueError:
-        return ""
-    forwards, backwards = (sum(call.shape[0] * many for call, many in zip(calls, of, strict=True))
-                           for of in ([1] * len(calls), [call.backwards for call in calls]))  # fmt: skip
-    if not calls:
-        return f"| {name} | 0 | {seconds(lambda: traversal.run(measurement, prior), device) / number:.4f} | | |"
+
+    def run() -> None:
+        traversal.run(measurement, prior)
+
+    with recorded(prior) as calls:  # also the warm-up
+        run()
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    took, times = ratio(lambda: traversal.run(measurement, prior), calls, repeats, device)
+    took, times = ratio(run, calls, repeats, device) if calls else (seconds(run, device), float("nan"))
     peak = f"{torch.cuda.max_memory_allocated() / 2**30:.2f}" if device == "cuda" else ""
+    forwards, backwards = images(calls)
     return f"| {name} | {forwards} f {backwards} b | {took / number:.4f} | {times:.3f} | {peak} |"
 
 
-def overhead(cases: list[str], images: int, repeats: int, device: str, dtype: str, only: list[str]) -> None:
+def overhead(cases: list[str], number: int, repeats: int, device: str, dtype: str, only: list[str]) -> None:
     for case in cases:
         prior = CASES[case](dtype=dtype).to(device).eval()
-        print(f"\n{case}, {images} images, {dtype}, {device}, torch {torch.__version__}\n", flush=True)
-        bare(prior, sorted({1, max(images // 4, 1), images}), repeats, device)
+        print(f"\n{case}, {number} images, {dtype}, {device}, torch {torch.__version__}\n", flush=True)
+        bare(prior, sorted({1, max(number // 4, 1), number}), repeats, device)
         print("\n| method | calls | seconds per image | run / bare networks | peak, GB |\n|---|---|---|---|---|")
         for name, traversal in runs(prior):
             if not only or name in only:
-                text = line(name, traversal, prior, images, repeats, device)
-                print(*([text] if text else []), sep="\n", end="\n" if text else "", flush=True)
+                with suppress(ValueError):
+                    print(line(name, traversal, prior, number, repeats, device), flush=True)

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.calls import images as through
 from benchmarks.calls import recorded
 from benchmarks.cases import images
 from benchmarks.options import rmse
@@ -38,9 +39,9 @@ from rps.traversals import PosteriorSampling
 NOISE = 0.1
 OPERATORS: dict[str, Operator] = {"sr4": SuperResolution(4), "inpaint .7": Inpaint(0.7)}
 WEIGHTS: dict[str, list[float]] = {
-    "deepinv DPS": [0.03, 0.1, 0.3, 1, 3, 10],
+    "deepinv DPS": [3, 10, 30, 100, 300, 1000],
     "deepinv DiffPIR": [0.5, 1, 3, 7, 15, 30],
-    "rps DPS": [0.3, 0.6, 1, 2, 3, 5],
+    "rps DPS": [1, 2, 3, 5, 8, 12],
     "rps DiffPIR": [0.1, 0.3, 0.7, 1.75, 4, 8],
 }
 Run = Callable[[Measurement, float, int], Tensor]
@@ -116,14 +117,14 @@ def check(prior: Prior) -> None:
         torch.testing.assert_close(2 * denoise(prior, noisy, ratio / 2) - 1, expected, atol=1e-3, rtol=0)
 
 
-def peers(images: int, steps: int, repeats: int) -> None:
+def peers(number: int, steps: int, repeats: int) -> None:
     prior = EmbeddedPrior()
     check(prior)
     samplers: dict[str, Callable[[float], Sampler]] = {
         "DPS": lambda weight: Dps(step_size=weight),
         "DiffPIR": lambda weight: DiffPir(lam=weight, zeta=0.1),
     }
-    print(f"{images} images, {steps} steps, torch {torch.__version__}\n")
+    print(f"{number} images, {steps} steps, torch {torch.__version__}\n")
     print("| operator | method | run | weight | f | b | images per second | RMSE |\n|---|---|---|---|---|---|---|---|")
     for place, operator in OPERATORS.items():
         for method, other in theirs(prior).items():
@@ -132,7 +133,7 @@ def peers(images: int, steps: int, repeats: int) -> None:
                 "rps, one by one": ours(prior, samplers[method], single=True),
                 "rps": ours(prior, samplers[method]),
             }
-            compare(f"{place} | {method}", operator, runs, prior, images, steps, repeats)
+            compare(f"{place} | {method}", operator, runs, prior, number, steps, repeats)
 
 
 def compare(
@@ -154,8 +155,7 @@ def compare(
                 start = time.perf_counter()
                 restored = run(measurement, weight, steps)
                 took[name].append(time.perf_counter() - start)
-            forwards = sum(call.shape[0] for call in calls) / number
-            backwards = sum(call.shape[0] * call.backwards for call in calls) / number
-            found[name] = f"{weight} | {forwards:.0f} | {backwards:.0f}", rmse(restored, clean)
+            f, b = (passes / number for passes in through(calls))
+            found[name] = f"{weight} | {f:.0f} | {b:.0f}", rmse(restored, clean)
     for name, (text, error) in found.items():
         print(f"| {title} | {name} | {text} | {number / statistics.median(took[name]):.3f} | {error:.4f} |", flush=True)

@@ -11,21 +11,22 @@ from rps.priors import Prior
 from rps.samplers import Dps, ExactPosterior, LatentDps, Sampler
 from rps.traversals import PosteriorSampling, Traversal
 
-STEPS = 4
+STEPS = 2
 SHORT: dict[str, dict[str, Any]] = {
     "ChainEstimator": {"num_steps": STEPS},
     "DmapEstimator": {"num_steps": STEPS},
     "RmpEstimator": {"num_steps": STEPS},
     "MapEstimator": {"num_steps": STEPS},
     "RedDiff": {"num_steps": STEPS},
-    "ReSample": {"pixel_steps": 20, "latent_steps": 20},
+    "Sitcom": {"inner_steps": 2},
+    "ReSample": {"pixel_steps": 10, "latent_steps": 10},
     "MapRps": {"estimator": MapEstimator(STEPS), "steps": 10},
     "LmapRps": {"estimator": MapEstimator(STEPS), "steps": 10},
     "Ccdf": {"steps": 10},
     "Interpolation": {"estimator": MapEstimator(STEPS), "levels": [0.0, 0.5, 1.0], "steps": STEPS},
     "SampleAverage": {"levels": [1, 2], "steps": STEPS},
     "SettingSweep": {"levels": [0.3, 1.0], "steps": STEPS},
-    "StepNumber": {"levels": [4, 2]},
+    "StepNumber": {"levels": [2, 1]},
     "VarianceScaling": {"levels": [1.0, 0.5], "step_size": 1.0, "steps": STEPS},
 }
 """Settings that shorten a run; a class that is not named has its defaults."""
