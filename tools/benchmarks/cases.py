@@ -91,11 +91,16 @@ def measure(prior: Prior, number: int, operator: Operator | None = None) -> Meas
     return degrade(images(prior, number), operator or SuperResolution(4), 0.1)
 
 
-def seconds(job: Callable[[], Any], device: str = "cpu") -> float:
-    """Wall-clock time on a GPU; on the CPU that of the process, which other jobs on the machine affect least."""
+def timed(job: Callable[[], Any], device: str = "cpu") -> tuple[float, Any]:
+    """(seconds, the result) of a job: wall-clock time on a GPU; on the CPU that of the process, which other jobs on the
+    machine affect least."""
     clock = time.perf_counter if device == "cuda" else time.process_time
     start = clock()
-    job()
+    result = job()
     if device == "cuda":
         torch.cuda.synchronize()
-    return clock() - start
+    return clock() - start, result
+
+
+def seconds(job: Callable[[], Any], device: str = "cpu") -> float:
+    return timed(job, device)[0]

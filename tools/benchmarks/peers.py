@@ -7,8 +7,8 @@ Super-resolution by 4 (mean pooling) and inpainting of 70 % of the pixels, noise
     rps, one by one: a loop over single images, as the published code of both methods runs;
     rps: all images in one batch.
 Each method's one weight (deepinv: weight, lambda_; ours: step_size, lam) is the best of six on eight other images. zeta
-is .1 in both DiffPIRs. The three runs alternate; their images per second are medians over the repeats. The columns f
-and b count forward and backward passes of the network per image, as measured.
+is .1 in both DiffPIRs. The three runs alternate; their images per second (of CPU time) are medians over the repeats.
+The columns f and b count forward and backward passes of the network per image, as measured.
 
 The mapping. deepinv's images X are in [0, 1], and its denoiser gets X = X_0 + s n, so x_0 = 2 X_0 - 1 in our units and
 x_t = alpha_t (2 X - 1) at the t whose sigma_t / alpha_t is nearest to 2 s. The denoised image goes back as
@@ -19,8 +19,8 @@ The check at the start compares the two denoisers.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from benchmarks.calls import images as through
 from benchmarks.calls import recorded
-from benchmarks.cases import images
+from benchmarks.cases import images, timed
 from benchmarks.options import rmse
 from rps.measurement import Measurement, degrade
 from rps.operators import Inpaint, Operator, SuperResolution
@@ -39,10 +39,10 @@ from rps.traversals import PosteriorSampling
 NOISE = 0.1
 OPERATORS: dict[str, Operator] = {"sr4": SuperResolution(4), "inpaint .7": Inpaint(0.7)}
 WEIGHTS: dict[str, list[float]] = {
-    "deepinv DPS": [3, 10, 30, 100, 300, 1000],
-    "deepinv DiffPIR": [0.5, 1, 3, 7, 15, 30],
+    "deepinv DPS": [10, 30, 60, 100, 200, 400],
+    "deepinv DiffPIR": [0.015, 0.05, 0.15, 0.5, 1.5, 5],
     "rps DPS": [1, 2, 3, 5, 8, 12],
-    "rps DiffPIR": [0.1, 0.3, 0.7, 1.75, 4, 8],
+    "rps DiffPIR": [0.01, 0.03, 0.1, 0.3, 1, 3],
 }
 Run = Callable[[Measurement, float, int], Tensor]
 """(measurement, weight, steps) -> images in [-1, 1]."""
@@ -152,9 +152,8 @@ def compare(
         for name, run in runs.items():
             weight = best[name.partition(",")[0]]
             with recorded(prior) as calls:
-                start = time.perf_counter()
-                restored = run(measurement, weight, steps)
-                took[name].append(time.perf_counter() - start)
+                spent, restored = timed(partial(run, measurement, weight, steps))
+            took[name].append(spent)
             f, b = (passes / number for passes in through(calls))
             found[name] = f"{weight} | {f:.0f} | {b:.0f}", rmse(restored, clean)
     for name, (text, error) in found.items():
