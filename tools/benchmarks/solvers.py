@@ -21,7 +21,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "Sitcom": {"inner_steps": 2},
     "ReSample": {"pixel_steps": 10, "latent_steps": 10},
     "MapRps": {"estimator": MapEstimator(STEPS), "steps": 10},
-    "LmapRps": {"estimator": MapEstimator(STEPS), "steps": 10},
+    "LmapRps": {"t0": [0, 200], "estimator": MapEstimator(STEPS), "steps": 10},
     "Ccdf": {"steps": 10},
     "Interpolation": {"estimator": MapEstimator(STEPS), "levels": [0.0, 0.5, 1.0], "steps": STEPS},
     "SampleAverage": {"levels": [1, 2], "steps": STEPS},
