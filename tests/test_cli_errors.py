@@ -64,6 +64,10 @@ BAD = {
         ["--trainer.logger", "lightning.pytorch.loggers.WandbLogger"],
         "trainer.logger is not supported",
     ),
+    "a precision of a package that is missing": (
+        ["--trainer.precision", "transformer-engine"],
+        "trainer.precision transformer-engine is not supported; leave it at 32-true and give the prior a dtype",
+    ),
     "a profiler": (["--trainer.profiler", "simple"], "trainer.profiler is not supported; the table has seconds"),
     "a longest time": (["--trainer.max_time", "00:01:00:00"], "trainer.max_time is not supported; .*timeout 2h rps"),
     "an accelerator of a package that is missing": (["--trainer.accelerator", "tpu"], "torch_xla"),

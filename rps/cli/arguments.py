@@ -212,6 +212,12 @@ def check_trainer(section: Any) -> None:
     for name, instead in WITHOUT_EFFECT.items():
         if section.get(name):
             raise InputError(f"trainer.{name} is not supported; {instead}")
+    # The module refuses the other precisions; for this one, Lightning would first ask for a package.
+    if (precision := str(section.get("precision"))).startswith("transformer-engine"):
+        raise InputError(
+            f"trainer.precision {precision} is not supported; leave it at 32-true and give the prior a dtype "
+            "(--model.prior.dtype bfloat16), which affects only its network"
+        )
 
 
 def _late_classes(contents: list[dict[str, Any]]) -> dict[str, str]:

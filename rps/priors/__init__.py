@@ -13,6 +13,7 @@ from rps.priors.check import check_prior
 from rps.priors.checkpoints.guided_diffusion import GuidedDiffusionPrior
 from rps.priors.diffusers_prior import DiffusersPrior, EmbeddedPrior
 from rps.priors.latent_prior import EmbeddedLatentPrior, LatentPrior
+from rps.priors.speed import Speed
 from rps.priors.stable_diffusion import StableDiffusionPrior
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "LowRankPosterior",
     "Mixture",
     "Prior",
+    "Speed",
     "StableDiffusionPrior",
     "WeightedImages",
     "check_prior",

@@ -14,6 +14,7 @@ from rps.measurement import Measurement
 from rps.priors.base import Denoised, Need, Prior
 from rps.priors.loading import EMBEDDED, SchedulerLoader, load, load_network
 from rps.priors.parametrisation import Parametrisation
+from rps.priors.speed import Speed
 from rps.randomness import Streams
 from rps.shallow import shallow_copy
 
@@ -33,6 +34,7 @@ class DiffusersPrior(Prior):
             UNet2DConditionModel, on encoder_hid_dim classes by cross-attention. None uses each sample's class, which
             the batch must contain.
         image_size: height and width of the images, a multiple of 2^(levels - 1); None is the UNet config's sample_size.
+        speed: compilation and memory layout of the network.
     """
 
     schedule: Parametrisation
@@ -42,7 +44,12 @@ class DiffusersPrior(Prior):
     """Conditions of the same rows, see `condition`."""
 
     def __init__(
-        self, unet: nn.Module, scheduler: Any, class_label: int | None = None, image_size: int | None = None
+        self,
+        unet: nn.Module,
+        scheduler: Any,
+        class_label: int | None = None,
+        image_size: int | None = None,
+        speed: Speed = Speed(),
     ) -> None:
         super().__init__()
         config: Any = unet.config
@@ -62,6 +69,7 @@ class DiffusersPrior(Prior):
         self.schedule = Parametrisation.of_scheduler(scheduler)
         self.sample_shape = (channels, size, size)
         self.unet = unet.eval().requires_grad_(False)
+        speed.apply(unet)
 
     @classmethod
     def from_pretrained(
@@ -72,6 +80,7 @@ class DiffusersPrior(Prior):
         local_files_only: bool = False,
         class_label: int | None = None,
         image_size: int | None = None,
+        speed: Speed = Speed(),
     ) -> DiffusersPrior:
         """Loads a model from a folder or from the hub (e.g. google/ddpm-celebahq-256).
 
@@ -83,12 +92,13 @@ class DiffusersPrior(Prior):
             local_files_only: whether to use only local files and never contact the hub.
             class_label: class of all images, for class-conditional models; None uses each sample's class.
             image_size: height and width of the images; None is the UNet config's sample_size.
+            speed: compilation and memory layout of the network.
         """
         from diffusers import UNet2DModel
 
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         unet = load_network(UNet2DModel, path, "unet", dtype, **options)
-        return cls(unet, load(SchedulerLoader, path, "scheduler", **options), class_label, image_size)
+        return cls(unet, load(SchedulerLoader, path, "scheduler", **options), class_label, image_size, speed)
 
     def given(self, measurement: Measurement) -> Prior:
         return shallow_copy(self, streams=measurement.streams, conditions=self.condition(measurement))
@@ -149,7 +159,7 @@ class DiffusersPrior(Prior):
         """The Denoised for the output of predict(scaled x, time)."""
         unet: Any = self.unet
         scaled, time = self.schedule.question(x, t)
-        output = predict(scaled.to(unet.dtype), time).to(x.dtype)
+        output = predict(scaled.to(unet.dtype), time).to(x.dtype).contiguous()
         channels = self.sample_shape[0]
         prediction, fraction = output[:, :channels], None
         if output.shape[1] == 2 * channels:
@@ -158,23 +168,22 @@ class DiffusersPrior(Prior):
 
 
 class EmbeddedPrior(DiffusersPrior):
-    """The prior that ships with the package: 32x32 grey Fashion-MNIST images, trained by tools/train_prior.py."""
+    """The prior that ships with the package: 32x32 grey Fashion-MNIST images, trained by tools/train_prior.py.
+
+    Args:
+        dtype: precision of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
+        speed: compilation and memory layout of the network.
+    """
 
     map_timestep = 100  # the best in 10 .. 200 over the embedded tasks (docs/embedded.md)
     relative_cost = RelativeCost(backward=1.1)  # tools/benchmark.py ratios
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str = "float32", speed: Speed = Speed()) -> None:
         from diffusers import DDPMScheduler, UNet2DModel
 
-        unet = load(
-            UNet2DModel,
-            str(EMBEDDED),
-            "unet",
-            low_cpu_mem_usage=False,
-            torch_dtype=torch.float32,
-            local_files_only=True,
-        )
-        super().__init__(unet, load(DDPMScheduler, str(EMBEDDED), "scheduler", local_files_only=True))
+        options: dict[str, Any] = {"local_files_only": True}
+        unet = load_network(UNet2DModel, str(EMBEDDED), "unet", dtype, **options)
+        super().__init__(unet, load(DDPMScheduler, str(EMBEDDED), "scheduler", **options), speed=speed)
 
 
 LARGEST = 16384

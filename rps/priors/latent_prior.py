@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rps.cost import RelativeCost
 from rps.priors.diffusers_prior import DiffusersPrior, sample_size
 from rps.priors.loading import EMBEDDED, SchedulerLoader, load, load_network
+from rps.priors.speed import Speed
 
 Posterior = Literal["mean", "sample"]
 
@@ -39,6 +40,7 @@ class LatentPrior(DiffusersPrior):
         slicing: whether to decode image by image, which needs less memory.
         tiling: whether to decode in overlapping tiles, which needs less memory but leaves seams.
         checkpointing: whether to recompute activations in the backward pass, with less memory and more time.
+        speed: compilation and memory layout of the networks.
     """
 
     map_timestep = 50
@@ -57,11 +59,12 @@ class LatentPrior(DiffusersPrior):
         slicing: bool = False,
         tiling: bool = False,
         checkpointing: bool = False,
+        speed: Speed = Speed(),
     ) -> None:
         config: Any = vae.config
         stride = 2 ** (len(config.block_out_channels) - 1)
         size = sample_size(unet.config, image_size, stride)
-        super().__init__(unet, scheduler, class_label, size)
+        super().__init__(unet, scheduler, class_label, size, speed)
         if posterior not in ("mean", "sample"):
             raise ValueError(f"posterior must be mean or sample, got {posterior!r}")
         if config.latent_channels != self.sample_shape[0]:
@@ -87,6 +90,8 @@ class LatentPrior(DiffusersPrior):
             for network in (vae,) if name != "gradient_checkpointing" else (vae, unet):
                 if wanted:
                     _enable(network, name)
+        for part in ("encoder", "decoder"):
+            speed.apply(getattr(vae, part, vae))
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -103,6 +108,7 @@ class LatentPrior(DiffusersPrior):
         slicing: bool = False,
         tiling: bool = False,
         checkpointing: bool = False,
+        speed: Speed = Speed(),
     ) -> LatentPrior:
         """Loads a model from a folder or from the hub (e.g. CompVis/ldm-celebahq-256).
 
@@ -120,6 +126,7 @@ class LatentPrior(DiffusersPrior):
             slicing: whether to decode image by image, which needs less memory.
             tiling: whether to decode in overlapping tiles, which needs less memory but leaves seams.
             checkpointing: whether to recompute activations in the backward pass, with less memory and more time.
+            speed: compilation and memory layout of the networks.
         """
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         kind = load(_UNetKind, path, "unet", **options)
@@ -128,6 +135,7 @@ class LatentPrior(DiffusersPrior):
             load_autoencoder(path, dtype, **options),
             load(SchedulerLoader, path, "scheduler", **options),
             class_label, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling, checkpointing,
+            speed,
         )  # fmt: skip
 
     @property
@@ -174,19 +182,25 @@ class LatentPrior(DiffusersPrior):
 
 class EmbeddedLatentPrior(LatentPrior):
     """The latent prior that ships with the package: 32x32 grey Fashion-MNIST images, latents of 4x8x8, trained by
-    tools/train_latent.py."""
+    tools/train_latent.py.
+
+    Args:
+        dtype: precision of the networks' weights: float32, float16 or bfloat16. Everything else runs in float32.
+        speed: compilation and memory layout of the networks.
+    """
 
     relative_cost = RelativeCost(backward=1.1, decoder_call=1.25, decoder_backward=1.2)  # tools/benchmark.py ratios
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str = "float32", speed: Speed = Speed()) -> None:
         from diffusers import UNet2DModel
 
         path = str(EMBEDDED.parent / "latent_prior")
         options: dict[str, Any] = {"local_files_only": True}
         super().__init__(
-            load_network(UNet2DModel, path, "unet", "float32", **options),
-            load_autoencoder(path, "float32", **options),
+            load_network(UNet2DModel, path, "unet", dtype, **options),
+            load_autoencoder(path, dtype, **options),
             load(SchedulerLoader, path, "scheduler", **options),
+            speed=speed,
         )
 
 

@@ -12,6 +12,7 @@ from rps.measurement import Measurement
 from rps.priors.base import Need
 from rps.priors.latent_prior import LatentPrior, Posterior, guide, load_autoencoder
 from rps.priors.loading import SchedulerLoader, load, load_network
+from rps.priors.speed import Speed
 from rps.priors.text import TextEncoder
 
 
@@ -35,7 +36,7 @@ class StableDiffusionPrior(LatentPrior):
         negative_prompt: text for the unconditional prediction u.
         guidance_scale: g of u + g (c - u), c and u the network's output with prompt and negative_prompt (arXiv
             2207.12598). Any g other than 1 needs two evaluations of the network, both of which are counted.
-        image_size, scaling_factor, posterior, slicing, tiling, checkpointing: see LatentPrior.
+        image_size, scaling_factor, posterior, slicing, tiling, checkpointing, speed: see LatentPrior.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class StableDiffusionPrior(LatentPrior):
         slicing: bool = False,
         tiling: bool = False,
         checkpointing: bool = False,
+        speed: Speed = Speed(),
     ) -> None:
         super().__init__(
             unet, vae, scheduler, None, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling,
-            checkpointing,
+            checkpointing, speed,
         )  # fmt: skip
         self.text, self.prompt, self.negative_prompt = text, prompt, negative_prompt
         self.evaluations = 1 if guidance_scale == 1 else 2
@@ -90,6 +92,7 @@ class StableDiffusionPrior(LatentPrior):
         slicing: bool = False,
         tiling: bool = False,
         checkpointing: bool = False,
+        speed: Speed = Speed(),
     ) -> StableDiffusionPrior:
         """Loads a model from a folder or from the hub (e.g. stable-diffusion-v1-5/stable-diffusion-v1-5).
 
@@ -108,6 +111,7 @@ class StableDiffusionPrior(LatentPrior):
             slicing: whether to decode image by image, which needs less memory.
             tiling: whether to decode in overlapping tiles, which needs less memory but leaves seams.
             checkpointing: whether to recompute activations in the backward pass, with less memory and more time.
+            speed: compilation and memory layout of the networks.
         """
         from diffusers import UNet2DConditionModel
 
@@ -124,7 +128,7 @@ class StableDiffusionPrior(LatentPrior):
             load(SchedulerLoader, path, "scheduler", **options),
             TextEncoder.from_pretrained(path, dtype, pair, **{k: v for k, v in options.items() if v is not None}),
             prompt, negative_prompt, guidance_scale, image_size, scaling_factor, posterior, slicing, tiling,
-            checkpointing,
+            checkpointing, speed,
         )  # fmt: skip
 
     def condition(self, measurement: Measurement) -> Texts:

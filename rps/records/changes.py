@@ -14,7 +14,7 @@ HOW_TRAINER = {
 """Keys of the trainer that determine where and how it runs."""
 HOW = {
     "batch_size", "num_workers", "micro_batch", "max_batch", "cache_dir", "device", "token", "retries", "timeout",
-    "retry_failed",
+    "retry_failed", "compile", "channels_last",
 }  # fmt: skip
 """Names of arguments, of any class, that do so too."""
 HOW_CALLBACKS = ("ProgressBar",)

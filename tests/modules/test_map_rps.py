@@ -71,10 +71,20 @@ def test_a_degraded_picture_of_the_wrong_size_is_a_failure_of_that_picture(prior
     assert second.ids == ["8"] and not second.failures
 
 
-@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "bf16-mixed", "bf16"])
 def test_a_precision_that_would_round_the_measurements_is_refused(prior, precision):
-    with pytest.raises(ValueError, match=f"precision {precision} would also round .* give the prior a dtype"):
+    with pytest.raises(ValueError, match=f"precision {precision}.* would also round .* give the prior a dtype"):
         quiet(precision=precision).predict(module(prior), loader({"id": []}))
+
+
+def test_double_precision_is_that_of_the_whole_run():
+    batch = {"id": ["a"], "image": torch.zeros(1, 1, 32, 32)}
+    single, double = (
+        quiet(precision=precision).predict(module(EmbeddedPrior()), loader(batch))[0].restoration.images[100]
+        for precision in ("32-true", "64-true")
+    )
+    assert double.dtype == torch.float64 and not torch.equal(double.float().double(), double)
+    torch.testing.assert_close(double.float(), single, atol=1e-3, rtol=0)
 
 
 def test_seed_changes_the_measurement_and_nothing_else_does(prior):

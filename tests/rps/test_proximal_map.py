@@ -122,7 +122,7 @@ def test_adam_steps_approach_the_exact_step():
 
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.1])
 def test_last_level_keeps_the_noise_of_an_ill_posed_operator_below_that_of_y(noise):
-    """White images have no prior knowledge to rely on, so the standard deviation of x over draws of the noise is that of
+    """White images have no prior knowledge to rely on, so the deviation of x over draws of the noise is that of
     the step by itself: at most noise_std, and almost all of it at the chosen level or the next higher one."""
     prior = EmbeddedPrior()
     x = torch.zeros(64, *prior.sample_shape)

@@ -11,6 +11,7 @@ from rps.priors.checkpoints.guided_unet import Architecture, AttentionOrder, fil
 from rps.priors.checkpoints.torch_files import State, Unfit, read_tensors
 from rps.priors.diffusers_prior import DiffusersPrior
 from rps.priors.loading import dtype_of
+from rps.priors.speed import Speed
 
 NoiseSchedule = Literal["linear", "cosine"]
 LATENT = "model.diffusion_model."
@@ -32,6 +33,7 @@ class GuidedDiffusionPrior(DiffusersPrior):
         num_heads: heads of every attention layer, for networks trained with num_heads and not num_head_channels. With
             neither, a published shape uses its published heads (64 channels each; 4 heads in 128x128_diffusion.pt),
             and any other shape is refused.
+        speed: compilation and memory layout of the network.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class GuidedDiffusionPrior(DiffusersPrior):
         image_size: int | None = None,
         dtype: str = "float32",
         num_heads: int | None = None,
+        speed: Speed = Speed(),
     ) -> None:
         flags = (head_channels, attention_order, noise_schedule, image_size)
         unet, scheduler = read_checkpoint(path, *flags, dtype=dtype_of(dtype), num_heads=num_heads)
-        super().__init__(unet, scheduler, class_label)
+        super().__init__(unet, scheduler, class_label, speed=speed)
 
 
 def read_checkpoint(
