@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from rps.estimators.base import Estimator
-from rps.estimators.map import MapEstimator
+from rps.estimators.proximal_map import ProximalMap
 from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
@@ -37,7 +37,7 @@ class Interpolation(Staged):
     def __init__(
         self,
         levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
-        estimator: Estimator = MapEstimator(),
+        estimator: Estimator = ProximalMap(),
         sampler: Sampler = Dps(),
         t0: int | None = None,
         steps: int | None = None,

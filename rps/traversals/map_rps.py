@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from rps.estimators.base import Estimator
-from rps.estimators.map import MapEstimator
+from rps.estimators.proximal_map import ProximalMap
 from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
@@ -39,7 +39,7 @@ class MapRps(Staged):
     def __init__(
         self,
         t0: Sequence[int] = (0, 100, 300),
-        estimator: Estimator = MapEstimator(),
+        estimator: Estimator = ProximalMap(),
         sampler: Sampler = Dps(),
         steps: int | None = None,
         micro_batch: int | None = None,
@@ -62,12 +62,13 @@ class MapRps(Staged):
 
 
 class LmapRps(MapRps):
-    """MAP-RPS with the published settings of latent models: stage 1 at t1 = 50, latent DPS in stage 2.
+    """MAP-RPS in the latent space of a latent model, with latent DPS in stage 2.
 
     Args:
         t0: the levels, noise levels counted in timesteps, in any order, without repeats; 0 returns the decoded x_1.
-        estimator: stage 1, which gives x_1. Published for FFHQ with t1 = 50, prior_term = published: denoise num_steps
-            70, lr .5, w .6; inpainting 120, .5, .3; super-resolution 60, .5, .25; deblurring 100, .1, .001.
+        estimator: stage 1, which gives x_1. Published for FFHQ: MapEstimator with t1 = 50, prior_term = published, and
+            for denoising num_steps 70, lr .5, w .6; inpainting 120, .5, .3; super-resolution 60, .5, .25;
+            deblurring 100, .1, .001 (configs/method/ldm).
         sampler: posterior-sampling step of stage 2.
         steps: number of timesteps in the grid of stage 2; None uses all T.
         micro_batch: largest number of images in one network call; None puts no limit.
@@ -77,7 +78,7 @@ class LmapRps(MapRps):
     def __init__(
         self,
         t0: Sequence[int] = (0, 200, 400, 600, 800),
-        estimator: Estimator = MapEstimator(lr=0.5, t1=50),
+        estimator: Estimator = ProximalMap(11),
         sampler: Sampler = LatentDps(),
         steps: int | None = None,
         micro_batch: int | None = None,

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
-from benchmarks.cases import CASES, seconds
 from torch import Tensor
 
+from benchmarks.cases import CASES, seconds
 from rps.cost import RelativeCost
 from rps.priors import Prior
 
