@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rps.estimators import MapEstimator, PosteriorMean, PseudoInverse, RedDiff
+from rps.estimators import MapEstimator, PosteriorMean, ProximalMap, PseudoInverse, RedDiff
 from rps.metrics import Gaussian
 from rps.operators import AnisotropicBlur, Denoise, Inpaint, Operator, Shared, SuperResolution
 from rps.oracle import Figure, Plane, Problem, rps_law, smooth_prior
@@ -78,6 +78,8 @@ TRAVERSALS: dict[str, Callable[[], Traversal]] = {
     "SampleAverage": lambda: SampleAverage([4], Dps(), steps=50),
     "StepNumber": lambda: StepNumber([25], sampler=Dps()),
     "Interpolation": lambda: Interpolation([0.25], map_estimator(), Dps(), steps=50),
+    "ProximalMap": lambda: MapRps([0], ProximalMap(25, clip=False)),
+    "ProximalMap, t1 50": lambda: MapRps([0], ProximalMap(25, t1=50, clip=False)),
     "PseudoInverse": lambda: MapRps([0], PseudoInverse()),
     "RedDiff": lambda: MapRps([0], RedDiff(lr=0.05)),
 }

@@ -13,7 +13,7 @@ from rps.priors.base import Prior
 from rps.samplers.guidance import data_gradient
 from rps.samplers.linear import spectral
 
-LINEAR_LEVEL, OTHER_LEVEL = 0.25, 0.18
+LINEAR_LEVEL, OTHER_LEVEL = 0.25, 0.14
 """The least nu_1 of a linear operator on images in [-1, 1], and nu_1 of others: chosen once, for all tasks."""
 
 
@@ -85,7 +85,7 @@ class DataStep:
 
     def last_level(self, smallest: float) -> Tensor:
         """nu = sqrt(.25^2 + noise_std^2 / s^2), or smaller by powers of sqrt(2) until z has no more noise than y, but
-        not below `smallest`; s^2 is the mean square of A's singular values, from one draw. nu = .18 if there is no
+        not below `smallest`; s^2 is the mean square of A's singular values, from one draw. nu = .14 if there is no
         closed form.  -> [N]."""
         if self.linear is None:
             return self.measurement.y.new_full((len(self.measurement),), OTHER_LEVEL)

@@ -37,7 +37,7 @@ class ProximalMap(Estimator):
         num_steps: number of network calls, with the last one.
         start: nu at the first step; 0 starts at nu_1, without annealing.
         t1: timestep of nu_1; None is nu_1 = sqrt(.25^2 + noise_std^2 / s^2), where s^2 is the mean square of the
-            singular values, or a smaller level at which x has no more noise than y; without the exact step, .18.
+            singular values, or a smaller level at which x has no more noise than y; without the exact step, .14.
         w_factor: factor of w*, the weight of the prior in the exact log-posterior for a broad prior.
         tail: fraction of the steps that are at nu_1 and averaged; at least the last one is.
         matched: whether x_t is made of y in the directions that y measures with less noise than nu, and one call is

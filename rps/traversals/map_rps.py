@@ -78,7 +78,7 @@ class LmapRps(MapRps):
     def __init__(
         self,
         t0: Sequence[int] = (0, 200, 400, 600, 800),
-        estimator: Estimator = ProximalMap(11),
+        estimator: Estimator = ProximalMap(11, start=2.0),
         sampler: Sampler = LatentDps(),
         steps: int | None = None,
         micro_batch: int | None = None,

@@ -182,12 +182,12 @@ def test_wrong_predictions_are_told():
 
 @pytest.mark.parametrize("name", ["edm", "flow_matching", "consistency"])
 def test_packaged_configs_start_at_the_noise_of_the_ddpm_one(name):
-    """sigma / alpha at the levels and at t1 of photos.yaml, to half a timestep of the coarser table."""
+    """sigma / alpha at the levels of photos.yaml, to half a timestep of the coarser table."""
     kind = {"edm": KINDS["edm"], "flow_matching": KINDS["flow"], "consistency": KINDS["consistency"]}[name]
 
     def levels(config, table):
         settings = yaml.safe_load(packaged_configs()[config].read_text())["model"]["init_args"]
-        t = torch.tensor([*(t0 - 1 for t0 in settings["t0"] if t0), settings["estimator"]["init_args"]["t1"]])
+        t = torch.tensor([t0 - 1 for t0 in settings["t0"] if t0])
         return (table.sigma_table[t] / table.alpha_table[t]).log()
 
     gap = (levels(f"prior/{name}", kind) - levels("photos", Schedule.linear())).abs()

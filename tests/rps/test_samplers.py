@@ -63,6 +63,15 @@ def test_vsdps_at_lambda_one_is_dps_and_at_zero_it_is_deterministic():
     assert close(half, (step(VsDps(0.0), measurement) + step(VsDps(1.0), measurement)) / 2)
 
 
+def test_a_step_size_per_timestep_grows_with_the_step():
+    """Each row moves by the gradient times the number of timesteps that it passes."""
+    measurement = measure(3)
+    free, one = (step(Dps(step_size=xi), measurement) for xi in (0.0, 1.0))
+    jumps = (T - T_NEXT).view(3, 1, 1, 1)
+    expected = free + 0.02 * jumps * (one - free)
+    torch.testing.assert_close(step(Dps(step_size=0.02, per_timestep=True), measurement), expected)
+
+
 def test_the_blend_of_vsdps_is_the_published_formula():
     """x' = beta sqrt(abar') / (1-abar) x0hat + sqrt(a) (1-abar') / (1-abar) xt~ with a = abar / abar' (method.md 6)."""
     measurement, schedule = measure(3), PRIOR.schedule
