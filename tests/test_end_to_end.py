@@ -107,7 +107,7 @@ def test_seed_changes_the_result(run, tmp_path):
 def test_a_changed_config_is_refused_and_nothing_is_touched(run, capsys):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
     predict("--model.estimator.lr", "0.2", "--output", str(run), expect=2)
-    assert "model.estimator.lr was 0.1 and is now 0.2" in capsys.readouterr().err
+    assert "model.estimator.lr was 0.3 and is now 0.2" in capsys.readouterr().err
     assert before == {p: p.stat().st_mtime_ns for p in run.rglob("*")}
 
 
