@@ -11,6 +11,7 @@ from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.samplers.reverse import clipped
+from rps.schedule import check_alpha
 from rps.settings import at_least_one, not_negative
 
 
@@ -82,6 +83,7 @@ class ProximalMap(Estimator):
         levels = prior.schedule.levels
         if self.t1 is not None and not 0 <= self.t1 < len(levels):
             raise ValueError(f"t1 must be a timestep in 0 .. {len(levels) - 1}, got {self.t1}")
+        check_alpha(prior.schedule, [] if self.t1 is None else [self.t1], "ProximalMap")
         x = self.first.estimate(measurement, prior)
         step = DataStep(measurement, prior, self.w_factor, self.inner_steps, self.lr)
         if self.matched and self.t1 is None and (scale := step.isotropic()):

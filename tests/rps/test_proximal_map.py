@@ -11,6 +11,7 @@ from rps.measurement import degrade
 from rps.operators import AnisotropicBlur, Denoise, HighDynamicRange, Inpaint, LinearOperator, Operator, SuperResolution
 from rps.priors import EmbeddedPrior, GaussianMixturePrior
 from rps.priors.counted import CountedPrior
+from rps.schedule import Schedule
 from tests.rps.gaussian import DIM, SHAPE, correlated_prior, draw
 
 NOISE = 0.3
@@ -170,6 +171,18 @@ def test_lower_distortion_than_the_published_estimate_at_a_fifth_of_the_calls():
     ]
     difference = errors[0] - errors[1]
     assert float(difference.mean()) < -2 * float(difference.std()) / len(x) ** 0.5
+
+
+def test_zero_snr_is_left_out_by_the_rule_and_refused_as_t1():
+    """nu is infinite where alpha is 0."""
+    prior = correlated_prior()
+    alpha = prior.schedule.alpha_table[:-1].clone()
+    alpha[-1] = 0.0
+    prior.schedule = Schedule(alpha, prior.schedule.sigma_table[:-1])
+    measurement = degrade(draw(prior, 2), SuperResolution(2), NOISE)
+    assert ProximalMap(5, start=1e9).estimate(measurement, prior).isfinite().all()
+    with pytest.raises(ValueError, match="ProximalMap divides by alpha, which is 0 at timestep 999"):
+        ProximalMap(5, t1=999).estimate(measurement, prior)
 
 
 def test_bad_settings_are_told():
