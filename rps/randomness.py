@@ -24,10 +24,8 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor
     counter: four and key: two broadcastable int64 tensors of values in [0, 2^32) -> four such tensors.
     """
     c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for round_ in range(10):
-        if round_:
-            k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    rounds = torch.arange(10, device=key[0].device).view(-1, *[1] * key[0].dim())
+    for k0, k1 in zip(*((k + rounds * weyl) & _MASK for k, weyl in zip(key, _WEYL, strict=True)), strict=True):
         # int64 products wrap modulo 2^64, so the masked shift is the unsigned high word.
         p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
         c0, c1, c2, c3 = ((p1 >> 32) & _MASK) ^ c1 ^ k0, p1 & _MASK, ((p0 >> 32) & _MASK) ^ c3 ^ k1, p0 & _MASK

@@ -48,6 +48,7 @@ def main() -> None:
     r.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64])
     r.add_argument("--cases", nargs="+", choices=CASES, default=["embedded", "embedded-latent"])
     p = command(options, images=64, repeats=3)
+    p.add_argument("--cases", nargs="+", choices=CASES, default=["embedded", "embedded-latent"])
     command(peers, images=16, steps=50, repeats=2)
     for each in (o, m, p, r):
         each.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

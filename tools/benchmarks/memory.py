@@ -1,4 +1,4 @@
-"""memory: peak memory of one iteration of stage 1 and of one DPS step, each in its own process.
+"""memory: peak memory of two calls of stage 1 and of one DPS step, each in its own process.
 
 On the CPU it is the peak resident memory minus that before the networks were created, on a GPU torch's own peak. Random
 weights cost the same as trained ones. The text encoder is left out: it runs once per image.
@@ -12,15 +12,15 @@ from concurrent.futures import ProcessPoolExecutor
 import torch
 
 from benchmarks.cases import CASES, measure, seconds
-from rps.estimators import MapEstimator
+from rps.estimators import ProximalMap, PseudoInverse
 from rps.priors import Prior
 from rps.samplers import Dps, LatentDps
 from rps.traversals import MapRps
 
 GB = 2**30
 WORK = {
-    "stage 1": lambda latent: MapRps([0], MapEstimator(num_steps=1)),
-    "DPS step": lambda latent: MapRps([1], MapEstimator(num_steps=0), LatentDps() if latent else Dps(), steps=1000),
+    "stage 1": lambda latent: MapRps([0], ProximalMap(num_steps=2)),
+    "DPS step": lambda latent: MapRps([1], PseudoInverse(), LatentDps() if latent else Dps(), steps=1000),
 }
 
 

@@ -1,6 +1,6 @@
 """options: what each option of a network call gains in time and costs in RMSE.
 
-DPS with 25 steps and MapEstimator with its defaults, on super-resolution by 4 with noise .1. Each option alternates in
+DPS with 25 steps and stage 1 with its defaults, on super-resolution by 4 with noise .1. Each option alternates in
 one process with the default; a gain above 1 is faster, and is the median over the repeats. The first call, which
 compiles, is timed by itself. RMSE in units of [0, 1], as `rps` reports it.
 """
@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import CASES, images, measure, seconds
-from rps.estimators import MapEstimator
 from rps.priors import Speed
 from rps.samplers import Dps, LatentDps
-from rps.traversals import MapRps, PosteriorSampling
+from rps.traversals import LmapRps, MapRps, PosteriorSampling
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "dtype bfloat16": {"dtype": "bfloat16"},
@@ -35,20 +34,20 @@ def rmse(x: Tensor, reference: Tensor) -> float:
     return float((difference.square().flatten(1).mean(1).sqrt() / 2).mean())
 
 
-def options(number: int, repeats: int, device: str) -> None:
+def options(cases: list[str], number: int, repeats: int, device: str) -> None:
     print(f"{number} images, {device}, torch {torch.__version__}\n")
     print("| prior | method | option | seconds per image | gain | RMSE | change | first call, seconds |")
     print("|---|---|---|---|---|---|---|---|")
-    for case in ("embedded", "embedded-latent"):
-        for method in ("DPS", "MapEstimator"):
+    for case in cases:
+        for method in ("DPS", "stage 1"):
             _compare(case, method, number, repeats, device)
 
 
 def _compare(case: str, method: str, number: int, repeats: int, device: str) -> None:
     plain = CASES[case]().to(device)
     measurement, clean = measure(plain, number), images(plain, number)
-    sampler = LatentDps() if plain.latent else Dps()
-    traversal = MapRps([0], MapEstimator()) if method == "MapEstimator" else PosteriorSampling(sampler, steps=25)
+    sampler, stages = (LatentDps(), LmapRps) if plain.latent else (Dps(), MapRps)
+    traversal = stages([0]) if method == "stage 1" else PosteriorSampling(sampler, steps=25)
 
     def restored(prior: Any) -> Tensor:
         return traversal.run(measurement, prior).images[traversal.levels[0]]
