@@ -16,9 +16,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PLACES = ("TASK", "METHOD", "SAMPLER")
 
 
+def joined(page: Path) -> str:
+    """The text of a page, with a command that is broken into lines in one."""
+    return page.read_text().replace("\\\n", " ")
+
+
 def commands(page: Path) -> list[str]:
     """Every `rps predict` of a page; names in capitals take each of the names that the page lists for them in turn."""
-    text = page.read_text().replace("\\\n", " ")
+    text = joined(page)
     found = []
     for match in re.finditer(r"^    (rps predict .*)$", text, re.MULTILINE):
         command, after = re.split(r"\s+# ", match.group(1))[0], text[match.end() :]
@@ -59,7 +64,7 @@ def test_command_is_understood(page, command, monkeypatch, capsys):
 
 
 TOOL = re.compile(r"\bpython (tools/\w+\.py[^`\n]*)")
-TOOLS = [(page.name, re.split(r"\s+# ", command)[0]) for page in PAGES for command in TOOL.findall(page.read_text())]
+TOOLS = [(page.name, re.split(r"\s+# ", command)[0]) for page in PAGES for command in TOOL.findall(joined(page))]
 
 
 class Understood(Exception):
