@@ -2,6 +2,7 @@
 
 from rps.estimators.base import Estimator
 from rps.estimators.chain import ChainEstimator, DmapEstimator, RmpEstimator
+from rps.estimators.chain_average import ChainAverage
 from rps.estimators.map import MapEstimator
 from rps.estimators.posterior_mean import PosteriorMean
 from rps.estimators.proximal_map import ProximalMap
@@ -9,6 +10,7 @@ from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.estimators.red_diff import RedDiff
 
 __all__ = [
+    "ChainAverage",
     "ChainEstimator",
     "DmapEstimator",
     "Estimator",

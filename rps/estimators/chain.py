@@ -13,6 +13,7 @@ from rps.samplers.base import Sampler
 from rps.samplers.chains import Chain, run_chains
 from rps.samplers.dmap import Dmap
 from rps.samplers.vsdps import VsDps
+from rps.schedule import Schedule
 from rps.settings import at_least_one
 
 
@@ -28,8 +29,7 @@ class ChainEstimator(Estimator):
         at_least_one(num_steps=num_steps)
         self.sampler, self.num_steps = sampler, num_steps
 
-    @property
-    def network_calls(self) -> int:
+    def network_calls(self, schedule: Schedule) -> int:
         return self.sampler.network_calls(self.num_steps)
 
     def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
@@ -38,8 +38,7 @@ class ChainEstimator(Estimator):
         y = measurement.y
         zero = torch.zeros(len(y), *prior.sample_shape, dtype=y.dtype, device=y.device)
         chain = Chain.renoised(zero, timesteps, measurement.streams.at("stage1"), schedule, self.sampler)
-        counted = prior if isinstance(prior, CountedPrior) else CountedPrior(prior)
-        (x,), _ = run_chains([chain], measurement, counted)
+        (x,), _ = run_chains([chain], measurement, CountedPrior.of(prior))
         return x
 
 

@@ -12,6 +12,7 @@ from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.samplers.guidance import data_gradient
+from rps.schedule import Schedule
 from rps.settings import not_negative
 
 PriorTerm = Literal["published", "centred", "control_variate"]
@@ -75,8 +76,7 @@ class MapEstimator(Estimator):
         self.squared, self.clip_image = data_term == "squared", clip_image
         self.start = PseudoInverse(rcond)
 
-    @property
-    def network_calls(self) -> int:
+    def network_calls(self, schedule: Schedule) -> int:
         return self.num_steps * self.draws
 
     def weight(self, noise_std: float, prior: Prior, measurements: int = 1) -> float:

@@ -15,5 +15,8 @@ class PosteriorMean(Estimator):
     Needs an analytic prior (GaussianMixturePrior, LowRankMixturePrior, EmpiricalPrior) and a linear operator.
     """
 
+    def is_posterior_mean(self, measurement: Measurement, prior: Prior) -> bool:
+        return True
+
     def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:
         return prior.posterior(measurement).mean().to(measurement.y).view(-1, *prior.sample_shape)

@@ -11,7 +11,7 @@ from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.samplers.reverse import clipped
-from rps.schedule import check_alpha
+from rps.schedule import Schedule, check_alpha
 from rps.settings import at_least_one, not_negative
 
 
@@ -72,8 +72,7 @@ class ProximalMap(Estimator):
         self.matched, self.polish, self.clip, self.inner_steps, self.lr = matched, polish, clip, inner_steps, lr
         self.first = PseudoInverse(rcond)
 
-    @property
-    def network_calls(self) -> int:
+    def network_calls(self, schedule: Schedule) -> int:
         """Network calls per image; one where A^T A = c I."""
         return self.num_steps
 
@@ -85,8 +84,8 @@ class ProximalMap(Estimator):
             raise ValueError(f"t1 must be a timestep in 0 .. {len(levels) - 1}, got {self.t1}")
         check_alpha(prior.schedule, [] if self.t1 is None else [self.t1], "ProximalMap")
         x = self.first.estimate(measurement, prior)
-        step = DataStep(measurement, prior, self.w_factor, self.inner_steps, self.lr)
-        if self.matched and self.t1 is None and (scale := step.isotropic()):
+        step = self._step(measurement, prior)
+        if scale := self._isotropic(step):
             return self._denoised(x, x.new_full((len(x),), measurement.noise_std / scale), prior)
         least, streams = float(levels[0]), measurement.streams.at("stage1")
         nu1 = step.last_level(least) if self.t1 is None else x.new_full((len(x),), float(levels[self.t1]))
@@ -105,6 +104,17 @@ class ProximalMap(Estimator):
         left = step.noise(nu1).clamp(min=least)
         estimate = self._denoised(mean, left, prior)
         return step(estimate, left, x) if step.linear is not None else estimate
+
+    def is_posterior_mean(self, measurement: Measurement, prior: Prior) -> bool:
+        """Whether one call denoises A^+ y."""
+        return bool(self._isotropic(self._step(measurement, prior)))
+
+    def _step(self, measurement: Measurement, prior: Prior) -> DataStep:
+        return DataStep(measurement, prior, self.w_factor, self.inner_steps, self.lr)
+
+    def _isotropic(self, step: DataStep) -> float:
+        """sqrt(c) if A^T A = c I and the settings allow the single call, else 0."""
+        return step.isotropic() if self.matched and self.t1 is None else 0.0
 
     def _denoised(self, noisy: Tensor, nu: Tensor, prior: Prior) -> Tensor:
         """E[x_0 | x_0 + nu e = noisy], at the timestep nearest to nu.  nu: [N]."""

@@ -10,7 +10,7 @@ from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.samplers.guidance import data_gradient
-from rps.schedule import check_alpha
+from rps.schedule import Schedule, check_alpha
 from rps.settings import at_least_one, not_negative
 
 
@@ -35,8 +35,7 @@ class RedDiff(Estimator):
         self.num_steps, self.lr, self.lam = num_steps, lr, lam
         self.start = PseudoInverse(rcond)
 
-    @property
-    def network_calls(self) -> int:
+    def network_calls(self, schedule: Schedule) -> int:
         return self.num_steps
 
     def estimate(self, measurement: Measurement, prior: Prior) -> Tensor:

@@ -45,6 +45,11 @@ class CountedPrior(Prior):
         self.latent, self.needs, self.evaluations = prior.latent, prior.needs, prior.evaluations
         self.relative_cost = prior.relative_cost
 
+    @classmethod
+    def of(cls, prior: Prior) -> CountedPrior:
+        """The prior itself if it counts already."""
+        return prior if isinstance(prior, cls) else cls(prior)
+
     @property
     def cost(self) -> Cost:
         """The sum over all images so far."""

@@ -86,7 +86,7 @@ class Staged(Traversal):
 
         start = _now(device)
         counted.meter.phase = f"stage 1: {type(self.estimator).__name__}"
-        x1 = self._estimate(measurement, counted)
+        x1, spread = self._estimate(measurement, counted)
         stage1_cost, stage1_seconds = counted.cost / n, _now(device) - start
 
         counted.meter.phase = f"stage 2: {type(self.sampler).__name__}"
@@ -120,6 +120,8 @@ class Staged(Traversal):
                 # Written out, because std() warns of an empty batch.
                 deviations = (samples - samples.mean(0)).square().sum(0)
                 restoration.spread[level] = (deviations / (len(used) - 1)).sqrt()
+            elif spread is not None and shown[level] and not prior.latent:
+                restoration.spread[level] = spread
             stage2_cost = sum((costs[k] for k in used), decoding * (len(used) + shown[level]))
             restoration.cost[level] = stage2_cost + (stage1_cost if stage1 else Cost())
             # Levels share stage 2; its time is split by their cost, or by their chains where nothing has a cost.
@@ -129,12 +131,16 @@ class Staged(Traversal):
             restoration.seconds[level] = (stage1 * stage1_seconds + stage2_seconds * share) / n
         return restoration
 
-    def _estimate(self, measurement: Measurement, prior: Prior) -> Tensor | None:
+    def _estimate(self, measurement: Measurement, prior: Prior) -> tuple[Tensor | None, Tensor | None]:
+        """The estimate and the spread of its chains; None if there is none."""
         if self.estimator is None:
-            return None
+            return None, None
         parts = [measurement.rows(rows) for rows in chunks(len(measurement), self.micro_batch)]
-        estimates = [self.estimator.estimate(part, prior.given(part)) for part in parts]
-        return torch.cat(estimates) if estimates else measurement.y.new_empty(0, *prior.sample_shape)
+        found = [self.estimator.estimate_and_spread(part, prior.given(part)) for part in parts]
+        if not found:
+            return measurement.y.new_empty(0, *prior.sample_shape), None
+        spreads = [spread for _, spread in found if spread is not None]
+        return torch.cat([x for x, _ in found]), torch.cat(spreads) if spreads else None
 
     @torch.no_grad()
     def _decode(self, x: Tensor, prior: Prior) -> Tensor:
@@ -143,7 +149,7 @@ class Staged(Traversal):
 
     def network_calls_per_image(self, prior: Prior) -> int:
         stage2 = sum((c.sampler or self.sampler).network_calls(len(c.timesteps)) for c in self.plan(prior.schedule))
-        stage1 = self.estimator.network_calls if self.estimator is not None else 0
+        stage1 = self.estimator.network_calls(prior.schedule) if self.estimator is not None else 0
         return (stage1 + stage2) * prior.evaluations
 
 

@@ -30,6 +30,7 @@ from tests.rps.latent_models import Z_SHAPE, LinearLatentPrior, latent_draws
 # Fewer steps than by default, so that a test takes a moment. Whoever is not named runs with its defaults; who cannot be
 # built without arguments must be named.
 SMALL: dict[str, dict[str, Any]] = {
+    "ChainAverage": {"first": MapEstimator(2), "t0": 300, "steps": 10, "chains": 2},
     "ChainEstimator": {"sampler": Dps(), "num_steps": 4},
     "MapEstimator": {"num_steps": 4, "draws": 2},
     "ProximalMap": {"num_steps": 4},

@@ -13,6 +13,7 @@ from rps.traversals import PosteriorSampling, Traversal
 
 STEPS = 2
 SHORT: dict[str, dict[str, Any]] = {
+    "ChainAverage": {"first": MapEstimator(STEPS), "steps": 5, "chains": 2},
     "ChainEstimator": {"num_steps": STEPS},
     "DmapEstimator": {"num_steps": STEPS},
     "RmpEstimator": {"num_steps": STEPS},
@@ -38,7 +39,7 @@ def runs(prior: Prior) -> Iterator[tuple[str, Traversal]]:
     chain: Sampler = LatentDps() if prior.latent else Dps()
     for name in estimators.__all__:
         if name not in ("Estimator", "PosteriorMean"):
-            own = {"sampler": chain} if name == "ChainEstimator" else {}
+            own = {"sampler": chain} if name in ("ChainAverage", "ChainEstimator") else {}
             estimator: Estimator = getattr(estimators, name)(**own, **SHORT.get(name, {}))
             yield name, traversals.MapRps([0], estimator)
     for name in samplers.__all__:
