@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rps.cli.errors import InputError, SentenceParser, did_you_mean, sentence
+from rps.cli.errors import InputError, SentenceParser, sentence
 from rps.cli.streams import say, show
 
 HELP = """\
@@ -72,9 +72,5 @@ def _metric(option: str, sides: Mapping[str, str]) -> str:
     known = {f"{side}-{name}".replace("_", "-"): name for name, side in sides.items()}
     wanted = option.replace("_", "-")
     if wanted not in known:
-        hint = did_you_mean(wanted, known)
-        listed = ", ".join(f"--{name}" for name in known)
-        raise InputError(
-            f"--{option} is no bound of this run; {hint.replace('mean ', 'mean --') or f'it has {listed}'}"
-        )
+        raise InputError(f"--{option} is no bound of this run; it has {', '.join(f'--{name}' for name in known)}")
     return known[wanted]

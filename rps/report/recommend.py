@@ -83,8 +83,8 @@ def recommend(run: str | Path, metric: str | None = None, bound: float | None = 
         info = infos.get(SHORT.get(metric, metric))
         if info is None or info.better is None or bound is None or not math.isfinite(bound):
             raise ValueError(f"a bound is a number for one of {', '.join(_sides(infos))}; got {bound} for {metric}")
-        across = next((axis for axis in axes if (axis.name == PERCEPTION) != (info in DISTANCES)), info)
-        curve = KnobCurve(folder, records, [info, across], fewest=2)
+        across = [axis for axis in axes if (axis.name == PERCEPTION) != (info in DISTANCES)]
+        curve = KnobCurve(folder, records, [info, *across], fewest=2)
         if info not in curve.infos:
             raise ValueError(f"{folder} does not have {info.title} of two images at every level; bound another metric")
         indices, satisfied, sentences = _bounded(curve, info, float(bound))
