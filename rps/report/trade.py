@@ -39,7 +39,9 @@ def trade(summary: Mapping[str, Any]) -> Iterator[str]:
     if PERCEPTION in known and not any(_told(level, axes[0]) for level in levels):
         yield _too_few(summary, levels, axes[0])
     elif PERCEPTION in known and gained is None:
-        yield f"No level gains anything over {at(summary, summary['levels'][0])} that can be told from zero."
+        worst = max(levels, key=lambda level: _told(level, axes[0]))
+        phrases = " and ".join(_phrase(worst["difference_to_first"], axis) for axis in axes)
+        yield f"No level gains anything over {at(summary, summary['levels'][0])}; {at(summary, worst)} {phrases}."
     for lost, kept in pairs:
         if steps := idle[kept["name"]]:
             yield (
@@ -76,7 +78,7 @@ def _too_few(summary: Mapping[str, Any], levels: Sequence[Metrics], info: Metric
         )
     text = f"With {n} images, no change of {info['title']} can be told from zero"
     if value >= 0:
-        return f"{text}, and none is a fall."
+        return f"{text}, and none is a fall; --data.limit {4 * n} would halve the errors."
     text += f" (the largest fall, at {at(summary, best)}, is {signed(change, info)})"
     needed = max(images_needed(value, se, n), n + 1)
     if needed > MOST_IMAGES:

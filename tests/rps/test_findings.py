@@ -57,6 +57,11 @@ def test_a_step_that_gains_nothing(tmp_path):
     assert len(texts) == 2
 
 
+def test_levels_that_only_lose(tmp_path):
+    (text,) = findings(curve(tmp_path, shifts=(0.5, 0.6, 1.5), costs=(0, 0.01, 0.02)))
+    assert text.startswith("No level gains anything over t0 = 0; t0 = 200 raises √FD by ") and "and raises RMSE" in text
+
+
 def test_the_other_direction(tmp_path):
     """A knob that lowers the error and pays in distance, such as the number of samples."""
     (text,) = findings(curve(tmp_path, shifts=(0.5, 0.6), costs=(0.01, 0.0), knob="samples"))
@@ -75,6 +80,11 @@ def test_a_change_within_its_error_asks_for_more_images(tmp_path):
     needed = images_needed(change["value"], change["se"], 16)
     assert needed <= suggested < 2 * needed + 64
     assert "(-" in dict(changes(found))["√FD"][0]
+
+
+def test_no_fall_asks_for_four_times_the_images(tmp_path):
+    (text,) = findings(curve(tmp_path, n=16, shifts=(0.5, 0.5), seed=0))
+    assert text.endswith("can be told from zero, and none is a fall; --data.limit 64 would halve the errors.")
 
 
 def test_few_images_are_too_few_for_distances(tmp_path):
