@@ -29,9 +29,10 @@ def trade(summary: Mapping[str, Any]) -> Iterator[str]:
     pairs = [axes, axes[::-1]] if len(axes) == 2 and gained is not None else []
     idle = {kept["name"]: _idle_steps(summary, lost, kept) for lost, kept in pairs}
     if gained is not None:
-        name, fallen = gained["name"], [level for level in levels if _told(level, gained) < 0]
-        worth = [level for level in fallen if level["level"] not in idle.get(name, {})] or fallen
-        best = min(worth, key=lambda level: _change(level, name))
+        of_gain: str = gained["name"]
+        fallen = [level for level in levels if _told(level, gained) < 0]
+        worth = [level for level in fallen if level["level"] not in idle.get(of_gain, {})] or fallen
+        best = min(worth, key=lambda level: _change(level, of_gain))
         change = best["difference_to_first"]
         phrases = [_phrase(change, axis) for axis in sorted(axes, key=lambda axis: axis is not gained)]
         first = at(summary, summary["levels"][0])
