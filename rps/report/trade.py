@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from rps.metrics.dp import PERCEPTION
@@ -22,27 +22,21 @@ def trade(summary: Mapping[str, Any]) -> Iterator[str]:
 
     The gain is a fall of the perceptual distance if any can be told from zero, else of the distortion.
     """
-    levels = [level for level in summary["levels"] if "difference_to_first" in level]
-    known = [name for name in (PERCEPTION, DISTORTION) if levels and all(is_known(_change(v, name)) for v in levels)]
+    both = (PERCEPTION, DISTORTION)
+    levels = [v for v in summary["levels"] if "difference_to_first" in v and any(is_known(_change(v, a)) for a in both)]
+    known = [name for name in both if levels and all(is_known(_change(level, name)) for level in levels)]
     axes = [info for name in known for info in summary["metrics"] if info["name"] == name]
     gained = next((axis for axis in axes if any(_told(level, axis) < 0 for level in levels)), None)
     pairs = [axes, axes[::-1]] if len(axes) == 2 and gained is not None else []
     idle = {kept["name"]: _idle_steps(summary, lost, kept) for lost, kept in pairs}
     if gained is not None:
-        of_gain: str = gained["name"]
-        fallen = [level for level in levels if _told(level, gained) < 0]
-        worth = [level for level in fallen if level["level"] not in idle.get(of_gain, {})] or fallen
-        best = min(worth, key=lambda level: _change(level, of_gain))
-        change = best["difference_to_first"]
-        phrases = [_phrase(change, axis) for axis in sorted(axes, key=lambda axis: axis is not gained)]
-        first = at(summary, summary["levels"][0])
-        yield f"{at(summary, best)} {' and '.join(phrases)}, compared with {first} on the same {change['n']} pictures."
+        yield _gain(summary, levels, gained, axes, idle.get(gained["name"], {}))
     if PERCEPTION in known and not any(_told(level, axes[0]) for level in levels):
         yield _too_few(summary, levels, axes[0])
     elif PERCEPTION in known and gained is None:
         worst = max(levels, key=lambda level: _told(level, axes[0]))
-        phrases = " and ".join(_phrase(worst["difference_to_first"], axis) for axis in axes)
-        yield f"No level gains anything over {at(summary, summary['levels'][0])}; {at(summary, worst)} {phrases}."
+        first, last = (at(summary, level) for level in (summary["levels"][0], worst))
+        yield f"No level gains anything over {first}; {last} {_phrases(worst['difference_to_first'], axes)}."
     for lost, kept in pairs:
         if steps := idle[kept["name"]]:
             yield (
@@ -54,6 +48,22 @@ def trade(summary: Mapping[str, Any]) -> Iterator[str]:
 def at(summary: Mapping[str, Any], level: Mapping[str, Any]) -> str:
     """ "t0 = 200"."""
     return f"{summary['knob']} = {level_name(level['level'])}"
+
+
+def _gain(
+    summary: Mapping[str, Any],
+    levels: Sequence[Metrics],
+    gained: Metrics,
+    axes: Sequence[Metrics],
+    idle: Container[float],
+) -> str:
+    """What the level of the largest gain gains and pays; a level that an idle step leads to is passed over."""
+    fallen = [level for level in levels if _told(level, gained) < 0]
+    worth = [level for level in fallen if level["level"] not in idle] or fallen
+    best = min(worth, key=lambda level: _change(level, gained["name"]))
+    change, first = best["difference_to_first"], at(summary, summary["levels"][0])
+    phrases = _phrases(change, sorted(axes, key=lambda axis: axis is not gained))
+    return f"{at(summary, best)} {phrases}, compared with {first} on the same {change['n']} pictures."
 
 
 def _idle_steps(summary: Mapping[str, Any], lost: Metrics, kept: Metrics) -> dict[float, str]:
@@ -99,9 +109,13 @@ def _told(level: Mapping[str, Any], axis: Metrics) -> float:
     return told(level["difference_to_first"], axis["name"])
 
 
-def _phrase(change: Metrics, info: Metrics) -> str:
-    """ "lowers √FD by 0.13 ± 0.02", or that nothing can be told."""
-    value, se = figure(change, info["name"]) or (math.nan, math.nan)
-    if not told(change, info["name"]):
-        return f"changes {info['title']} by no more than its error ({signed(change, info)})"
-    return f"{'raises' if value > 0 else 'lowers'} {info['title']} by {amount(value, se, info)}"
+def _phrases(change: Metrics, axes: Sequence[Metrics]) -> str:
+    """ "lowers √FD by 0.13 ± 0.02 and raises RMSE by 0.01 ± 0.001", or that a change cannot be told."""
+    found = []
+    for info in axes:
+        value, se = figure(change, info["name"]) or (math.nan, math.nan)
+        if told(change, info["name"]):
+            found.append(f"{'raises' if value > 0 else 'lowers'} {info['title']} by {amount(value, se, info)}")
+        else:
+            found.append(f"changes {info['title']} by no more than its error ({signed(change, info)})")
+    return " and ".join(found)

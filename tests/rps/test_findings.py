@@ -7,7 +7,7 @@ import torch
 
 from rps.metrics import Statistics
 from rps.metrics.significance import images_needed
-from rps.records import RecordWriter, evaluate, read_records, summary
+from rps.records import RecordWriter, Row, evaluate, read_records, summary
 from rps.report import finish, table
 from rps.report.changes import changes
 from rps.report.findings import findings
@@ -60,6 +60,13 @@ def test_a_step_that_gains_nothing(tmp_path):
 def test_levels_that_only_lose(tmp_path):
     (text,) = findings(curve(tmp_path, shifts=(0.5, 0.6, 1.5), costs=(0, 0.01, 0.02)))
     assert text.startswith("No level gains anything over t0 = 0; t0 = 200 raises √FD by ") and "and raises RMSE" in text
+
+
+def test_a_level_without_any_image_hides_nothing(tmp_path):
+    """All images of t0 = 300 failed; the others are told as if it had not been run."""
+    (text,) = findings(curve(tmp_path))
+    RecordWriter(tmp_path).write([Row(f"s{i:04d}", 300, status="failed", reason="gone") for i in range(64)], "t0")
+    assert findings(summary(read_records(tmp_path))) == [text]
 
 
 def test_the_other_direction(tmp_path):
