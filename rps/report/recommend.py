@@ -151,6 +151,8 @@ def _knee(curve: KnobCurve) -> tuple[np.ndarray, bool, list[str]]:
     heights = below_chord(*(curve.rows(info) for info in curve.infos))
     indices = heights.argmax(axis=1)
     height = spread(heights[:, indices[0]])
+    if indices[0] in (0, len(curve.grid) - 1):
+        return indices, True, ["The curve has no knee: the level with the largest 1 - u - v is its end."]
     text = f"{height.value:.2f}{plus_minus(height.se, 2)} (0 on the chord, 1 at best)"
     if is_change(height.value, height.se, curve.n):
         return indices, True, [f"The curve is below its chord by {text}."]

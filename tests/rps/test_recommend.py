@@ -104,6 +104,15 @@ def test_the_knee(tmp_path):
     assert "no level stands out" in found.sentences[0]
 
 
+def test_a_curve_that_is_best_at_its_end_has_no_knee(tmp_path):
+    """Both figures fall all the way."""
+    images = Population(32, 0)
+    rmse = {level: images.a + 0.1 - level / 10_000 for level in LEVELS}
+    run = write_run(tmp_path, rmse, {level: images.features(level) for level in LEVELS}, images.clean)
+    found = recommend(run)
+    assert found.level == 800 and found.sentences[0].startswith("The curve has no knee")
+
+
 def test_other_knobs_choose_among_their_levels(tmp_path):
     run = write_population(tmp_path, Population(64, 0), (1, 2, 4), knob="samples")
     assert {recommend(run, "rmse", bound).level for bound in (0.1003, 0.1006, 0.5)} <= {1, 2, 4}
