@@ -12,6 +12,7 @@ HELP = """\
 usage: rps predict --config NAME_OR_FILE --output DIR [options]
        rps merge DIR
        rps compare DIR DIR [--levels A:B,...] [--output FILE_OR_FOLDER]
+       rps recommend DIR (--max-METRIC X | --min-METRIC X | --knee)
        rps --version | --help
 
 Restore images with a diffusion prior along the distortion-perception curve.
@@ -21,6 +22,9 @@ Restore images with a diffusion prior along the distortion-perception curve.
   rps predict --config demo --data.folder my_photos --output runs/photos
   rps merge runs/demo            rebuild table, curve and page from the records so far, even during a run
   rps compare runs/a runs/b      paired differences between two runs; see rps compare --help
+
+  rps recommend runs/demo --max-rmse 0.105
+                                 the most realistic level within a bound; see rps recommend --help
 
 options of rps predict:
   --config FILE     a YAML file or the name of a packaged config (demo, embedded/sr4, ...); several are merged in the
@@ -82,6 +86,10 @@ def _run(arguments: list[str]) -> int:
         from rps.cli.compare import run_compare
 
         return run_compare(arguments[1:])
+    if command == "recommend":
+        from rps.cli.recommend import run_recommend
+
+        return run_recommend(arguments[1:])
     if command == "predict":
         from rps.cli.predict import predict
 

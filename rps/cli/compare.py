@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from rps.cli.errors import InputError, sentence
+from rps.cli.errors import InputError, SentenceParser, sentence
 from rps.cli.streams import say, show, show_written
 
 HELP = """\
@@ -57,13 +57,8 @@ def run_compare(argv: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"rps compare takes two run directories: {message} (see rps compare --help)")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="rps compare", add_help=False, allow_abbrev=False)
+    parser = SentenceParser("rps compare", "two run directories")
     parser.add_argument("run", metavar="RUN_A")
     parser.add_argument("other", metavar="RUN_B")
     parser.add_argument("--levels")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import errno
 import os
 import re
 from collections.abc import Iterable
+from typing import NoReturn
 
 from rps.cli.classes import names_in, our_classes, parameters
 from rps.printable import printable
@@ -14,6 +16,17 @@ from rps.printable import printable
 
 class InputError(ValueError):
     """Invalid user input; the message states what was given, what was expected and what to do."""
+
+
+class SentenceParser(argparse.ArgumentParser):
+    """A parser whose errors are InputErrors.  prog: the command. takes: what it takes, for messages."""
+
+    def __init__(self, prog: str, takes: str) -> None:
+        super().__init__(prog=prog, add_help=False, allow_abbrev=False)
+        self.takes = takes
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog} takes {self.takes}: {message} (see {self.prog} --help)")
 
 
 def one_line(text: object) -> str:

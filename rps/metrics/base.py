@@ -20,6 +20,7 @@ RESERVED = {
     "network_backwards", "decoder_calls", "decoder_backwards", "forward_equivalents", "total_forward_equivalents",
     "frechet", "sqrt_frechet", "kernel", "precision", "recall", "features", "model", "n", "images", "se", "se_sqrt",
     "infinite", "missing", "failures", "difference_to_first",
+    "difference_to_previous", "expected_sqrt", "not_finite",
 }  # fmt: skip
 """Names that records and metrics.json use for other purposes."""
 
@@ -30,7 +31,8 @@ class MetricInfo:
 
     name: its column in the records. title: its heading in tables. definition: one sentence. digits: decimals in tables.
     better: which of two values is better; None if neither. unless: the name of a metric that makes this one redundant:
-    tables that have it leave this one out.
+    tables that have it leave this one out. low, high: (limit, advice); the advice is printed for levels whose mean is
+    below, or above, the limit by more than its error.
     """
 
     name: str
@@ -39,6 +41,8 @@ class MetricInfo:
     digits: int = 3
     better: Better | None = None
     unless: str | None = None
+    low: tuple[float, str] | None = None
+    high: tuple[float, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Metric(nn.Module):
     of an image is missing; infinite and missing values are counted and left out of the mean.
 
     name: lower-case letters, digits and underscores. title: heading in tables; the name by default. definition, digits,
-    better, unless: see MetricInfo. needs_reference: whether the metric needs clean images.
+    better, unless, low, high: see MetricInfo. needs_reference: whether the metric needs clean images.
     """
 
     name: str
@@ -80,6 +84,8 @@ class Metric(nn.Module):
     digits: int = 3
     better: Better | None = None
     unless: str | None = None
+    low: tuple[float, str] | None = None
+    high: tuple[float, str] | None = None
     needs_reference: bool = True
 
     def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
@@ -98,7 +104,8 @@ class Metric(nn.Module):
 
     @property
     def info(self) -> MetricInfo:
-        return MetricInfo(self.name, self.title or self.name, self.definition, self.digits, self.better, self.unless)
+        title = self.title or self.name
+        return MetricInfo(self.name, title, self.definition, self.digits, self.better, self.unless, self.low, self.high)
 
     @torch.no_grad()
     def values(self, candidate: Candidate) -> list[float] | None:

@@ -15,24 +15,29 @@ from torch import Tensor
 
 from rps.metrics.base import MetricInfo
 from rps.metrics.frechet import Statistics
-from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, means
+from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, mean_draws, means
 from rps.metrics.kernel import kernel_draws
 from rps.metrics.manifold import NEIGHBOURS, PrecisionRecall, precision_recall
 
+PERCEPTION = "sqrt_frechet"
+"""The distance on the perception axis of the D-P plane."""
+KERNEL = "kernel"
+SHORT = {"frechet": PERCEPTION}
+"""Short names for options."""
 LARGEST = 5000
 """Largest number of images for kernel distance, precision and recall, which hold all pairs in memory."""
 
 
 DISTANCES = (
     MetricInfo(
-        "sqrt_frechet",
+        PERCEPTION,
         "√FD",
         "square root of the Frechet distance, see frechet",
         digits=2,
         better="lower",
     ),
     MetricInfo(
-        "kernel",
+        KERNEL,
         "KD",
         "unbiased squared MMD of the features over all pairs, k(a, b) = (a b / D + 1)^3 (arXiv 1801.01401; KID when "
         "they are Inception's); ci95 as of the Frechet distance",
@@ -114,6 +119,14 @@ class Images:
     def manifold(self) -> PrecisionRecall | None:
         """Precision and recall; None under the same condition."""
         return None if self._pairs is None else precision_recall(*self._pairs)
+
+    def draws(self, name: str) -> Draws | None:
+        """The mean of a metric, or PERCEPTION or KERNEL, on resamples; None if some image lacks it."""
+        values = self.values.get(name)
+        if values is not None:
+            return mean_draws(values) if len(values) > 1 and bool(values.isfinite().all()) else None
+        root = None if self.frechet is None else self.frechet.root
+        return {PERCEPTION: root, KERNEL: self.kernel}.get(name)
 
     @property
     def _pairs(self) -> tuple[Tensor, Tensor] | None:

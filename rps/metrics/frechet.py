@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,6 +81,27 @@ class Statistics(Gaussian):
         if self.features is not None:
             tensors["features"] = self.features.contiguous()
         save_file(tensors, path, {"images": self.images})
+
+
+def expected_root(reference: Statistics, n: int, draws: int = 16, seed: int = 0) -> float:
+    """Mean over draws of sqrt(FD) between n >= 2 samples of N(m, C) and N(m, C) itself: the value at no difference.
+
+    Sample moments are drawn, not samples: the mean is N(m, C / n) and the scatter R G^T G R^T with G^T G Wishart
+    distributed, of n - 1 degrees of freedom (Bartlett's triangular G if n > D). Real features are not Gaussian, but
+    only their moments count: for 16, 64 and 256 of the embedded images, .36, .16 and .08 here are .37, .17, .08.
+    """
+    rng, root, d = np.random.default_rng(seed), reference.root, len(reference.mean)
+    roots = []
+    for _ in range(draws):
+        g = rng.standard_normal((min(n - 1, d), d))
+        if n > d:
+            g = np.triu(g, 1) + np.diag(np.sqrt(rng.chisquare(n - 1 - np.arange(d))))
+        mean = root @ torch.from_numpy(rng.standard_normal(d)) / n**0.5
+        x = torch.from_numpy(g) @ root.mT / (n - 1) ** 0.5
+        cross = torch.linalg.svdvals(x @ root).sum()
+        distance = mean.square().sum() + x.square().sum() + root.square().sum() - 2 * cross
+        roots.append(max(0.0, float(distance)) ** 0.5)
+    return float(np.mean(roots))
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:

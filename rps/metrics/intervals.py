@@ -78,6 +78,14 @@ class Draws:
         return Draws(self.value - other.value, self.draws - other.draws)
 
 
+def mean_draws(values: Tensor, resamples: int = FRECHET_RESAMPLES, seed: int = SEED) -> Draws:
+    """The mean of n >= 2 values as Draws, resampled together with distances of the same images.  values: [n]."""
+    values = values.double()
+    mean, n = values.mean(), len(values)
+    weighted = torch.cat([(1 + STEP * (c - 1)) @ values / n for c in counts(n, resamples, seed)])
+    return Draws(float(mean), weighted)
+
+
 @dataclass(frozen=True)
 class FrechetDraws(Draws):
     """A Frechet distance and its values on resamples."""

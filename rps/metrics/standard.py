@@ -59,6 +59,8 @@ class Consistency(Metric):
 
     name, title, needs_reference = "consistency", "consistency", False
     definition = "||y - A(x)|| / (noise_std sqrt(m)) of the unclipped image, m measurements; 1 for the true image"
+    low = (0.5, "fits the noise, which only a mean at little noise should; lower step_size, or check the given noise")
+    high = (2.0, "far from the measurement; raise step_size or steps, or lower step_size if images diverge")
 
     def judge(self, candidate: Candidate) -> Tensor | None:
         return consistency(candidate.measurement, candidate.images)

@@ -18,6 +18,9 @@ from rps.records.files import level_name
 from rps.records.rows import Kind, Row, RowCost, Vectors
 from rps.restoration import Level, Prediction, Restoration
 
+NOT_FINITE = "has values that are not finite"
+"""The end of the reason of a row that failed because the method diverged."""
+
 
 @dataclass
 class Evaluation:
@@ -102,7 +105,7 @@ class _Judge:
                 known = {name: values[place[i]] for name, values in found.items() if values is not None}
                 self.result.rows.append(Row(id_, level, kind, metrics=known, cost=cost))
             else:
-                reason = f"{where} has values that are not finite"
+                reason = f"{where} {NOT_FINITE}"
                 self.result.rows.append(Row(id_, level, kind, "failed", reason, cost=cost))
         self.add_features(saved, kind, level, [self.ids[i] for i in place])
 

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from rps.cost import Cost
 from rps.metrics.dp import DISTANCES, Images, difference
-from rps.metrics.frechet import Statistics
+from rps.metrics.features import load_reference
+from rps.metrics.frechet import Statistics, expected_root
 from rps.metrics.intervals import RESAMPLES, SEED, Estimate
+from rps.records.evaluate import NOT_FINITE
 from rps.records.reader import Key, Records
-from rps.records.rows import Kind, Row
+from rps.records.rows import REFERENCE, Kind, Row
 from rps.restoration import Level
 
 OWN_REFERENCE = "the clean images of this run"
@@ -51,7 +53,11 @@ DEFINITIONS = {
     "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}); ci95 likewise",
     "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
     "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
-    "difference_to_first": "this level minus the first one, paired on the images that both have",
+    "difference_to_first": "this level minus the first one, paired on the images that both have; "
+    "difference_to_previous: minus the one before it",
+    "expected_sqrt": "mean root of the Frechet distance of n samples of a Gaussian with the reference's moments: what "
+    "clean images of the reference's kind would have",
+    "not_finite": "number of images that failed because they have values that are not finite",
     "failures": f"reasons of the first {MOST_FAILURES} samples, by id, that failed at some level; all are in records/",
 }
 
@@ -72,15 +78,19 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
             "level": key[1],
             "n": len(good),
             "failed": len(rows) - len(good),
+            "not_finite": sum((row.reason or "").endswith(NOT_FINITE) for row in rows),
             "metrics": _metrics(sets[key], records, reference),
             **{f"{name}_per_image": _mean([getattr(row.cost, name) for row in good]) for name in COSTS},
             "seconds_per_image": _mean([row.cost.seconds for row in good]),
         }
         if key != levels[0]:
             entry["difference_to_first"] = _difference(sets[key], sets[levels[0]])
+            entry["difference_to_previous"] = _difference(sets[key], sets[levels[len(result["levels"]) - 1]])
         result["levels"].append(entry)
     if baseline := sets.get(("pseudo_inverse", None)):
         result["pseudo_inverse"] = {"n": len(baseline.ids), "metrics": _metrics(baseline, records, reference)}
+        if levels:
+            result["pseudo_inverse"]["difference_to_first"] = _difference(baseline, sets[levels[0]])
     exact = {
         kind: [
             {"level": at, "n": len(sets[kind, at].ids), "metrics": _metrics(sets[kind, at], records, reference)}
@@ -188,7 +198,16 @@ def _reference(records: Records, reference: Statistics | None) -> dict[str, Any]
     if reference is None:
         return {"images": OWN_REFERENCE, "n": len(clean), "metrics": {}}
     images = Images(list(clean), {}, torch.stack(list(clean.values())), reference)
-    return {"images": OWN_REFERENCE, "n": len(clean), "metrics": _metrics(images, records, reference)}
+    metrics = _metrics(images, records, reference)
+    if "frechet" in metrics and len(clean) > 1:
+        metrics["frechet"]["expected_sqrt"] = expected_root(reference, metrics["frechet"]["n"])
+    return {"images": OWN_REFERENCE, "n": len(clean), "metrics": metrics}
+
+
+def reference_of(records: Records) -> Statistics | None:
+    """The reference set that the records name; None if it is the run's own clean images."""
+    origin = records.origin
+    return None if origin.reference is None else load_reference(origin.reference, origin.hashes.get(REFERENCE))
 
 
 def _interval(estimate: Estimate) -> dict[str, Any]:

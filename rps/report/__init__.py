@@ -7,9 +7,11 @@ from rps.report.page import write_page
 from rps.report.paired import compare_runs, same_images
 from rps.report.paired_table import paired_table
 from rps.report.pictures import pixels, save_png
+from rps.report.recommend import Recommendation, recommend
 from rps.report.table import table
 
 __all__ = [
+    "Recommendation",
     "compare_runs",
     "dp_curve_plot",
     "finish",
@@ -17,6 +19,7 @@ __all__ = [
     "paired_table",
     "pixels",
     "prediction_grid",
+    "recommend",
     "same_images",
     "save_png",
     "table",

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rps.records.files import level_name, written
+from rps.report.cells import is_known
 from rps.report.curve import add_clean_images, decorate, new_plane, plane_point
-from rps.report.table import is_known
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#222222", "#8C564B", "#7F7F00")
 MARKERS = "osD^vPX*<>"

@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from rps.records.files import file_name, level_name, write_text
+from rps.report.changes import caption, changes
 from rps.report.curve import plane_point
+from rps.report.findings import findings
 from rps.report.table import columns, notes
 
 MOST_PICTURES = 24
@@ -30,7 +32,7 @@ def write_page(run: str | Path, summary: Mapping[str, Any]) -> Path:
     environment = Environment(
         loader=PackageLoader("rps.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    table = columns(summary, counts=True)
+    table, changed = columns(summary, counts=True), changes(summary)
     text = environment.get_template("page.html").render(
         name=folder.resolve().name,
         command=_command(folder),
@@ -41,6 +43,10 @@ def write_page(run: str | Path, summary: Mapping[str, Any]) -> Path:
         clean=_clean_distance(summary.get("reference")),
         titles=[title for title, _ in table],
         lines=list(zip(*(cells for _, cells in table), strict=True)),
+        findings=findings(summary),
+        change_titles=[title for title, _ in changed],
+        change_lines=list(zip(*(cells for _, cells in changed), strict=True)),
+        caption=caption(summary) if changed else "",
         notes=notes(summary),
         samples=list(_samples(folder, levels)),
         grids=[_link(path, folder) for path in sorted((folder / "grids").glob("*.png"))[:4]],

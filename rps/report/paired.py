@@ -11,14 +11,13 @@ from typing import Any
 import torch
 
 from rps.metrics.dp import DISTANCES, Images, difference
-from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import Estimate
 from rps.metrics.standard import DISTORTION, standard
 from rps.records.files import level_name
 from rps.records.reader import Key, Records, read_records
-from rps.records.rows import REFERENCE, Row
-from rps.records.summary import OWN_REFERENCE, level_images
+from rps.records.rows import Row
+from rps.records.summary import OWN_REFERENCE, level_images, reference_of
 from rps.restoration import Level
 
 ALIKE = 0.02
@@ -50,8 +49,8 @@ def compare_runs(
     same id.
     """
     a, b = read_records(run), read_records(other)
-    if reference is None and a.origin.reference is not None and a.origin.reference == b.origin.reference:
-        reference = load_reference(a.origin.reference, a.origin.hashes.get(REFERENCE))
+    if reference is None and a.origin.reference == b.origin.reference:
+        reference = reference_of(a)
     pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
     common = sorted(_ids(a) & _ids(b))
     if not common:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rps.records.files import level_name
-from rps.report.table import ABSENT, align, metrics_to_show, number, unit
+from rps.report.cells import ABSENT, align, metrics_to_show, number, precise
+from rps.report.table import unit
 
 NAMED = 8
 """Number of samples that are named; the rest are counted."""
@@ -44,10 +45,9 @@ def _lines(level: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> list
 
 
 def _line(info: Mapping[str, Any], figure: Mapping[str, Any]) -> list[str]:
-    (low, high), digits = figure["ci95"], info["digits"]
+    low, high = figure["ci95"]
     known = math.isfinite(low) and math.isfinite(high)
-    if known and figure["se"] >= 10 ** -(digits + 1):  # two digits of the error, unless it is mere rounding
-        digits = max(digits, 1 - math.floor(math.log10(figure["se"])))
+    digits = precise(info["digits"], figure["se"]) if known else info["digits"]
     interval = f"{low:+.{digits}f} to {high:+.{digits}f}" if known else ABSENT
     values = [number(figure[name], digits) for name in ("run", "other")]
     change = f"{figure['difference']:+.{digits}f}" if math.isfinite(figure["difference"]) else ABSENT

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rps.records.files import level_name
-
-Metrics = Mapping[str, Any]
-ABSENT = "–"  # noqa: RUF001 - an en dash, as tables have it
+from rps.report.cells import ABSENT, Metrics, align, figure, is_known, metrics_to_show, number, plus_minus
+from rps.report.changes import caption, changes
+from rps.report.findings import findings
 
 
 def table(summary: Mapping[str, Any]) -> str:
-    """A markdown table with one line per level, one for A^+ y and one for the clean images.  summary: metrics.json."""
-    return "\n\n".join(["\n".join(align(columns(summary))), *notes(summary)]) + "\n"
+    """A markdown table with one line per level, one for A^+ y and one for the clean images; the table of changes, what
+    both say, and notes.  summary: metrics.json."""
+    parts = ["\n".join(align(columns(summary)))]
+    if changed := changes(summary):
+        parts += [caption(summary), "\n".join(align(changed))]
+    parts += ["\n".join(f"- {sentence}" for sentence in found)] if (found := findings(summary)) else []
+    return "\n\n".join([*parts, *notes(summary)]) + "\n"
 
 
 COUNTS = {
@@ -63,26 +67,6 @@ def unit(relative: Mapping[str, float], decoder: bool) -> str:
     return f"Costs are in forwards of the network, of which {weights}."
 
 
-def metrics_to_show(infos: Sequence[Metrics], lines: Sequence[Metrics]) -> list[Metrics]:
-    """The metrics that some line has, except those that another of them makes redundant (see MetricInfo.unless)."""
-    names = [info["name"] for info in infos if any(figure(line, info["name"]) is not None for line in lines)]
-    return [info for info in infos if info["name"] in names and info.get("unless") not in names]
-
-
-def figure(metrics: Metrics, name: str) -> tuple[float, float] | None:
-    """(value, standard error) of a metric of a level, NaN if missing; None if the metric does not apply."""
-    found = metrics.get(name, {})
-    value, se = found.get("mean", found.get("value")), found.get("se")
-    if name == "sqrt_frechet" and not found:  # a level stores it with the distance itself
-        found = metrics.get("frechet", {})
-        value, se = found.get("sqrt"), found.get("se_sqrt")
-        if not is_known(value):
-            return None
-    if not found:
-        return None
-    return (value if is_known(value) else math.nan, se if is_known(se) else math.nan)
-
-
 def _lines(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """(name, entry of metrics.json) of every line."""
     baseline, clean = summary.get("pseudo_inverse"), summary.get("reference")
@@ -92,6 +76,15 @@ def _lines(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     if clean and clean["metrics"]:
         lines.append(("clean images", clean))
     return lines
+
+
+def _terms(summary: Mapping[str, Any]) -> str:
+    """What the words of the table mean: level, A^+ y, and metrics of which neither higher nor lower is better."""
+    terms = [f"Level: a value of {summary['knob']}."]
+    if summary.get("pseudo_inverse"):
+        terms.append("A⁺y: the measurement mapped back by the pseudo-inverse of the operator, without a prior.")
+    shown = metrics_to_show(summary["metrics"], [line["metrics"] for _, line in _lines(summary)])
+    return " ".join(terms + [f"{i['title']}: {i['definition']}." for i in shown if not i["better"] and i["definition"]])
 
 
 def _incomplete(titles: Mapping[str, str], name: str, line: Mapping[str, Any]) -> list[str]:
@@ -118,19 +111,13 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     total = summary.get(f"total_{name}_per_image")
     if is_known(total) and len(levels) > 1:
         found[0] += f" One pass over all levels: {what} {total:.0f}."
+    found.append(_terms(summary))
     distances = [line["metrics"]["frechet"] for line in levels if "frechet" in line["metrics"]]
     if distances:
         first = distances[0]
         found.append(
             f"√FD: square root of the Frechet distance, n = {first['n']}; features: {first['features']}; reference: "
             f"{first['reference']['images']} (n = {first['reference']['n']}). Biased upwards, more so for small n."
-        )
-    differences = [(level, d) for level in levels if (d := level.get("difference_to_first"))]
-    if differences:
-        found.append(
-            f"Minus {summary['knob']} = {level_name(levels[0]['level'])}, paired: "
-            + "; ".join(f"{level_name(level['level'])}: {_change(d, summary['metrics'])}" for level, d in differences)
-            + "."
         )
     titles = {info["name"]: info["title"] for info in summary["metrics"]}
     if incomplete := [text for name, line in _lines(summary) for text in _incomplete(titles, name, line)]:
@@ -149,19 +136,6 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _change(difference: Metrics, infos: Sequence[Metrics]) -> str:
-    """The change of the first metric with a better direction and of the Frechet distance; else of the first metric."""
-    there = [info for info in infos if (value := figure(difference, info["name"])) and is_known(value[0])]
-    directed = [info for info in there if info["better"]]
-    chosen = [*directed[:1], *(info for info in directed[1:] if info["name"] == "sqrt_frechet")] or there[:1]
-    return ", ".join(f"{info['title']} {_signed(difference, info)}" for info in chosen) or ABSENT
-
-
-def _signed(difference: Metrics, info: Metrics) -> str:
-    value, se = figure(difference, info["name"]) or (math.nan, math.nan)
-    return f"{value:+.{info['digits']}f}" + plus_minus(se, info["digits"])
-
-
 def _cell(metrics: Metrics, info: Metrics) -> str:
     found = figure(metrics, info["name"])
     if found is None:
@@ -169,23 +143,3 @@ def _cell(metrics: Metrics, info: Metrics) -> str:
     if not is_known(found[0]) and metrics.get(info["name"], {}).get("infinite"):
         return "∞"
     return number(found[0], info["digits"]) + plus_minus(found[1], info["digits"])
-
-
-def number(value: float | None, digits: int) -> str:
-    return f"{value:.{digits}f}" if value is not None and is_known(value) else ABSENT
-
-
-def plus_minus(value: float | None, digits: int) -> str:
-    return f" ± {value:.{digits}f}" if value is not None and is_known(value) else ""
-
-
-def is_known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def align(columns: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
-    widths = [max(len(title), 2, *(len(cell) for cell in cells)) for title, cells in columns]
-    rows = [[title for title, _ in columns], *zip(*(cells for _, cells in columns), strict=True)]
-    text = ["| " + " | ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    rule = "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|"
-    return [text[0], rule, *text[1:]]

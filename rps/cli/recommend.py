@@ -1,0 +1,76 @@
+"""rps recommend: the level of a run to use."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rps.cli.errors import InputError, SentenceParser, sentence
+from rps.cli.streams import say, show
+
+HELP = """\
+usage: rps recommend RUN (--max-METRIC X | --min-METRIC X | --knee)
+
+Recommend a level: a value of the knob, what RMSE and √FD to expect there with 95 % intervals, and the command that
+restores at it. Between levels of t0, and of a weight, figures are interpolated; of another knob, one of the levels that
+were run is chosen. Intervals come from choosing again on 200 resamples of the images.
+
+  rps recommend runs/demo --max-rmse 0.105      the most realistic level (lowest √FD) with RMSE of at most .105
+  rps recommend runs/demo --max-frechet 0.27    the most accurate level (lowest RMSE) with √FD of at most .27
+  rps recommend runs/demo --min-psnr 20         any metric of the run: --max if lower is better, --min if higher is
+  rps recommend runs/demo --knee                the level farthest below the chord, argmax 1 - u - v, with u and v the
+                                                RMSE and √FD scaled to [0, 1] over the curve
+
+√FD is that of sets as large as the run's; it is larger for smaller sets. The intervals are for the mean over pictures
+of this kind: the figures of another set as large differ from the expected ones by up to 1.4 times as much.
+
+exit codes: 0 done; 2 invalid input; 3 no level satisfies the bound, and the nearest is printed.
+"""
+
+
+def run_recommend(argv: Sequence[str]) -> int:
+    """Prints the recommendation.  argv: the arguments after `rps recommend`.  -> exit code."""
+    if {"-h", "--help"} & set(argv):
+        print(HELP, end="")
+        return 0
+    from rps.records import check_has_records
+    from rps.report.recommend import recommend, sides
+
+    try:
+        given = _read(argv)
+        check_has_records(Path(given.run))
+        bound = given.bound and (_metric(given.bound[0], sides(given.run)), given.bound[1])
+        found = recommend(given.run, *(bound or ()))
+    except (ValueError, OSError) as error:
+        say(f"error: {sentence(error)}")
+        return 2
+    show(str(found))
+    return 0 if found.satisfied else 3
+
+
+def _read(argv: Sequence[str]) -> argparse.Namespace:
+    """run, knee, and bound: (option without dashes, value) or None.  Errors: InputError."""
+    parts = [part for text in argv for part in (text.split("=", 1) if text.startswith("--") else [text])]
+    bounds = [part for text in parts for part in (["--bound", text[2:]] if re.match("--m(ax|in)-", text) else [text])]
+    parser = SentenceParser("rps recommend", "a run and one of --max-METRIC X, --min-METRIC X and --knee")
+    parser.add_argument("run", metavar="RUN")
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--bound", nargs=2)
+    choice.add_argument("--knee", action="store_true")
+    given = parser.parse_args(bounds)
+    try:
+        given.bound = given.bound and (given.bound[0], float(given.bound[1]))
+    except ValueError as error:
+        raise InputError(f"--{given.bound[0]} must be a number, got {given.bound[1]!r}") from error
+    return given
+
+
+def _metric(option: str, sides: Mapping[str, str]) -> str:
+    """The metric of an option such as max-rmse.  Errors: InputError."""
+    known = {f"{side}-{name}".replace("_", "-"): name for name, side in sides.items()}
+    wanted = option.replace("_", "-")
+    if wanted not in known:
+        raise InputError(f"--{option} is no bound of this run; it has {', '.join(f'--{name}' for name in known)}")
+    return known[wanted]
