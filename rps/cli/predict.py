@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rps.cli import arguments, processes, signals
+from rps.cli.choices import choices
 from rps.cli.errors import InputError, is_bad_input, one_line, root_of, sentence
 from rps.cli.quiet import quiet
 from rps.cli.streams import say, show, show_written
@@ -85,11 +86,13 @@ class Run:
         where = config.trainer.default_root_dir
         if not where:
             raise InputError("there is no --output; give the folder to write to, e.g. --output runs/demo")
+        import yaml
+
         from rps.records import Session, paths_in
 
         parsed = config.as_dict()  # also has the --config files, which may lie in the run directory: left out
         inputs = list(paths_in({section: parsed.get(section) for section in arguments.SECTIONS}))
-        self.session = Session(str(where), dumped, self.argv, given.overwrite, inputs)
+        self.session = Session(str(where), dumped, self.argv, given.overwrite, inputs, choices(yaml.safe_load(dumped)))
         if processes.rank() == 0:
             self.session.check()
 

@@ -2,7 +2,8 @@
 
 from rps.records.comparable import check_comparable
 from rps.records.directory import RunDirectory, check_has_records, is_run, sweep
-from rps.records.done import done_ids, outcomes, recorded_ids
+from rps.records.done import levels_left, outcomes, recorded_ids
+from rps.records.earlier import Earlier, read_earlier
 from rps.records.evaluate import Evaluation, evaluate
 from rps.records.files import file_name, level_name, write_json, write_text, written
 from rps.records.lock import RunLock, RunLocked
@@ -12,6 +13,7 @@ from rps.records.session import Session, paths_in
 from rps.records.summary import summary
 
 __all__ = [
+    "Earlier",
     "Evaluation",
     "Origin",
     "RecordWriter",
@@ -24,14 +26,15 @@ __all__ = [
     "Vectors",
     "check_comparable",
     "check_has_records",
-    "done_ids",
     "evaluate",
     "file_name",
     "has_records",
     "is_run",
     "level_name",
+    "levels_left",
     "outcomes",
     "paths_in",
+    "read_earlier",
     "read_records",
     "recorded_ids",
     "summary",

@@ -18,6 +18,7 @@ from rps import __version__
 from rps.bounded_yaml import load_yaml
 from rps.printable import printable
 from rps.records.changes import changes
+from rps.records.choices import NONE, Choices
 from rps.records.files import TEMPORARY, file_name, level_name, write_text
 from rps.records.lock import NAME as LOCK
 from rps.records.reader import has_records
@@ -30,7 +31,7 @@ REPLACED = ".rps-replaced"
 """The folder that holds the files of an earlier run until the run that replaces it has restored its first batch."""
 FILES = ("config.yaml", "metrics.json", "table.md", "dp_curve.png", "report.html")
 FOLDERS = ("grids", "images", "records", "features")
-GRID = re.compile(r"rank\d+_(loader\d+_)?batch(\d+)\.png")
+GRID = re.compile(r"rank(\d+)_(loader\d+_)?batch(\d+)\.png")
 NAMES = {"records": NAME, "features": NAME, "grids": GRID}
 """Names of a run's files in these folders; pictures are named by the ids in the records."""
 
@@ -71,10 +72,12 @@ class RunDirectory:
 
     A marker among the files set aside means that they are the run of the directory: it is moved first, moved back last,
     and removed first by `commit`. Files set aside without a marker are to be removed.
+
+    choices: what a config only chooses, so that a run is extended to another choice and not refused.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, choices: Choices = NONE) -> None:
+        self.path, self.choices = Path(path), choices
         self._aside = self.path / REPLACED
 
     def __str__(self) -> str:
@@ -136,12 +139,14 @@ class RunDirectory:
     def _refuse_other_config(self, before: Mapping[str, Any], given: str) -> None:
         import yaml
 
-        found = changes(before, yaml.safe_load(given))
+        found = changes(*self.choices.common(before, yaml.safe_load(given)))
         if found:
             more = f", and {len(found) - 5} more" if len(found) > 5 else ""
+            metrics = all(change.startswith("trainer.callbacks") for change in found)
+            instead = f"; rps evaluate {self.path} changes the metrics of a run" if metrics else ""
             raise RunRefused(
                 f"output {self.path} holds a run of another config: {'; '.join(found[:5])}{more}; resume it with the "
-                "same config, give another --output, or --overwrite to replace it"
+                f"same config, give another --output, or --overwrite to replace it{instead}"
             )
 
     def begin(self, config: str, command: Sequence[str]) -> None:
@@ -170,14 +175,29 @@ class RunDirectory:
             self.commit()
         sweep(self.path)
 
-    def resume(self, command: Sequence[str]) -> None:
-        """Adds the command to the comments of config.yaml and removes the temporary files of killed processes."""
+    def resume(self, config: str, command: Sequence[str]) -> None:
+        """Adds the command to the comments of config.yaml, and levels and samples to its values if the run is extended.
+        Removes the temporary files of killed processes."""
+        import yaml
+
         self._recover()
-        config = self.path / "config.yaml"
-        lines = config.read_text(encoding="utf-8").split("\n")
+        before, given = self.config(), yaml.safe_load(config)
+        united = self.choices.united(before, given)
+        extended = changes(before, united)
+        self._note("extended" if extended else "resumed", command, united if extended else None)
+
+    def _note(self, event: str, command: Sequence[str], config: Mapping[str, Any] | None = None) -> None:
+        """Adds a line to the comments of config.yaml.  config: new values; None leaves them as they are."""
+        import yaml
+
+        path = self.path / "config.yaml"
+        lines = path.read_text(encoding="utf-8").split("\n")
         comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-        note = _comment(f"resumed: {_now()}: {shlex.join(['rps', 'predict', *command])}").rstrip("\n")
-        write_text(config, "\n".join([*lines[:comments], note, *lines[comments:]]))
+        values = lines[comments:]
+        if config is not None:
+            values = [*yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).split("\n")]
+        note = _comment(f"{event}: {_now()}: {shlex.join(['rps', 'predict', *command])}").rstrip("\n")
+        write_text(path, "\n".join([*lines[:comments], note, *values]))
 
     def commit(self) -> None:
         """Removes the files that `begin` set aside: the directory now holds this run. Any process may call it."""

@@ -86,7 +86,7 @@ class Staged(Traversal):
 
         start = _now(device)
         counted.meter.phase = f"stage 1: {type(self.estimator).__name__}"
-        x1 = self._estimate(measurement, counted)
+        x1 = self._estimate(measurement, counted) if self._runs_stage1 else None
         stage1_cost, stage1_seconds = counted.cost / n, _now(device) - start
 
         counted.meter.phase = f"stage 2: {type(self.sampler).__name__}"
@@ -129,6 +129,10 @@ class Staged(Traversal):
             restoration.seconds[level] = (stage1 * stage1_seconds + stage2_seconds * share) / n
         return restoration
 
+    @property
+    def _runs_stage1(self) -> bool:
+        return any(map(self.needs_estimate, self.levels))
+
     def _estimate(self, measurement: Measurement, prior: Prior) -> Tensor | None:
         if self.estimator is None:
             return None
@@ -143,7 +147,7 @@ class Staged(Traversal):
 
     def network_calls_per_image(self, prior: Prior) -> int:
         stage2 = sum((c.sampler or self.sampler).network_calls(len(c.timesteps)) for c in self.plan(prior.schedule))
-        stage1 = self.estimator.network_calls if self.estimator is not None else 0
+        stage1 = self.estimator.network_calls if self.estimator is not None and self._runs_stage1 else 0
         return (stage1 + stage2) * prior.evaluations
 
 
