@@ -59,7 +59,7 @@ class GridWriter(RunCallback):
     """Writes one grid per batch to RUN/grids; rows are samples, columns the reference, the measurement and the levels.
 
     A run that resumes keeps the existing grids and continues their numbers. A run that is extended by levels replaces
-    them by grids of all levels, the earlier ones from their pictures.
+    them by grids of all levels, the earlier ones from their pictures, without their standard deviations.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.

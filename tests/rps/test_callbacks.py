@@ -158,7 +158,8 @@ def test_a_run_goes_on_where_records_end(tmp_path):
 def test_failed_samples_are_done_unless_they_are_to_be_tried_again(tmp_path):
     run([MetricRecorder()], [["a", "b", "?"]], tmp_path, broken=((50, "b"),))
     assert run([MetricRecorder()], [["c"]], tmp_path).skip_ids == {"a", "b", "?"}
-    assert run([MetricRecorder(retry_failed=True)], [["b"]], tmp_path).skip_ids == {"a", "c"}
+    again = run([MetricRecorder(retry_failed=True)], [["b"]], tmp_path)
+    assert again.skip_ids == {"a", "c"} and again.levels_left == {"b": (50,)}
     assert read_records(tmp_path).failures() == {"?": "cannot be read"}
 
 

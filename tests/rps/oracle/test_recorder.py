@@ -115,3 +115,6 @@ def test_the_data_are_draws_of_the_modules_prior(tmp_path):
     assert [id_ for p in predictions for id_ in p.ids] == ["000001", "000002", "000003"]
     found = torch.cat([p.reference for p in predictions])
     torch.testing.assert_close(found, draw(module.prior, ["000001", "000002", "000003"]).float())
+    data.only_ids = {"000002", "000005"}
+    predictions = quiet(default_root_dir=tmp_path).predict(module, datamodule=data)
+    assert [id_ for p in predictions for id_ in p.ids] == ["000002", "000005"]
