@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import islice
 from pathlib import PurePath
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypedDict, runtime_checkable
 
 import lightning as L
 import torch
@@ -164,10 +164,11 @@ class SampleDataModule(L.LightningDataModule, RunData):
         limit: largest number of samples over all processes; None is all.
         skip: number of samples to skip at the start.
 
-    place, skip_ids, levels_left, only_ids, selection: see RunData. If ids depend on the files, place ends with a digest of these; known after setup.
+    place, skip_ids, levels_left, only_ids, selection: see RunData. If ids depend on the files, place ends with a digest
+    of these; known after setup.
     """
 
-    selection = ("limit", "skip")
+    selection: ClassVar[tuple[str, ...]] = ("limit", "skip")
     key = "image"
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0, limit: int | None = None, skip: int = 0) -> None:
@@ -210,9 +211,7 @@ class SampleDataModule(L.LightningDataModule, RunData):
         window = self._window()
         samples = _Window(self.samples(), window) if window != slice(0, None) else self.samples()
         return DataLoader(
-            SampleBatches(
-                samples, self.batch_size, self.key, process, self.skip_ids, self.only_ids, self.levels_left
-            ),
+            SampleBatches(samples, self.batch_size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
             batch_size=None,  # the dataset makes the batches
             collate_fn=_as_it_is,
             num_workers=self.num_workers,

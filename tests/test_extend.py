@@ -56,7 +56,8 @@ def test_levels_and_samples_are_added(capsys):
     assert metrics()["levels"][2]["n"] == 9 and metrics()["failed"] == 2
     assert said[:2] == [
         "rps: resuming run: 0 samples are done",
-        "rps: 8 samples lack t0 = 90 alone: 6 network calls each, 2 of them again, since only pictures are saved",
+        "rps: 8 recorded samples lack t0 = 90 alone: 6 network calls each, 2 of them again, since only pictures are "
+        "saved",
     ]
 
 
@@ -104,7 +105,7 @@ def test_averages_of_more_samples_run_their_chains_again(capsys):
     capsys.readouterr()
     assert average("[1,2,4]", "run") == 0
     same_but_for_the_total("run", "whole", "images")  # grids lack the spread of the first levels, which is not saved
-    said = "3 samples lack samples = 4 alone: 160 network calls each, 80 of them again, since only pictures are saved"
+    said = "3 recorded samples lack samples = 4 alone: 160 network calls each, 80 of them again, since"
     assert said in capsys.readouterr().err
 
 

@@ -116,7 +116,8 @@ class MetricRecorder(RunCallback):
     def lacking(self, run: Path, found: Outcomes) -> set[str]:
         return lacking_features(run, found) if self.features is not None else set()
 
-    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def made_with(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Origin:
+        """What the records are made with."""
         networks = {metric.name: metric for metric in self.metrics if metric.state_dict()}
         hashes = {name: network_hash(network) for name, network in {**networks, "model": pl_module}.items()}
         if self.features is not None:
@@ -126,7 +127,10 @@ class MetricRecorder(RunCallback):
             place = str(Path(place).absolute())
             hashes[REFERENCE] = file_hash(place)
         infos = {metric.name: metric.info for metric in self.metrics}
-        self.origin = Origin(hashes, place, infos, run_data(trainer).place, run_module(pl_module).relative_cost)
+        return Origin(hashes, place, infos, run_data(trainer).place, run_module(pl_module).relative_cost)
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.origin = self.made_with(trainer, pl_module)
         run = self.run_directory(trainer)
         # All processes must raise, or the others would keep writing records.
         changed = trainer.strategy.broadcast(read_origin(run).changes(self.origin) if trainer.is_global_zero else [])

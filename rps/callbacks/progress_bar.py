@@ -142,8 +142,9 @@ class ProgressBar(LightningProgressBar):
             return f"{done:,}" if total is None else f"{done:,}/{total:,}"
 
         where = f" (process 1 of {self.processes})" if self.processes > 1 else ""
-        images, calls = fraction(self.images, self.total_images), fraction(self.calls, self.total)
-        return f"{images} images, {calls} network calls{where}"
+        images = f"{fraction(self.images, self.total_images)} images"
+        calls = "" if self.total == 0 else f", {fraction(self.calls, self.total)} network calls"
+        return f"{images}{calls}{where}"
 
     def _line(self) -> str:
         seconds = time.monotonic() - self.started

@@ -105,13 +105,15 @@ class RunCli(LightningCLI):
 def _left_sentence(module: RunModule, left: Sequence[Level], count: int) -> str:
     """What is left to do for samples that lack levels, and what of it was done before."""
     names = f"{module.knob} = {', '.join(map(level_name, left))}"
-    text = f"{count} sample{'s lack' if count != 1 else ' lacks'} {names} alone"
+    text = f"{count} recorded sample{'s lack' if count != 1 else ' lacks'} {names} alone"
     if not module.level_arguments:
         return f"{text}, which needs all levels again"
     rest = [level for level in module.levels or () if level not in left]
     calls, others, every = (module.network_calls_per_image(levels) or 0 for levels in (left, rest, module.levels))
     text += f": {calls} network calls each"
-    return text + (f", {again} of them again, since only pictures are saved" if (again := calls + others - every) else "")
+    return text + (
+        f", {again} of them again, since only pictures are saved" if (again := calls + others - every) else ""
+    )
 
 
 class Keeper(Callback):

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 def predict(argv: Sequence[str]) -> int:
     """Runs `rps predict`.  argv: the arguments after it.  -> the exit code; see rps.cli.HELP."""
-    run = Run(argv)
+    return to_its_end(Run(argv))
+
+
+def to_its_end(run: Run) -> int:
+    """Runs a command in a predict loop, and reports how it ends.  -> the exit code."""
     with processes.tidy():
         try:
             code = run.main()
@@ -62,16 +66,14 @@ class Run:
         self.failures: dict[str, str] = {}
 
     def main(self) -> int:
-        given = arguments.read(self.argv)  # before the heavy imports, so that a mistake here is reported at once
+        given = self.read()  # before the heavy imports, so that a mistake here is reported at once
         quiet()
         from rps.cli.loop import Keeper, RunCli
 
         cli = RunCli(given, self.open)
         trainer: Any = cli.trainer
         self.children = processes.Children(trainer.strategy)
-        for callback in trainer.callbacks:
-            if given.retry_failed and hasattr(callback, "retry_failed"):
-                callback.retry_failed = True
+        self.prepare(given, cli)
         trainer.callbacks.insert(0, Keeper(self))
         signals.heed()
         trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
@@ -80,6 +82,16 @@ class Run:
         if given.own_pictures:
             _say_limit(cli.datamodule)
         return self.done()
+
+    def read(self) -> arguments.Arguments:
+        """The arguments.  Errors: InputError."""
+        return arguments.read(self.argv)
+
+    def prepare(self, given: arguments.Arguments, cli: Any) -> None:
+        """Changes the objects that were built, before they run."""
+        for callback in cli.trainer.callbacks:
+            if given.retry_failed and hasattr(callback, "retry_failed"):
+                callback.retry_failed = True
 
     def open(self, given: arguments.Arguments, config: Any, dumped: str) -> None:
         """Checks the output between parsing and building, so that an unusable one is reported first."""

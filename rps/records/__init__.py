@@ -5,6 +5,7 @@ from rps.records.directory import RunDirectory, check_has_records, is_run, sweep
 from rps.records.done import levels_left, outcomes, recorded_ids
 from rps.records.earlier import Earlier, read_earlier
 from rps.records.evaluate import Evaluation, evaluate
+from rps.records.evaluation_session import EvaluationSession
 from rps.records.files import file_name, level_name, write_json, write_text, written
 from rps.records.lock import RunLock, RunLocked
 from rps.records.reader import Records, has_records, read_records
@@ -15,6 +16,7 @@ from rps.records.summary import summary
 __all__ = [
     "Earlier",
     "Evaluation",
+    "EvaluationSession",
     "Origin",
     "RecordWriter",
     "Records",

@@ -28,8 +28,9 @@ def prediction_grid(
     """A grid of the first samples of a prediction.  -> uint8 [H, W, 3]; None if there are none.
 
     earlier: images of the same samples as saved, [N, C, H, W] in [0, 1], at levels that an earlier start of the run has
-    restored; NaN where there is none. A level that is the mean of several chains is followed by their pixel-wise standard deviation times STD_GAIN: black
-    where the chains agree. An image with values that are not finite is a plain reddish square.
+    restored; NaN where there is none. A level that is the mean of several chains is followed by their pixel-wise
+    standard deviation times STD_GAIN: black where the chains agree. An image with values that are not finite is a plain
+    reddish square.
     """
     n = min(len(prediction.ids), max_samples)
     if not n:

@@ -33,17 +33,22 @@ def save_png(picture: np.ndarray | Any, path: Path) -> None:
         Image.fromarray(picture).save(temporary, format="PNG")
 
 
-def read_png(path: Path, shape: Sequence[int]) -> Tensor:
+def read_png(path: Path, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
     """The image as saved that `save_png(pixels(image), path)` has written, to the last bit.
 
-    shape: [C, H, W] of the image -> [C, H, W] in [0, 1]. Errors: ValueError if the picture is no image of this shape.
+    shape: [C, H, W] of the image. dtype: of its values -> [C, H, W] in [0, 1]. Errors: ValueError for a file that is no
+    picture of an image of this shape.
     """
     from PIL import Image
 
     channels, height, width = shape
-    with Image.open(path) as file:
-        picture = np.array(file)
-    if picture.dtype != np.uint8 or picture.shape != ((height, width, 3) if channels == 3 else (height, channels * width)):
-        raise ValueError(f"{path} is no picture of an image of {channels} x {height} x {width} that a run has written")
+    try:
+        with Image.open(path) as file:
+            picture = np.array(file)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is no picture that can be read ({error})") from error
+    wanted = (height, width, 3) if channels == 3 else (height, channels * width)
+    if picture.dtype != np.uint8 or picture.shape != wanted:
+        raise ValueError(f"{path} is not as a run writes an image of {channels} x {height} x {width}")
     values = torch.from_numpy(picture)
-    return (values.permute(2, 0, 1) if channels == 3 else torch.stack(values.split(width, dim=1))).float().div(255)
+    return (values.permute(2, 0, 1) if channels == 3 else torch.stack(values.split(width, dim=1))).to(dtype).div(255)

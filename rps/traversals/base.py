@@ -11,7 +11,6 @@ from rps.priors.base import Prior
 from rps.progress import Progress, silent
 from rps.restoration import Level, Restoration
 
-
 Self = TypeVar("Self", bound="Traversal")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rps.estimators.base import Estimator
 from rps.samplers.base import Sampler
@@ -25,7 +26,7 @@ class StepNumber(PerLevel):
         micro_batch: largest number of images in one network call; None puts no limit.
     """
 
-    level_arguments = ("levels", "step_size")
+    level_arguments: ClassVar[tuple[str, ...]] = ("levels", "step_size")
     knob = "steps"
 
     def __init__(
