@@ -22,7 +22,7 @@ from rps.metrics.standard import standard
 from rps.operators.identity import Denoise
 from rps.printable import printable
 from rps.protocol import run_data, run_module
-from rps.records.done import Outcomes, lacking_features, levels_left, outcomes, recorded_ids
+from rps.records.done import NO_SAMPLE, Outcomes, lacking_features, levels_left, outcomes, recorded_ids
 from rps.records.earlier import Earlier, read_earlier
 from rps.records.evaluate import Evaluation, evaluate
 from rps.records.reader import has_records, read_origin
@@ -188,7 +188,7 @@ class MetricRecorder(RunCallback):
         run = self.run_directory(trainer)
         found = outcomes(run)
         rows = [
-            Row(id_, level, status="failed", reason="the data have no sample with this id")
+            Row(id_, level, status="failed", reason=NO_SAMPLE)
             for level in module.levels or ()
             for id_ in sorted(set(wanted) - found.get(level, {}).keys())
         ]

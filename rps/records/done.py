@@ -43,10 +43,15 @@ def restored_ids(found: Outcomes) -> dict[float, set[str]]:
     return {level: {id_ for id_, ok in of_level.items() if ok} for level, of_level in found.items()}
 
 
+NO_SAMPLE = "the data have no sample with this id"
+"""Reason of the failure of a sample that was asked for and not found."""
+
+
 def recorded_ids(run: str | Path) -> set[str]:
-    """The samples with any record."""
-    tables = read_columns(Path(run) / "records", ["id"])
-    return {id_ for table, _ in tables for id_ in table["id"].to_pylist()}
+    """The samples with any record, without those that the data did not have."""
+    tables = read_columns(Path(run) / "records", ["reason"])
+    pairs = (zip(*(table[name].to_pylist() for name in ("id", "reason")), strict=True) for table, _ in tables)
+    return {id_ for table in pairs for id_, reason in table if reason != NO_SAMPLE}
 
 
 def lacking_features(run: str | Path, found: Outcomes) -> set[str]:
