@@ -39,6 +39,8 @@ class Analytic(SampleDataModule):
         return PriorDraws(prior, self.total(), self.seed)
 
     def total(self) -> int:
+        if self.only_ids is not None:
+            return max((int(id_) + 1 for id_ in self.only_ids), default=0)
         return self.skip + (self.limit or 0)
 
 

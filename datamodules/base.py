@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import islice
 from pathlib import PurePath
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypedDict, runtime_checkable
 
 import lightning as L
 import torch
@@ -22,6 +22,7 @@ from datamodules.pictures import SUFFIXES
 from rps.printable import printable
 from rps.protocol import RunData, run_module
 from rps.records.ids import SeenIds, repeat_reason
+from rps.restoration import Level
 
 Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], Mapping[str, Any]]
 """(id, function that reads the picture -> [C, H, W] in [-1, 1]); an exception from the function fails this sample only.
@@ -62,7 +63,8 @@ class SampleBatches(IterableDataset[Batch]):
 
     The sample at position p belongs to process p mod (number of processes); the workers of a process take its batches
     in turn. So every sample is read exactly once for any number of processes and workers, even with fewer samples than
-    processes, and the batches do not depend on the number of workers. Pictures of different shapes never share a batch.
+    processes, and the batches do not depend on the number of workers. Pictures of different shapes never share a batch,
+    nor do samples that lack different levels.
 
     A stream with at least as many shards as readers (the workers of all processes) is split by shards instead: shard s
     goes to reader s mod (number of readers), and no reader opens another reader's shards.
@@ -74,6 +76,8 @@ class SampleBatches(IterableDataset[Batch]):
         process: (rank, number of processes); None asks torch.distributed.
         skip_ids: ids of samples that an earlier run finished, the same in every process; these samples are not read
             and do not count as positions.
+        only_ids: ids of the samples to read, likewise; None is all.
+        levels_left: id -> levels, of the samples that an earlier run finished at the other levels.
 
     A sample that repeats an earlier id of the same reader fails, under a new unique id.
     """
@@ -85,12 +89,16 @@ class SampleBatches(IterableDataset[Batch]):
         key: str = "image",
         process: tuple[int, int] | None = None,
         skip_ids: AbstractSet[str] = frozenset(),
+        only_ids: AbstractSet[str] | None = None,
+        levels_left: Mapping[str, tuple[Level, ...]] | None = None,
     ) -> None:
         self.samples = samples
         self.batch_size = batch_size
         self.key = key
         self.process = process
         self.skip_ids = skip_ids
+        self.only_ids = only_ids
+        self.levels_left = levels_left or {}
 
     def __getstate__(self) -> dict[str, object]:
         # A spawned worker has no process group to ask.
@@ -112,11 +120,19 @@ class SampleBatches(IterableDataset[Batch]):
             if not block:
                 return
             if number % workers == index:
-                yield from self._read(block)
+                alike: dict[tuple[Level, ...] | None, list[Sample]] = {}
+                for sample in block:
+                    alike.setdefault(self.levels_left.get(sample[0]), []).append(sample)
+                for part in alike.values():
+                    yield from self._read(part)
 
     def _wanted(self, samples: Iterator[Sample]) -> Iterator[Sample]:
         # Filtered before the samples are split, so that the processes of a resumed run have equal work.
-        return (sample for sample in samples if sample[0] not in self.skip_ids)
+        left = (sample for sample in samples if sample[0] not in self.skip_ids)
+        if self.only_ids is None:
+            return left
+        chosen = (sample for sample in left if sample[0] in self.only_ids)
+        return islice(chosen, len(self.only_ids))  # ends once all are found
 
     def _read(self, block: list[Sample]) -> Iterator[Batch]:
         """One batch per shape of picture; the first batch holds the failures."""
@@ -148,9 +164,11 @@ class SampleDataModule(L.LightningDataModule, RunData):
         limit: largest number of samples over all processes; None is all.
         skip: number of samples to skip at the start.
 
-    place, skip_ids: see RunData. If ids depend on the files, place ends with a digest of these; known after setup.
+    place, skip_ids, levels_left, only_ids, selection: see RunData. If ids depend on the files, place ends with a digest
+    of these; known after setup.
     """
 
+    selection: ClassVar[tuple[str, ...]] = ("limit", "skip")
     key = "image"
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0, limit: int | None = None, skip: int = 0) -> None:
@@ -177,6 +195,8 @@ class SampleDataModule(L.LightningDataModule, RunData):
 
     @property
     def num_samples(self) -> int | None:
+        if self.only_ids is not None:
+            return len(self.only_ids)
         total = self.total()
         return self.limit if total is None else len(range(total)[self._window()])
 
@@ -191,7 +211,7 @@ class SampleDataModule(L.LightningDataModule, RunData):
         window = self._window()
         samples = _Window(self.samples(), window) if window != slice(0, None) else self.samples()
         return DataLoader(
-            SampleBatches(samples, self.batch_size, self.key, process, self.skip_ids),
+            SampleBatches(samples, self.batch_size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
             batch_size=None,  # the dataset makes the batches
             collate_fn=_as_it_is,
             num_workers=self.num_workers,
@@ -222,6 +242,8 @@ class SampleDataModule(L.LightningDataModule, RunData):
         return shape
 
     def _window(self) -> slice:
+        if self.only_ids is not None:
+            return slice(0, None)
         return slice(self.skip, None if self.limit is None else self.skip + self.limit)
 
 

@@ -66,6 +66,8 @@ class HuggingFace(SampleDataModule):
         backoff: seconds before the second attempt, doubled for each further one (datamodules.retry.Retry).
     """
 
+    selection = (*SampleDataModule.selection, "subset", "subset_seed")
+
     def __init__(
         self,
         path: str,
@@ -136,7 +138,7 @@ class HuggingFace(SampleDataModule):
             decode=picture_decoder(channels, size, self.enlarge),
             retry=self.retry,
             files=dict(zip(self._pictures, ids_of(list(self._pictures.values())), strict=True)),
-            only=frozenset(map(str, self.subset)) if isinstance(self.subset, list) else None,
+            only=frozenset(map(str, self._subset)) if isinstance(self._subset, list) else None,
         )
         self._rows, self._total = self._chosen(rows, opened)
         self.place = opened.place(self.path)
@@ -162,6 +164,10 @@ class HuggingFace(SampleDataModule):
                 f"the run has records of {'one file' if rows.num_shards > 1 else 'several files'} by index, but "
                 f"{where} now has {rows.num_shards}, which changes the ids; give the same files or another --output"
             )
+
+    @property
+    def _subset(self) -> int | list[str] | None:
+        return self.subset if self.only_ids is None else list(self.only_ids)
 
     def samples(self) -> Rows:
         if self._rows is None:
@@ -230,15 +236,16 @@ class HuggingFace(SampleDataModule):
 
     def _chosen(self, rows: Rows, opened: Opened) -> tuple[Rows, int | None]:
         """The rows of the random subset, if one is wanted, and the number of rows, if known."""
-        if isinstance(self.subset, list):
+        subset = self._subset
+        if isinstance(subset, list):
             return rows, None
         local = opened.builder == "parquet" and not any("://" in file for file in opened.files)
-        if self.subset is None and not local:
+        if subset is None and not local:
             return rows, opened.num_examples
         sizes = self._sizes(rows, opened.builder)
-        if self.subset is None:
+        if subset is None:
             return rows, sum(sizes)
-        return replace(rows, chosen=choice(self.subset, sizes, self.subset_seed)), self.subset
+        return replace(rows, chosen=choice(subset, sizes, self.subset_seed)), subset
 
     def _sizes(self, rows: Rows, builder: str) -> list[int]:
         """Number of rows in each shard; in any format but parquet, the shard is read to count them."""

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -108,8 +109,9 @@ class SolverModule(L.LightningModule, RunModule):
     def relative_cost(self) -> RelativeCost:  # type: ignore[override]
         return self.prior.relative_cost
 
-    def network_calls_per_image(self) -> int:
-        return self.traversal.network_calls_per_image(self.prior)
+    def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int:
+        traversal = self.traversal if levels is None else self.traversal.only(levels)
+        return traversal.network_calls_per_image(self.prior) if traversal.levels else 0
 
     def measure(self, batch: dict[str, Any]) -> Measurement:
         """The measurement of a batch: the given one, or the degraded clean images."""
@@ -144,10 +146,11 @@ class SolverModule(L.LightningModule, RunModule):
             batch = rows(batch, left)
         if batch["id"]:
             self._conditions(batch)  # raises here if all data lack a condition: no sample's own failure
-        self.isolation.proven = self.isolation.proven or bool(self.skip_ids)
+        traversal = self._traversal_for([*batch["id"], *failures])
+        self.isolation.proven = self.isolation.proven or bool(self.skip_ids or self.levels_left)
         batch, unusable = self._without_unusable(batch)
-        parts, failed = self.isolation.run(batch, self._restore)
-        prediction = join(parts, batch, self.measure, self._nothing())
+        parts, failed = self.isolation.run(batch, partial(self._restore, traversal=traversal))
+        prediction = join(parts, batch, self.measure, _nothing(traversal, self.prior, self.device))
         return replace(prediction, failures={**failures, **unusable, **prediction.failures, **failed})
 
     def on_predict_start(self) -> None:
@@ -214,21 +217,20 @@ class SolverModule(L.LightningModule, RunModule):
         y = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed).y
         return ABSURD * max(1.0, float(y.abs().max())) + 6 * self.noise.std
 
-    def _restore(self, batch: dict[str, Any]) -> Prediction:
+    def _traversal_for(self, ids: Sequence[str]) -> Traversal:
+        """The traversal at the levels that some of these samples lack."""
+        wanted = {level for id_ in ids for level in self.levels_left.get(id_, self.levels)}
+        return self.traversal.only(wanted) if wanted else self.traversal
+
+    def _restore(self, batch: dict[str, Any], traversal: Traversal) -> Prediction:
         try:
             measurement = self.measure(batch)
         except PictureMismatch as reason:  # all pictures of a batch have one size; those of other batches may fit
             none = self.measure({"id": []})
-            return Prediction([], None, none, self._nothing(), dict.fromkeys(batch["id"], str(reason)))
-        restoration = self.traversal.run(measurement, self.prior, self.progress)
+            nothing = _nothing(traversal, self.prior, self.device)
+            return Prediction([], None, none, nothing, dict.fromkeys(batch["id"], str(reason)))
+        restoration = traversal.run(measurement, self.prior, self.progress)
         return Prediction(list(batch["id"]), batch.get("image"), measurement, restoration)
-
-    def _nothing(self) -> Restoration:
-        """A restoration without images."""
-        levels = self.traversal.levels
-        images = torch.zeros(0, *self.prior.image_shape, device=self.device)
-        per_level: list[dict[Level, Any]] = [dict.fromkeys(levels, value) for value in (images, Cost(), 0.0)]
-        return Restoration(self.traversal.knob, levels, per_level[0], per_level[1], Cost(), per_level[2])
 
     def _conditions(self, batch: dict[str, Any]) -> dict[str, Sequence[Any]]:
         """The conditions of each sample that the prior needs."""
@@ -250,6 +252,13 @@ class SolverModule(L.LightningModule, RunModule):
                 f"the data have {pictures.shape[1]} channels but the prior has {channels}; "
                 "choose data with the same number of channels (--data.channels) or another prior (--model.prior)"
             )
+
+
+def _nothing(traversal: Traversal, prior: Prior, device: torch.device) -> Restoration:
+    """A restoration without images."""
+    levels, images = traversal.levels, torch.zeros(0, *prior.image_shape, device=device)
+    per_level: list[dict[Level, Any]] = [dict.fromkeys(levels, value) for value in (images, Cost(), 0.0)]
+    return Restoration(traversal.knob, levels, per_level[0], per_level[1], Cost(), per_level[2])
 
 
 def _check_batch(batch: Any) -> None:

@@ -19,6 +19,8 @@ from rps.priors import Prior
 class MapRps(SolverModule):
     """MAP-RPS (arXiv 2605.28711): the MAP estimate, re-noised to t0 and sampled from there."""
 
+    level_arguments = traversals.MapRps.level_arguments
+
     def __init__(
         self,
         prior: Prior,
@@ -33,6 +35,8 @@ class MapRps(SolverModule):
 
 class LmapRps(SolverModule):
     """LMAP-RPS (arXiv 2605.28711): MAP-RPS in the latent space of a prior such as rps.priors.LatentPrior."""
+
+    level_arguments = traversals.LmapRps.level_arguments
 
     def __init__(
         self,
@@ -49,6 +53,8 @@ class LmapRps(SolverModule):
 class Ccdf(SolverModule):
     """CCDF (arXiv 2112.05146), zero-shot: the pseudo-inverse A^+ y, re-noised to t0 and sampled from there."""
 
+    level_arguments = traversals.Ccdf.level_arguments
+
     def __init__(
         self,
         prior: Prior,
@@ -63,6 +69,8 @@ class Ccdf(SolverModule):
 
 class VarianceScaling(SolverModule):
     """VSDPS (arXiv 2503.20297): DPS from pure noise, with the noise of its steps scaled by lambda."""
+
+    level_arguments = traversals.VarianceScaling.level_arguments
 
     def __init__(
         self,
@@ -79,6 +87,8 @@ class VarianceScaling(SolverModule):
 class SampleAverage(SolverModule):
     """The mean of M posterior samples: DPS-A, or MAP-RPS-A with an estimator and a t0 (arXiv 2605.28711)."""
 
+    level_arguments = traversals.SampleAverage.level_arguments
+
     def __init__(
         self,
         prior: Prior,
@@ -93,6 +103,8 @@ class SampleAverage(SolverModule):
 
 class StepNumber(SolverModule):
     """Posterior sampling in S steps: DPS-S, or MAP-RPS-S with an estimator and a t0 (arXiv 2605.28711)."""
+
+    level_arguments = traversals.StepNumber.level_arguments
 
     def __init__(
         self,
@@ -109,6 +121,8 @@ class StepNumber(SolverModule):
 class Interpolation(SolverModule):
     """(1 - w) times an estimate of the posterior mean plus w times a posterior sample (arXiv 2107.02555)."""
 
+    level_arguments = traversals.Interpolation.level_arguments
+
     def __init__(
         self,
         prior: Prior,
@@ -124,6 +138,8 @@ class Interpolation(SolverModule):
 class SettingSweep(SolverModule):
     """A numeric setting of a sampler as the knob, such as DiffPIR's zeta or DDNM's eta."""
 
+    level_arguments = traversals.SettingSweep.level_arguments
+
     def __init__(
         self,
         prior: Prior,
@@ -138,6 +154,8 @@ class SettingSweep(SolverModule):
 
 class PosteriorSampling(SolverModule):
     """A posterior sampler alone, from pure noise to a clean image: one point of the distortion-perception plane."""
+
+    level_arguments = traversals.PosteriorSampling.level_arguments
 
     def __init__(
         self,

@@ -6,9 +6,9 @@ one of ours; whatever is left as it is here counts as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, ClassVar
 
 from rps.cost import RelativeCost
 from rps.progress import Progress, silent
@@ -19,11 +19,18 @@ class RunModule:
     """A LightningModule whose `predict_step` returns a Prediction (rps/restoration.py).
 
     skip_ids: ids that an earlier run finished; set before the predict loop, and to be passed over by `predict_step`.
+    levels_left: id -> levels, of the samples that an earlier run finished at the other levels; set likewise. Restoring
+    them at these levels only saves time.
     progress: to be called with (what, network calls) as work is done; set by rps.callbacks.ProgressBar.
     knob, levels: of the traversal. image_shape: [C, H, W] of the images. relative_cost: of the prior.
+    level_arguments: arguments of the constructor that say which levels there are, see rps.traversals.Traversal; a run
+    can be extended by levels if there are any.
     """
 
+    level_arguments: ClassVar[tuple[str, ...]] = ()
+
     skip_ids: AbstractSet[str] = frozenset()
+    levels_left: Mapping[str, tuple[Level, ...]] = {}
     progress: Progress = staticmethod(silent)
 
     knob: str | None = None
@@ -31,8 +38,8 @@ class RunModule:
     image_shape: tuple[int, int, int] | None = None
     relative_cost: RelativeCost | None = None
 
-    def network_calls_per_image(self) -> int | None:
-        """Images through the network for one sample over all levels."""
+    def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
+        """Images through the network for one sample at these levels together; None is all levels."""
         return None
 
 
@@ -40,10 +47,18 @@ class RunData:
     """A LightningDataModule whose predict dataloader yields batches as in datamodules.Batch.
 
     skip_ids: ids that an earlier run finished; set before the predict loop, the same in every process. Leaving them out
-    saves reading them. place: location of the data; a run that resumes must find it unchanged.
+    saves reading them. levels_left: as in RunModule, set likewise; samples that lack different levels should not share
+    a batch. only_ids: ids of the samples to yield, whichever samples the arguments choose; set before `setup`, None if
+    the arguments count. place: location of the data; a run that resumes must find it unchanged.
+    selection: arguments of the constructor that choose samples and change none; a run can be extended to another
+    choice. The first is the largest number of samples, of which null is all.
     """
 
+    selection: ClassVar[tuple[str, ...]] = ()
+
     skip_ids: AbstractSet[str] = frozenset()
+    levels_left: Mapping[str, tuple[Level, ...]] = {}
+    only_ids: AbstractSet[str] | None = None
     place: str | None = None
 
     @property
@@ -63,8 +78,8 @@ class RunData:
     def check_recorded(self, recorded: AbstractSet[str]) -> None:
         """Called before the predict loop of a run that resumes.
 
-        recorded: ids of all samples that the run has records of. Errors: ValueError if the id of such a sample has
-        changed its meaning.
+        recorded: ids of all samples of the data that the run has records of. Errors: ValueError if the id of such a
+        sample has changed its meaning.
         """
 
 

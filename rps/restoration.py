@@ -42,7 +42,8 @@ class Restoration:
     @classmethod
     def cat(cls, parts: Sequence[Restoration]) -> Restoration:
         """Concatenates the images of parts with the same levels; costs and seconds are averaged over the images."""
-        first, counts = parts[0], [len(part.images[parts[0].levels[0]]) for part in parts]
+        first = parts[0]
+        counts = [len(part.images[first.levels[0]]) if first.levels else 0 for part in parts]
         n = max(sum(counts), 1)
 
         def concatenate(dicts: Sequence[dict[Level, Tensor]]) -> dict[Level, Tensor]:

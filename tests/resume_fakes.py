@@ -111,8 +111,9 @@ class Greys(SampleDataModule):
         limit: int | None = None,
         broken: list[int] = [],  # noqa: B006 - read, never changed
         tiny: list[int] = [],  # noqa: B006
+        skip: int = 0,
     ):
-        super().__init__(batch_size, num_workers, limit)
+        super().__init__(batch_size, num_workers, limit, skip)
         self.count, self.broken, self.tiny = count, broken, tiny
 
     def samples(self):

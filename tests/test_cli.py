@@ -160,10 +160,11 @@ def test_a_run_of_another_config_is_refused_or_replaced(capsys):
     Path("run/notes.txt").write_text("my notes")
     before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")}
     capsys.readouterr()
-    assert rps("--data.limit", "2", "--model.t0", "[0,7]") == 2
+    assert rps("--data.limit", "2", "--model.noise", "0.2", "--model.t0", "[0,7]") == 2
     message = capsys.readouterr().err
     assert "output run holds a run of another config" in message and "--overwrite" in message
-    assert "data.limit was 4 and is now 2" in message and "model.t0 was [0, 100] and is now [0, 7]" in message
+    assert "model.noise was 0.1 and is now 0.2" in message and "model.t0 was [0, 100] and is now [0, 7]" in message
+    assert "data.limit" not in message, "which only chooses samples; this model does not say that of t0"
     assert rps("--model.t0", "oops", "--overwrite") == 2
     assert rps("--data.skip", "10", "--overwrite") == 2
     after = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*") if path.name != ".lock"}

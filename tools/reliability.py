@@ -172,13 +172,13 @@ def kills(here: Path, whole: Any) -> Found:
 
 @trial("--overwrite killed before every third change, then the earlier command", "the earlier run, or one message")
 def overwrite(here: Path, whole: Any) -> Found:
-    other = ["--model.t0", "[0,100]", "--overwrite"]
+    other = ["--model.noise", "0.25", "--overwrite"]
     step, code = 0, -9
     while code == -9:
         run = here / f"over{step}"
         predict(run)
         code = predict(run, *other, prepare=killed_at(step))
-        replaced = (run / "config.yaml").is_file() and "- 100" in (run / "config.yaml").read_text()
+        replaced = (run / "config.yaml").is_file() and "noise: 0.25" in (run / "config.yaml").read_text()
         if code != -9 or (replaced and not (run / ".rps-replaced").exists()):
             break  # from here on it is an ordinary run
         again = predict(run)

@@ -26,7 +26,7 @@ from rps.estimators import MapEstimator
 from rps.metrics import EmbeddedFeatures
 from rps.operators import SuperResolution
 from rps.priors import EmbeddedPrior
-from rps.records import RecordWriter, Row, Vectors, done_ids, outcomes
+from rps.records import RecordWriter, Row, Vectors, levels_left, outcomes
 from rps.report import finish
 
 MB = 2**20
@@ -91,7 +91,7 @@ def merge_only(samples: int, levels: int, dim: int, batch_size: int, output: Pat
         writer.write(rows, "t0", vectors, "none")
     print(f"written in {time.monotonic() - start:.1f} s, resident {resident():.0f} MB")
     for what, job in (
-        ("which samples are done", lambda: done_ids(outcomes(output))),
+        ("which samples are done", lambda: levels_left(outcomes(output))),
         ("finish", lambda: finish(output)),
     ):
         start = time.monotonic()

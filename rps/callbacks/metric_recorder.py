@@ -22,12 +22,13 @@ from rps.metrics.standard import standard
 from rps.operators.identity import Denoise
 from rps.printable import printable
 from rps.protocol import run_data, run_module
-from rps.records.done import Outcomes, done_ids, lacking_features, outcomes, recorded_ids
+from rps.records.done import NO_SAMPLE, Outcomes, lacking_features, levels_left, outcomes, recorded_ids
+from rps.records.earlier import Earlier, read_earlier
 from rps.records.evaluate import Evaluation, evaluate
 from rps.records.reader import has_records, read_origin
 from rps.records.rows import REFERENCE, Origin, RecordWriter, Row
 from rps.report.finish import finish
-from rps.restoration import Prediction
+from rps.restoration import Level, Prediction
 
 
 class MetricRecorder(RunCallback):
@@ -40,8 +41,9 @@ class MetricRecorder(RunCallback):
 
     If there are records, the run resumes: samples with a record at every level are passed to the datamodule as
     `skip_ids` (ours honour it before they read a picture) and to the module (for other data), and are not restored
-    again, on any number of processes. A record promises that all other outputs exist, so this callback moves itself
-    behind all others. You must ensure that the settings match the earlier records; `rps predict` does.
+    again, on any number of processes. Samples with a record at some levels are passed as `levels_left` and restored at
+    the others. A record promises that all other outputs exist, so this callback moves itself behind all others. You
+    must ensure that the settings match the earlier records; `rps predict` does.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
@@ -70,6 +72,7 @@ class MetricRecorder(RunCallback):
         self.retry_failed = retry_failed
         self.statistics: Statistics | None = None
         self.origin = Origin()
+        self.earlier = Earlier()
         self.barrier: PatientBarrier | None = None
         self.unmerged = False  # whether there are records that have not been merged
 
@@ -89,27 +92,32 @@ class MetricRecorder(RunCallback):
         self._skip_done(trainer, pl_module)
 
     def _skip_done(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Sets skip_ids, the same on all processes, before any of them writes a record."""
-        done: set[str] = set()
+        """Sets skip_ids and levels_left, the same on all processes, before any of them writes a record."""
+        left: dict[str, tuple[Level, ...]] = {}
         recorded: set[str] = set()
         if trainer.is_global_zero:
-            run, found = self.run_directory(trainer), outcomes(self.run_directory(trainer))
-            done = done_ids(found, run_module(pl_module).levels, with_failed=not self.retry_failed)
-            recorded = recorded_ids(run)
+            run, levels = self.run_directory(trainer), run_module(pl_module).levels
+            found, recorded = outcomes(run), recorded_ids(run)
+            left = levels_left(found, levels, with_failed=not self.retry_failed)
+            asked = {level: ids for level, ids in found.items() if levels is None or level in levels}
             ours = [c for c in trainer.callbacks if isinstance(c, RunCallback)]  # type: ignore[attr-defined]
-            again = set().union(*(callback.lacking(run, found) for callback in ours)) & done
+            again = set().union(*(callback.lacking(run, asked) for callback in ours)) & left.keys()
             if again:
                 print(f"rps: {len(again)} samples lack pictures or features; they are restored again", file=sys.stderr)
-            done -= again
-        done, recorded = trainer.strategy.broadcast((done, recorded))
+            left = {id_: levels for id_, levels in left.items() if id_ not in again}
+            self.earlier = read_earlier(run, {id_ for id_, levels in left.items() if levels})
+        left, recorded, self.earlier = trainer.strategy.broadcast((left, recorded, self.earlier))
         if recorded:
             run_data(trainer).check_recorded(recorded)
-        run_data(trainer).skip_ids = run_module(pl_module).skip_ids = done
+        for part in (run_data(trainer), run_module(pl_module)):
+            part.skip_ids = {id_ for id_, levels in left.items() if not levels}
+            part.levels_left = {id_: levels for id_, levels in left.items() if levels}
 
     def lacking(self, run: Path, found: Outcomes) -> set[str]:
         return lacking_features(run, found) if self.features is not None else set()
 
-    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def made_with(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Origin:
+        """What the records are made with."""
         networks = {metric.name: metric for metric in self.metrics if metric.state_dict()}
         hashes = {name: network_hash(network) for name, network in {**networks, "model": pl_module}.items()}
         if self.features is not None:
@@ -119,7 +127,10 @@ class MetricRecorder(RunCallback):
             place = str(Path(place).absolute())
             hashes[REFERENCE] = file_hash(place)
         infos = {metric.name: metric.info for metric in self.metrics}
-        self.origin = Origin(hashes, place, infos, run_data(trainer).place, run_module(pl_module).relative_cost)
+        return Origin(hashes, place, infos, run_data(trainer).place, run_module(pl_module).relative_cost)
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.origin = self.made_with(trainer, pl_module)
         run = self.run_directory(trainer)
         # All processes must raise, or the others would keep writing records.
         changed = trainer.strategy.broadcast(read_origin(run).changes(self.origin) if trainer.is_global_zero else [])
@@ -156,7 +167,7 @@ class MetricRecorder(RunCallback):
         return evaluate(prediction, self.metrics, self.features, relative_cost=self.origin.relative_cost)
 
     def on_prediction(self, trainer: L.Trainer, module: Any, prediction: Prediction, batch: int, loader: int) -> None:
-        found = self.evaluate(module, prediction)
+        found = self.earlier.completed(self.evaluate(module, prediction))
         network = None if self.features is None else self.features.name
         writer = RecordWriter(self.run_directory(trainer), trainer.global_rank)
         writer.write(found.rows, prediction.restoration.knob, found.vectors, network, self.origin)
@@ -175,11 +186,11 @@ class MetricRecorder(RunCallback):
         if not wanted or module.knob is None or isinstance(limit, int) or limit < 1:
             return
         run = self.run_directory(trainer)
-        missing = sorted(set(wanted) - recorded_ids(run))
+        found = outcomes(run)
         rows = [
-            Row(id_, level, status="failed", reason="the data have no sample with this id")
+            Row(id_, level, status="failed", reason=NO_SAMPLE)
             for level in module.levels or ()
-            for id_ in missing
+            for id_ in sorted(set(wanted) - found.get(level, {}).keys())
         ]
         RecordWriter(run, trainer.global_rank).write(rows, module.knob)
 

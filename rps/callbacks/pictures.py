@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+from torch import Tensor
 
 from rps.callbacks.base import RunCallback
 from rps.metrics.images import as_saved
+from rps.protocol import run_module
 from rps.records.directory import GRID
 from rps.records.done import Outcomes, restored_ids
 from rps.records.files import file_name, level_name
 from rps.report.grid import prediction_grid
-from rps.report.pictures import pixels, save_png
-from rps.restoration import Prediction
+from rps.report.pictures import pixels, read_png, save_png
+from rps.restoration import Level, Prediction
 
 
 class ImageWriter(RunCallback):
@@ -55,7 +58,8 @@ class ImageWriter(RunCallback):
 class GridWriter(RunCallback):
     """Writes one grid per batch to RUN/grids; rows are samples, columns the reference, the measurement and the levels.
 
-    A run that resumes keeps the existing grids and continues their numbers.
+    A run that resumes keeps the existing grids and continues their numbers. A run that is extended by levels replaces
+    them by grids of all levels, the earlier ones from their pictures, without their standard deviations.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
@@ -75,19 +79,49 @@ class GridWriter(RunCallback):
         self.every_n_batches = every_n_batches
         self.max_grids = max_grids
         self.count = self.first = 0
+        self.stale: list[Path] = []  # to be removed when the first grid is written
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        folder, rank = self.run_directory(trainer) / "grids", f"rank{trainer.global_rank}_"
-        mine = [name for name in os.listdir(folder) if name.startswith(rank)] if folder.is_dir() else []
-        numbers = [int(match[2]) for name in mine if (match := GRID.fullmatch(name))]
+        folder, rank = self.run_directory(trainer) / "grids", trainer.global_rank
+        found = {path: GRID.fullmatch(path.name) for path in folder.glob("*.png")}
+        mine = {path: match for path, match in found.items() if match and int(match[1]) % trainer.world_size == rank}
+        self.stale = list(mine) if run_module(pl_module).levels_left else []
+        numbers = [int(match[3]) for path, match in mine.items() if int(match[1]) == rank and path not in self.stale]
         self.count, self.first = len(numbers), max(numbers, default=-1) + 1
 
     def on_prediction(self, trainer: L.Trainer, module: Any, prediction: Prediction, batch: int, loader: int) -> None:
         if batch % self.every_n_batches or self.count >= self.max_grids:
             return
-        sheet = prediction_grid(prediction, self.max_samples)
+        sheet = prediction_grid(prediction, self.max_samples, self._earlier(trainer, module, prediction))
         if sheet is not None:
+            while self.stale:
+                self.stale.pop().unlink(missing_ok=True)
             place = f"_loader{loader}" if loader else ""
             name = f"rank{trainer.global_rank}{place}_batch{self.first + batch:05d}.png"
             save_png(sheet, self.run_directory(trainer) / "grids" / name)
             self.count += 1
+
+    def _earlier(self, trainer: L.Trainer, module: Any, prediction: Prediction) -> dict[Level, Tensor]:
+        """The pictures of samples that lacked levels, at the other levels."""
+        ids, images = prediction.ids[: self.max_samples], self.run_directory(trainer) / "images"
+        if not images.is_dir() or not any(id_ in run_module(module).levels_left for id_ in ids):
+            return {}
+        levels = [level for path in images.iterdir() if (level := _level_of(path.name)) is not None]
+        shape = prediction.measurement.image_shape
+        return {
+            level: torch.stack([_picture(images / level_name(level) / f"{file_name(id_)}.png", shape) for id_ in ids])
+            for level in levels
+            if level not in prediction.restoration.images
+        }
+
+
+def _level_of(folder: str) -> Level | None:
+    """The level whose pictures a folder holds."""
+    try:
+        return float(folder) if level_name(float(folder)) == folder else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _picture(path: Path, shape: tuple[int, ...]) -> Tensor:
+    return read_png(path, shape) if path.is_file() else torch.full(shape, torch.nan)

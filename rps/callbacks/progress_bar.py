@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from typing import Any
 
 import lightning as L
@@ -11,7 +12,7 @@ from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 
 from rps.printable import printable
 from rps.progress import silent
-from rps.protocol import run_data, run_module
+from rps.protocol import RunModule, run_data, run_module
 from rps.restoration import Prediction
 
 
@@ -45,8 +46,8 @@ class ProgressBar(LightningProgressBar):
         self.what, self.calls, self.images = "starting", 0, 0
         self.started = self.last_line = time.monotonic()
         module = run_module(pl_module)
-        self.per_image = module.network_calls_per_image()
         self.total_images, self.processes = _samples(trainer), trainer.world_size
+        self.per_image = _calls_per_image(module, (self.total_images or 0) * self.processes)
         module.progress = self._listen
         self.running = True
         self._open()
@@ -83,7 +84,7 @@ class ProgressBar(LightningProgressBar):
         """Network calls of this process in the whole run; None if unknown."""
         if self.total_images is None or self.per_image is None:
             return None
-        return max(self.total_images * self.per_image, self.calls)
+        return max(round(self.total_images * self.per_image), self.calls)
 
     def _listen(self, what: str, network_calls: int) -> None:
         self.what = printable(what)
@@ -141,8 +142,9 @@ class ProgressBar(LightningProgressBar):
             return f"{done:,}" if total is None else f"{done:,}/{total:,}"
 
         where = f" (process 1 of {self.processes})" if self.processes > 1 else ""
-        images, calls = fraction(self.images, self.total_images), fraction(self.calls, self.total)
-        return f"{images} images, {calls} network calls{where}"
+        images = f"{fraction(self.images, self.total_images)} images"
+        calls = "" if self.total == 0 else f", {fraction(self.calls, self.total)} network calls"
+        return f"{images}{calls}{where}"
 
     def _line(self) -> str:
         seconds = time.monotonic() - self.started
@@ -150,6 +152,17 @@ class ProgressBar(LightningProgressBar):
         if self.total and self.calls:
             text += f", about {_clock(seconds * (self.total - self.calls) / self.calls)} left"
         return text
+
+
+def _calls_per_image(module: RunModule, images: int) -> float | None:
+    """Network calls per image on average: fewer for samples that an earlier run finished at other levels."""
+    calls = module.network_calls_per_image()
+    if calls is None or not module.level_arguments or not module.levels_left:
+        return calls
+    parts = Counter(module.levels_left.values())
+    left = sum(n * (module.network_calls_per_image(levels) or 0) for levels, n in parts.items())
+    new = max(images - parts.total(), 0)
+    return (left + new * calls) / (parts.total() + new)
 
 
 def _samples(trainer: L.Trainer) -> int | None:

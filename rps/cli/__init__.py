@@ -10,6 +10,7 @@ from rps.cli import signals, streams
 
 HELP = """\
 usage: rps predict --config NAME_OR_FILE --output DIR [options]
+       rps evaluate RUN [--metric CLASS] [--lpips NET] [--features CLASS] [--reference FILE]
        rps merge DIR
        rps compare DIR DIR [--levels A:B,...] [--output FILE_OR_FOLDER]
        rps recommend DIR (--max-METRIC X | --min-METRIC X | --knee)
@@ -20,6 +21,8 @@ Restore images with a diffusion prior along the distortion-perception curve.
   rps predict --config demo --output runs/demo
   rps predict --config demo --config embedded/inpaint --output runs/inpaint --data.limit 8 --seed 1
   rps predict --config demo --data.folder my_photos --output runs/photos
+  rps evaluate runs/demo --lpips vgg
+                                 other metrics of the pictures that are saved; see rps evaluate --help
   rps merge runs/demo            rebuild table, curve and page from the records so far, even during a run
   rps compare runs/a runs/b      paired differences between two runs; see rps compare --help
 
@@ -31,7 +34,8 @@ options of rps predict:
                     order given, the last one wins, and flags win over all of them; a config names the classes to
                     run, so use only configs that you trust
   --output DIR      the run directory (trainer.default_root_dir); an earlier run of the same config in it is resumed,
-                    on any number of processes
+                    on any number of processes; with other levels or other samples it is extended: what is missing is
+                    restored, and nothing is lost
   --overwrite       replace an earlier run in DIR: its files are kept until the new run has restored its first batch,
                     and only files that a run has written are removed
   --retry_failed    when resuming a run, retry the samples that failed
@@ -78,6 +82,10 @@ def _run(arguments: list[str]) -> int:
     if command == "--version":
         print(f"rps {__version__}")
         return 0
+    if command == "evaluate":
+        from rps.cli.evaluate import run_evaluate
+
+        return run_evaluate(arguments[1:])
     if command == "merge":
         from rps.cli.merge import run_merge
 

@@ -105,7 +105,7 @@ def _with_metrics(contents: Sequence[Mapping[str, Any]], given: Sequence[str]) -
     """
     trainers = [content["trainer"] for content in contents if isinstance(content.get("trainer"), dict)]
     named = [trainer["callbacks"] for trainer in trainers if trainer.get("callbacks")]
-    added = [_metric(value) for value in given]
+    added = [class_node("--metric", value) for value in given]
     callbacks: Any = copy.deepcopy(named[-1] if named else [f"rps.callbacks.{name}" for name in CALLBACKS])
     callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
     for i, callback in enumerate(callbacks):
@@ -117,17 +117,18 @@ def _with_metrics(contents: Sequence[Mapping[str, Any]], given: Sequence[str]) -
     raise InputError("--metric needs an rps.callbacks.MetricRecorder among the callbacks of the configs; add one")
 
 
-def _metric(text: str) -> dict[str, Any]:
+def class_node(option: str, text: str) -> dict[str, Any]:
+    """The class that is given for an option, by its name or as YAML.  Errors: InputError."""
     import yaml
 
     try:
         value = load_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"--metric {text} is not valid YAML: {one_line(error)}") from error
+        raise InputError(f"{option} {text} is not valid YAML: {one_line(error)}") from error
     if isinstance(value, str):
         return {"class_path": value}
     if not isinstance(value, dict) or "class_path" not in value:
-        raise InputError(f"--metric must be a class, or {{class_path: ..., init_args: ...}}, got {text}")
+        raise InputError(f"{option} must be a class, or {{class_path: ..., init_args: ...}}, got {text}")
     return value
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentError
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from rps.cli import arguments, signals
 from rps.cli.errors import InputError, one_line, parser_sentence
 from rps.cli.streams import say
-from rps.protocol import run_data
+from rps.protocol import RunModule, run_data, run_module
+from rps.records.files import level_name
+from rps.restoration import Level
 
 if TYPE_CHECKING:
     from rps.cli.predict import Run
@@ -99,6 +102,20 @@ class RunCli(LightningCLI):
             raise InputError(f"trainer: {one_line(error)}") from error
 
 
+def _left_sentence(module: RunModule, left: Sequence[Level], count: int) -> str:
+    """What is left to do for samples that lack levels, and what of it was done before."""
+    names = f"{module.knob} = {', '.join(map(level_name, left))}"
+    text = f"{count} recorded sample{'s lack' if count != 1 else ' lacks'} {names} alone"
+    if not module.level_arguments:
+        return f"{text}, which needs all levels again"
+    rest = [level for level in module.levels or () if level not in left]
+    calls, others, every = (module.network_calls_per_image(levels) or 0 for levels in (left, rest, module.levels))
+    text += f": {calls} network calls each"
+    return text + (
+        f", {again} of them again, since only pictures are saved" if (again := calls + others - every) else ""
+    )
+
+
 class Keeper(Callback):
     """The first callback: begins and guards the run directory, watches the other processes, records failures."""
 
@@ -117,8 +134,10 @@ class Keeper(Callback):
         signals.heed()
         self.children.take()
         if self.session.resumed:
-            done = len(run_data(trainer).skip_ids)
+            done, module = len(run_data(trainer).skip_ids), run_module(pl_module)
             say(f"resuming {self.session.directory}: {done} sample{'s are' if done != 1 else ' is'} done")
+            for left, count in Counter(module.levels_left.values()).most_common(3):
+                say(_left_sentence(module, left, count))
 
     def on_predict_batch_start(self, *args: Any) -> None:
         self.run.started = True

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rps.cli import arguments, processes, signals
+from rps.cli.choices import choices
 from rps.cli.errors import InputError, is_bad_input, one_line, root_of, sentence
 from rps.cli.quiet import quiet
 from rps.cli.streams import say, show, show_written
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 def predict(argv: Sequence[str]) -> int:
     """Runs `rps predict`.  argv: the arguments after it.  -> the exit code; see rps.cli.HELP."""
-    run = Run(argv)
+    return to_its_end(Run(argv))
+
+
+def to_its_end(run: Run) -> int:
+    """Runs a command in a predict loop, and reports how it ends.  -> the exit code."""
     with processes.tidy():
         try:
             code = run.main()
@@ -61,16 +66,14 @@ class Run:
         self.failures: dict[str, str] = {}
 
     def main(self) -> int:
-        given = arguments.read(self.argv)  # before the heavy imports, so that a mistake here is reported at once
+        given = self.read()  # before the heavy imports, so that a mistake here is reported at once
         quiet()
         from rps.cli.loop import Keeper, RunCli
 
         cli = RunCli(given, self.open)
         trainer: Any = cli.trainer
         self.children = processes.Children(trainer.strategy)
-        for callback in trainer.callbacks:
-            if given.retry_failed and hasattr(callback, "retry_failed"):
-                callback.retry_failed = True
+        self.prepare(given, cli)
         trainer.callbacks.insert(0, Keeper(self))
         signals.heed()
         trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
@@ -80,16 +83,28 @@ class Run:
             _say_limit(cli.datamodule)
         return self.done()
 
+    def read(self) -> arguments.Arguments:
+        """The arguments.  Errors: InputError."""
+        return arguments.read(self.argv)
+
+    def prepare(self, given: arguments.Arguments, cli: Any) -> None:
+        """Changes the objects that were built, before they run."""
+        for callback in cli.trainer.callbacks:
+            if given.retry_failed and hasattr(callback, "retry_failed"):
+                callback.retry_failed = True
+
     def open(self, given: arguments.Arguments, config: Any, dumped: str) -> None:
         """Checks the output between parsing and building, so that an unusable one is reported first."""
         where = config.trainer.default_root_dir
         if not where:
             raise InputError("there is no --output; give the folder to write to, e.g. --output runs/demo")
+        import yaml
+
         from rps.records import Session, paths_in
 
         parsed = config.as_dict()  # also has the --config files, which may lie in the run directory: left out
         inputs = list(paths_in({section: parsed.get(section) for section in arguments.SECTIONS}))
-        self.session = Session(str(where), dumped, self.argv, given.overwrite, inputs)
+        self.session = Session(str(where), dumped, self.argv, given.overwrite, inputs, choices(yaml.safe_load(dumped)))
         if processes.rank() == 0:
             self.session.check()
 

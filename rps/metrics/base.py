@@ -61,6 +61,19 @@ class Candidate:
     spread: Tensor | None = None
 
 
+class Unsaved(Exception):
+    """A metric asks for more of an image than the picture that is saved."""
+
+
+class SavedCandidate(Candidate):
+    """Images of which only the pictures are left: to ask for `images` or `spread` raises Unsaved."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("images", "spread"):
+            raise Unsaved(name)
+        return super().__getattribute__(name)
+
+
 class Metric(nn.Module):
     """One number per image. Subclasses set `name` and other attributes, and define `forward`.
 
@@ -113,7 +126,7 @@ class Metric(nn.Module):
         found = self.judge(candidate)
         if found is None:
             return None
-        n = len(candidate.images)
+        n = len(candidate.saved)
         if not isinstance(found, Tensor) or found.shape != (n,):
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(f"the metric {self.name} must return one value per image, [{n}], got {shape}")

@@ -40,7 +40,7 @@ class Ssim(Metric):
         return ssim(restored, reference)
 
     def judge(self, candidate: Candidate) -> Tensor | None:
-        return super().judge(candidate) if min(candidate.images.shape[2:]) >= SSIM_WINDOW else None
+        return super().judge(candidate) if min(candidate.saved.shape[2:]) >= SSIM_WINDOW else None
 
 
 class MsSsim(Metric):
@@ -51,7 +51,7 @@ class MsSsim(Metric):
         return ms_ssim(restored, reference)
 
     def judge(self, candidate: Candidate) -> Tensor | None:
-        return super().judge(candidate) if min(candidate.images.shape[2:]) >= MS_SSIM_SIZE else None
+        return super().judge(candidate) if min(candidate.saved.shape[2:]) >= MS_SSIM_SIZE else None
 
 
 class Consistency(Metric):

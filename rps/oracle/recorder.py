@@ -142,7 +142,8 @@ class _Exact:
         """Level -> number -> [N], see rps.oracle.measures.measures."""
         assert self.prediction.reference is not None
         truth = self.prediction.reference.flatten(1).double()
-        made = outputs(self.module.traversal, self.prediction.measurement, self.module.prior, self.samples)
+        traversal = self.module.traversal.only(self.prediction.restoration.levels)
+        made = outputs(traversal, self.prediction.measurement, self.module.prior, self.samples)
         exact = (self.first, self.second)
         return {level: measures(x, truth, self.posterior, exact) for level, x in made.items()}
 

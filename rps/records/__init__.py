@@ -2,8 +2,10 @@
 
 from rps.records.comparable import check_comparable
 from rps.records.directory import RunDirectory, check_has_records, is_run, sweep
-from rps.records.done import done_ids, outcomes, recorded_ids
+from rps.records.done import levels_left, outcomes, recorded_ids
+from rps.records.earlier import Earlier, read_earlier
 from rps.records.evaluate import Evaluation, evaluate
+from rps.records.evaluation_session import EvaluationSession
 from rps.records.files import file_name, level_name, write_json, write_text, written
 from rps.records.lock import RunLock, RunLocked
 from rps.records.reader import Records, has_records, read_records
@@ -12,7 +14,9 @@ from rps.records.session import Session, paths_in
 from rps.records.summary import summary
 
 __all__ = [
+    "Earlier",
     "Evaluation",
+    "EvaluationSession",
     "Origin",
     "RecordWriter",
     "Records",
@@ -24,14 +28,15 @@ __all__ = [
     "Vectors",
     "check_comparable",
     "check_has_records",
-    "done_ids",
     "evaluate",
     "file_name",
     "has_records",
     "is_run",
     "level_name",
+    "levels_left",
     "outcomes",
     "paths_in",
+    "read_earlier",
     "read_records",
     "recorded_ids",
     "summary",

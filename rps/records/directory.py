@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rps import __version__
 from rps.bounded_yaml import load_yaml
-from rps.printable import printable
 from rps.records.changes import changes
+from rps.records.choices import NONE, Choices
+from rps.records.config_file import new_config, with_event
 from rps.records.files import TEMPORARY, file_name, level_name, write_text
 from rps.records.lock import NAME as LOCK
 from rps.records.reader import has_records
 from rps.records.rows import NAME
+from rps.records.staging import current, settle
 
 MARKER = ".rps-run"
 """A file that only `RunDirectory.begin` writes: a folder with this file is a run."""
@@ -30,7 +27,7 @@ REPLACED = ".rps-replaced"
 """The folder that holds the files of an earlier run until the run that replaces it has restored its first batch."""
 FILES = ("config.yaml", "metrics.json", "table.md", "dp_curve.png", "report.html")
 FOLDERS = ("grids", "images", "records", "features")
-GRID = re.compile(r"rank\d+_(loader\d+_)?batch(\d+)\.png")
+GRID = re.compile(r"rank(\d+)_(loader\d+_)?batch(\d+)\.png")
 NAMES = {"records": NAME, "features": NAME, "grids": GRID}
 """Names of a run's files in these folders; pictures are named by the ids in the records."""
 
@@ -71,10 +68,12 @@ class RunDirectory:
 
     A marker among the files set aside means that they are the run of the directory: it is moved first, moved back last,
     and removed first by `commit`. Files set aside without a marker are to be removed.
+
+    choices: what a config only chooses, so that a run is extended to another choice and not refused.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, choices: Choices = NONE) -> None:
+        self.path, self.choices = Path(path), choices
         self._aside = self.path / REPLACED
 
     def __str__(self) -> str:
@@ -84,7 +83,7 @@ class RunDirectory:
         """config.yaml of the run; empty if there is none.  Errors: RunRefused if it is not YAML."""
         import yaml
 
-        places = [self._aside, self.path] if is_run(self._aside) else [self.path]
+        places = [*([self._aside] if is_run(self._aside) else []), current(self.path), self.path]
         for path in (place / "config.yaml" for place in places):
             if path.is_file():
                 try:
@@ -136,48 +135,42 @@ class RunDirectory:
     def _refuse_other_config(self, before: Mapping[str, Any], given: str) -> None:
         import yaml
 
-        found = changes(before, yaml.safe_load(given))
+        found = changes(*self.choices.common(before, yaml.safe_load(given)))
         if found:
             more = f", and {len(found) - 5} more" if len(found) > 5 else ""
+            metrics = all(change.startswith("trainer.callbacks") for change in found)
+            instead = f"; rps evaluate {self.path} changes the metrics of a run" if metrics else ""
             raise RunRefused(
                 f"output {self.path} holds a run of another config: {'; '.join(found[:5])}{more}; resume it with the "
-                "same config, give another --output, or --overwrite to replace it"
+                f"same config, give another --output, or --overwrite to replace it{instead}"
             )
 
     def begin(self, config: str, command: Sequence[str]) -> None:
         """Sets the files of an earlier run aside and writes config.yaml: versions, command and config."""
-        self._recover()
+        self.recover()
         if is_run(self.path):
             _move(self.path, self._aside, [MARKER, *_own_files(self.path)])
-        versions = {"rps": __version__, "python": platform.python_version()}
-        for package in ("torch", "torchvision", "lightning", "diffusers", "datasets", "timm", "torchmetrics"):
-            try:
-                versions[package] = version(package)
-            except PackageNotFoundError:
-                continue
-        header = [
-            "rps predict --config THIS_FILE --output DIR repeats this run.",
-            "versions: " + ", ".join(f"{name} {number}" for name, number in versions.items()),
-            f"date: {_now()}",
-            f"command: {shlex.join(['rps', 'predict', *command])}",
-        ]
         write_text(self.path / MARKER, CONTENT)
-        write_text(self.path / "config.yaml", "".join(map(_comment, header)) + config.rstrip() + "\n")
+        write_text(self.path / "config.yaml", new_config(config, ["predict", *command]))
 
-    def _recover(self) -> None:
+    def recover(self) -> None:
         """Cleans up after a killed process."""
         if not self.put_back():
             self.commit()
+        settle(self.path)
         sweep(self.path)
 
-    def resume(self, command: Sequence[str]) -> None:
-        """Adds the command to the comments of config.yaml and removes the temporary files of killed processes."""
-        self._recover()
-        config = self.path / "config.yaml"
-        lines = config.read_text(encoding="utf-8").split("\n")
-        comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-        note = _comment(f"resumed: {_now()}: {shlex.join(['rps', 'predict', *command])}").rstrip("\n")
-        write_text(config, "\n".join([*lines[:comments], note, *lines[comments:]]))
+    def resume(self, config: str, command: Sequence[str]) -> None:
+        """Adds the command to the comments of config.yaml, and levels and samples to its values if the run is extended.
+        Removes the temporary files of killed processes."""
+        import yaml
+
+        self.recover()
+        before, given = self.config(), yaml.safe_load(config)
+        united = self.choices.united(before, given)
+        event, values = ("extended", united) if changes(before, united) else ("resumed", None)
+        text = (self.path / "config.yaml").read_text(encoding="utf-8")
+        write_text(self.path / "config.yaml", with_event(text, event, ["predict", *command], values))
 
     def commit(self) -> None:
         """Removes the files that `begin` set aside: the directory now holds this run. Any process may call it."""
@@ -313,12 +306,3 @@ def _remove_empty(folder: Path) -> None:
                 _remove_empty(folder / name)
         with suppress(OSError):  # not empty
             folder.rmdir()
-
-
-def _comment(text: str) -> str:
-    """The text as YAML comments, in characters that YAML allows."""
-    return "".join(f"# {printable(line)}\n" for line in text.split("\n"))
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rps.records.reader import read_columns
@@ -24,14 +24,18 @@ def outcomes(run: str | Path) -> Outcomes:
     return found
 
 
-def done_ids(found: Outcomes, levels: Iterable[Level] | None = None, with_failed: bool = True) -> set[str]:
-    """The samples that have a record at every level.
+def levels_left(
+    found: Outcomes, levels: Iterable[Level] | None = None, with_failed: bool = True
+) -> dict[str, tuple[Level, ...]]:
+    """Id -> the levels at which a sample has no record, of the samples that have one at any level.
 
     levels: those of the config; None is all levels in the records. with_failed: whether a failure counts as a record.
     """
-    wanted: Collection[float] = found if levels is None else [float(level) for level in levels]
-    sets = [{id_ for id_, ok in found.get(level, {}).items() if ok or with_failed} for level in wanted]
-    return set.intersection(*sets) if sets else set()
+    there = {level: {id_ for id_, ok in of_level.items() if ok or with_failed} for level, of_level in found.items()}
+    wanted = list(found if levels is None else levels)
+    return {
+        id_: tuple(level for level in wanted if id_ not in there.get(level, ())) for id_ in set().union(*there.values())
+    }
 
 
 def restored_ids(found: Outcomes) -> dict[float, set[str]]:
@@ -39,10 +43,15 @@ def restored_ids(found: Outcomes) -> dict[float, set[str]]:
     return {level: {id_ for id_, ok in of_level.items() if ok} for level, of_level in found.items()}
 
 
+NO_SAMPLE = "the data have no sample with this id"
+"""Reason of the failure of a sample that was asked for and not found."""
+
+
 def recorded_ids(run: str | Path) -> set[str]:
-    """The samples with any record."""
-    tables = read_columns(Path(run) / "records", ["id"])
-    return {id_ for table, _ in tables for id_ in table["id"].to_pylist()}
+    """The samples with any record, without those that the data did not have."""
+    tables = read_columns(Path(run) / "records", ["reason"])
+    pairs = (zip(*(table[name].to_pylist() for name in ("id", "reason")), strict=True) for table, _ in tables)
+    return {id_ for table in pairs for id_, reason in table if reason != NO_SAMPLE}
 
 
 def lacking_features(run: str | Path, found: Outcomes) -> set[str]:

@@ -15,6 +15,7 @@ from rps.metrics.features import FeatureNetwork
 from rps.metrics.images import as_saved
 from rps.metrics.standard import standard
 from rps.records.files import level_name
+from rps.records.reader import Key
 from rps.records.rows import Kind, Row, RowCost, Vectors
 from rps.restoration import Level, Prediction, Restoration
 
@@ -56,8 +57,9 @@ def evaluate(
         judge.add(baseline, "pseudo_inverse")
     for (kind, at), images in (also or {}).items():
         judge.add(images, kind, at)
-    if prediction.reference is not None and features is not None:
-        judge.add_features(as_saved(prediction.reference), "reference", None, prediction.ids)
+    if prediction.reference is not None:
+        clean = as_saved(prediction.reference)
+        judge.result.vectors += feature_vectors(features, clean, ("reference", None), prediction.ids)
     return judge.result
 
 
@@ -71,6 +73,14 @@ def row_cost(restoration: Restoration, level: Level, relative: RelativeCost | No
         forward_equivalents=None if relative is None else cost.forward_equivalents(relative),
         total_forward_equivalents=None if relative is None else total.forward_equivalents(relative),
     )
+
+
+def feature_vectors(features: FeatureNetwork | None, saved: Tensor, key: Key, ids: list[str]) -> list[Vectors]:
+    """The features of the images of one kind and level, as saved; empty without a network or images."""
+    if features is None or not ids:
+        return []
+    vectors = torch.cat([features(saved[rows]) for rows in chunks(len(saved), 64)])
+    return [Vectors(ids, key[1], key[0], vectors.float().cpu())]
 
 
 class _Judge:
@@ -107,9 +117,4 @@ class _Judge:
             else:
                 reason = f"{where} {NOT_FINITE}"
                 self.result.rows.append(Row(id_, level, kind, "failed", reason, cost=cost))
-        self.add_features(saved, kind, level, [self.ids[i] for i in place])
-
-    def add_features(self, saved: Tensor, kind: Kind, level: Level | None, ids: list[str]) -> None:
-        if self.features is not None and ids:
-            vectors = torch.cat([self.features(saved[rows]) for rows in chunks(len(saved), 64)])
-            self.result.vectors.append(Vectors(ids, level, kind, vectors.float().cpu()))
+        self.result.vectors += feature_vectors(self.features, saved, (kind, level), [self.ids[i] for i in place])

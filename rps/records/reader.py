@@ -16,6 +16,7 @@ from rps.cost import RelativeCost
 from rps.metrics.base import ORACLE, MetricInfo
 from rps.metrics.standard import standard
 from rps.records.rows import META, NAME, TEXTS, Kind, Origin, Row, RowCost
+from rps.records.staging import current
 from rps.restoration import Level
 
 ROW_COLUMNS = (*TEXTS, "network_calls", "total_network_calls", "seconds")
@@ -70,7 +71,7 @@ class Records:
         return {row.id: row.reason or "no reason recorded" for row in rows if row.status == "failed"}
 
 
-def read_records(run: str | Path) -> Records:
+def read_records(run: str | Path, with_features: bool = True) -> Records:
     """Merge RUN/records/*.parquet and RUN/features/*.parquet, in the order in which they were written."""
     rows: dict[Key, dict[str, Row]] = {}
     knobs: set[str] = set()
@@ -94,7 +95,7 @@ def read_records(run: str | Path) -> Records:
             count += 1
     features: dict[Key, dict[str, Tensor]] = {}
     networks: set[str | None] = set()
-    for table, meta in read_columns(Path(run) / "features"):
+    for table, meta in read_columns(Path(run) / "features") if with_features else ():
         networks.add(meta["network"])
         values = torch.tensor(table["vector"].combine_chunks().flatten().to_numpy()).view(len(table), -1)
         labels = zip(table["kind"].to_pylist(), table["level"].to_pylist(), table["id"].to_pylist(), strict=True)
@@ -141,8 +142,14 @@ def has_records(run: str | Path) -> bool:
     return next(_files(Path(run) / "records"), None) is not None
 
 
+def files_of(run: Path) -> list[str]:
+    """The names of the files of records."""
+    return [path.name for path in _files(run / "records")]
+
+
 def _files(folder: Path) -> Iterator[Path]:
     """The files that RecordWriter has written, by name."""
+    folder = current(folder.parent) / folder.name
     if folder.is_dir():
         yield from (path for path in sorted(folder.iterdir()) if NAME.fullmatch(path.name))
 

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rps.records.choices import NONE, Choices
 from rps.records.directory import RunDirectory
 from rps.records.lock import RunLock
 
@@ -29,12 +30,19 @@ class Session:
         command: the arguments of rps predict.
         overwrite: whether an earlier run is replaced.
         inputs: paths that the run reads, which --overwrite must not remove.
+        choices: what the config only chooses, so that an earlier run is extended to it.
     """
 
     def __init__(
-        self, path: str | Path, config: str, command: Sequence[str], overwrite: bool, inputs: Sequence[str] = ()
+        self,
+        path: str | Path,
+        config: str,
+        command: Sequence[str],
+        overwrite: bool,
+        inputs: Sequence[str] = (),
+        choices: Choices = NONE,
     ) -> None:
-        self.directory = RunDirectory(path)
+        self.directory = RunDirectory(path, choices)
         self.config, self.command, self.overwrite, self.inputs = config, command, overwrite, inputs
         self.lock = RunLock(self.directory.path)
         self.since = time.time()
@@ -52,7 +60,7 @@ class Session:
         self.lock.begin()
         self.resumed = self.check()
         if self.resumed:
-            self.directory.resume(self.command)
+            self.directory.resume(self.config, self.command)
         else:
             self.directory.begin(self.config, self.command)
         self.begun = True

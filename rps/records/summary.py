@@ -45,8 +45,8 @@ DEFINITIONS = {
     "forward_equivalents_per_image": "the cost of the four in network forwards: network_calls + backward * "
     "network_backwards + decoder_call * decoder_calls + decoder_backward * decoder_backwards, with the weights under "
     "relative_cost",
-    "total_network_calls_per_image": "images through the prior's network in the one pass over all levels; "
-    "total_forward_equivalents_per_image: the cost of this pass",
+    "total_network_calls_per_image": "images through the prior's network in the one pass over all levels, or in all "
+    "passes if levels were added later; total_forward_equivalents_per_image: the cost likewise",
     "seconds_per_image": "wall-clock time of the batch over its images, divided among levels in proportion to cost",
     "infinite": "number of images for which the metric is infinite (PSNR of a perfect one), left out of its mean; "
     "missing: number of images without a value, likewise",
@@ -219,13 +219,12 @@ def _column(rows: Sequence[Row], name: str) -> Tensor:
 
 
 def _of_samples(records: Records, name: str) -> list[float | None]:
-    """A total cost of every sample, from any of its levels."""
-    totals = {
-        row.id: total
-        for level in records.levels
-        for row in records.rows["restored", level].values()
-        if (total := getattr(row.cost, name)) is not None
-    }
+    """A total cost of every sample: that of the last pass, which includes the others."""
+    totals: dict[str, float] = {}
+    for level in records.levels:
+        for row in records.rows["restored", level].values():
+            if (total := getattr(row.cost, name)) is not None:
+                totals[row.id] = max(total, totals.get(row.id, 0))
     return list(totals.values())
 
 

@@ -48,6 +48,7 @@ def finish(
     try:
         dp_curve_plot(result, folder / "dp_curve.png")
     except ValueError as reason:
+        (folder / "dp_curve.png").unlink(missing_ok=True)
         print(f"no distortion-perception curve: {printable(reason)}")
     write_page(folder, result)
     return result

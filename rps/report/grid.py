@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from rps.metrics.images import as_saved
 from rps.records.files import level_name
 from rps.report.pictures import pixels
-from rps.restoration import Prediction
+from rps.restoration import Level, Prediction
 
 SMALLEST_CELL = 96
 """Pixels; smaller images are enlarged by an integer factor without smoothing."""
@@ -21,25 +22,30 @@ STD_GAIN = 4
 PAPER, INK, BROKEN = 255, 40, (214, 160, 160)
 
 
-def prediction_grid(prediction: Prediction, max_samples: int = 16) -> np.ndarray | None:
+def prediction_grid(
+    prediction: Prediction, max_samples: int = 16, earlier: Mapping[Level, Tensor] = MappingProxyType({})
+) -> np.ndarray | None:
     """A grid of the first samples of a prediction.  -> uint8 [H, W, 3]; None if there are none.
 
-    A level that is the mean of several chains is followed by their pixel-wise standard deviation times STD_GAIN: black
-    where the chains agree. An image with values that are not finite is a plain reddish square.
+    earlier: images of the same samples as saved, [N, C, H, W] in [0, 1], at levels that an earlier start of the run has
+    restored; NaN where there is none. A level that is the mean of several chains is followed by their pixel-wise
+    standard deviation times STD_GAIN: black where the chains agree. An image with values that are not finite is a plain
+    reddish square.
     """
     n = min(len(prediction.ids), max_samples)
     if not n:
         return None
     restoration, first = prediction.restoration, torch.arange(n, device=prediction.measurement.y.device)
-    columns = [] if prediction.reference is None else [("reference", prediction.reference[:n])]
+    columns = [] if prediction.reference is None else [("reference", _saved(prediction.reference[:n]))]
     seen = prediction.measurement.rows(first).pseudo_inverse()
-    columns += [] if seen is None else [("measurement", seen)]
-    for i, level in enumerate(restoration.levels):
+    columns += [] if seen is None else [("measurement", _saved(seen))]
+    for i, level in enumerate(sorted({*restoration.levels, *earlier}) if earlier else restoration.levels):
         title = level_name(level) if i else f"{restoration.knob} = {level_name(level)}"
-        columns.append((title, restoration.images[level][:n]))
+        images = restoration.images
+        columns.append((title, _saved(images[level][:n]) if level in images else earlier[level][:n]))
         if level in restoration.spread:
-            columns.append((f"std x {STD_GAIN}", restoration.spread[level][:n] * STD_GAIN - 1))
-    return grid([(title, _saved(images)) for title, images in columns])
+            columns.append((f"std x {STD_GAIN}", _saved(restoration.spread[level][:n] * STD_GAIN - 1)))
+    return grid(columns)
 
 
 def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:

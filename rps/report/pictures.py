@@ -1,11 +1,13 @@
-"""Converts images to 8-bit pictures and saves them."""
+"""Converts images to 8-bit pictures, saves them and reads them back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rps.records.files import written
@@ -29,3 +31,24 @@ def save_png(picture: np.ndarray | Any, path: Path) -> None:
 
     with written(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def read_png(path: Path, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """The image as saved that `save_png(pixels(image), path)` has written, to the last bit.
+
+    shape: [C, H, W] of the image. dtype: of its values -> [C, H, W] in [0, 1]. Errors: ValueError for a file that is no
+    picture of an image of this shape.
+    """
+    from PIL import Image
+
+    channels, height, width = shape
+    try:
+        with Image.open(path) as file:
+            picture = np.array(file)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is no picture that can be read ({error})") from error
+    wanted = (height, width, 3) if channels == 3 else (height, channels * width)
+    if picture.dtype != np.uint8 or picture.shape != wanted:
+        raise ValueError(f"{path} is not as a run writes an image of {channels} x {height} x {width}")
+    values = torch.from_numpy(picture)
+    return (values.permute(2, 0, 1) if channels == 3 else torch.stack(values.split(width, dim=1))).to(dtype).div(255)

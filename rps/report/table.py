@@ -110,7 +110,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         found[0] += f" {unit(relative, any(level.get(COUNTS['decodings']) for level in levels))}"
     total = summary.get(f"total_{name}_per_image")
     if is_known(total) and len(levels) > 1:
-        found[0] += f" One pass over all levels: {what} {total:.0f}."
+        found[0] += f" All levels together: {what} {total:.0f}."
     found.append(_terms(summary))
     distances = [line["metrics"]["frechet"] for line in levels if "frechet" in line["metrics"]]
     if distances:

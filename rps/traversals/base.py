@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Collection, Sequence
+from typing import ClassVar, TypeVar
 
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.progress import Progress, silent
 from rps.restoration import Level, Restoration
 
+Self = TypeVar("Self", bound="Traversal")
+
 
 class Traversal:
-    """Restores a batch at every level (value) of one knob. Subclasses set `knob` and `levels` and define `run`."""
+    """Restores a batch at every level (value) of one knob. Subclasses set `knob` and `levels` and define `run`.
+
+    level_arguments: names of the constructor's arguments that say which levels there are: the list of levels, then
+    settings that may have one value per level. Name them if the image at a level does not depend on the other levels,
+    and `run` and `network_calls_per_image` go by `self.levels`: a run can then be extended by levels.
+    """
+
+    level_arguments: ClassVar[tuple[str, ...]] = ()
 
     knob: str
     levels: Sequence[Level]
+
+    def only(self: Self, levels: Collection[Level]) -> Self:
+        """This traversal at those of its levels; at all of them if it has no `level_arguments`."""
+        if not self.level_arguments:
+            return self
+        part = copy.copy(self)
+        part.levels = [level for level in self.levels if level in levels]
+        return part
 
     def run(self, measurement: Measurement, prior: Prior, progress: Progress = silent) -> Restoration:
         """Restore a batch at every level, in as few network calls as the method allows."""

@@ -32,6 +32,7 @@ class Interpolation(Staged):
         micro_batch: largest number of images in one network call; None puts no limit.
     """
 
+    level_arguments = ("levels",)
     knob = "weight"
 
     def __init__(
@@ -50,6 +51,8 @@ class Interpolation(Staged):
         self.t0, self.steps = t0, steps
 
     def plan(self, schedule: Schedule) -> list[ChainPlan]:
+        if not any(self.levels):
+            return []
         t0 = len(schedule) if self.t0 is None else self.t0
         return [ChainPlan(self.sampler.timesteps(schedule, t0, self.steps), from_noise=self.t0 is None)]
 

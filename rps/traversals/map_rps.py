@@ -34,6 +34,7 @@ class MapRps(Staged):
             `Restoration.spread` is their pixel-wise standard deviation.
     """
 
+    level_arguments = ("t0",)
     knob = "t0"
 
     def __init__(
@@ -48,8 +49,11 @@ class MapRps(Staged):
         super().__init__([int(level) for level in t0], estimator, sampler, micro_batch)
         at_least_one(samples=samples)
         self.steps, self.samples = steps, samples
+
+    @property
+    def _chains(self) -> list[tuple[int, int]]:
         sampled = [level for level in self.levels if level != 0]
-        self._chains = [(int(level), index) for level in sampled for index in range(samples)]
+        return [(int(level), index) for level in sampled for index in range(self.samples)]
 
     def plan(self, schedule: Schedule) -> list[ChainPlan]:
         return [ChainPlan(self.sampler.timesteps(schedule, t0, self.steps), index) for t0, index in self._chains]

@@ -30,11 +30,11 @@ class PerLevel(Staged):
     ) -> None:
         super().__init__(levels, estimator, samplers[0] if samplers else Sampler(), micro_batch)
         check_start(t0, estimator)
-        self.samplers, self.steps, self.t0 = list(samplers), list(steps), t0
+        self.settings, self.t0 = dict(zip(levels, zip(samplers, steps, strict=True), strict=True)), t0
 
     def plan(self, schedule: Schedule) -> list[ChainPlan]:
         t0 = len(schedule) if self.t0 is None else self.t0
-        settings = zip(self.samplers, self.steps, strict=True)
+        settings = [self.settings[level] for level in self.levels]
         return [ChainPlan(sampler.timesteps(schedule, t0, steps), sampler=sampler) for sampler, steps in settings]
 
     def chains_of(self, level: Level) -> Sequence[int]:

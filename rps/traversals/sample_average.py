@@ -18,6 +18,7 @@ class SampleAverage(Staged):
 
     max(M) chains run in one batch, each with independent noise, and level M averages the first M of them. Chain 0 is
     the chain that the sampler alone would run. `Restoration.spread` is the standard deviation over the M chains.
+    Averages are not built on saved ones: a run that is extended by a level M runs all of its M chains.
 
     Args:
         levels: numbers M >= 1 of samples to average.
@@ -29,6 +30,7 @@ class SampleAverage(Staged):
         micro_batch: largest number of images in one network call; None puts no limit.
     """
 
+    level_arguments = ("levels",)
     knob = "samples"
 
     def __init__(

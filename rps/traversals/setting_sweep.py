@@ -26,6 +26,8 @@ class SettingSweep(PerLevel):
         micro_batch: largest number of images in one network call; None puts no limit.
     """
 
+    level_arguments = ("levels",)
+
     def __init__(
         self,
         setting: str = "step_size",

@@ -131,9 +131,13 @@ class Staged(Traversal):
             restoration.seconds[level] = (stage1 * stage1_seconds + stage2_seconds * share) / n
         return restoration
 
+    @property
+    def _runs_stage1(self) -> bool:
+        return self.estimator is not None and any(map(self.needs_estimate, self.levels))
+
     def _estimate(self, measurement: Measurement, prior: Prior) -> tuple[Tensor | None, Tensor | None]:
         """The estimate and the spread of its chains; None if there is none."""
-        if self.estimator is None:
+        if self.estimator is None or not self._runs_stage1:
             return None, None
         parts = [measurement.rows(rows) for rows in chunks(len(measurement), self.micro_batch)]
         found = [self.estimator.estimate_and_spread(part, prior.given(part)) for part in parts]
@@ -149,7 +153,7 @@ class Staged(Traversal):
 
     def network_calls_per_image(self, prior: Prior) -> int:
         stage2 = sum((c.sampler or self.sampler).network_calls(len(c.timesteps)) for c in self.plan(prior.schedule))
-        stage1 = self.estimator.network_calls(prior.schedule) if self.estimator is not None else 0
+        stage1 = self.estimator.network_calls(prior.schedule) if self.estimator and self._runs_stage1 else 0
         return (stage1 + stage2) * prior.evaluations
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rps.estimators.base import Estimator
 from rps.samplers.base import Sampler
@@ -25,6 +26,7 @@ class StepNumber(PerLevel):
         micro_batch: largest number of images in one network call; None puts no limit.
     """
 
+    level_arguments: ClassVar[tuple[str, ...]] = ("levels", "step_size")
     knob = "steps"
 
     def __init__(
@@ -51,6 +53,8 @@ class PosteriorSampling(StepNumber):
         steps: number of timesteps in the sampler's grid; None is the sampler's published number.
         micro_batch: largest number of images in one network call; None puts no limit.
     """
+
+    level_arguments = ()
 
     def __init__(self, sampler: Sampler = Dps(), steps: int | None = None, micro_batch: int | None = None) -> None:
         super().__init__([sampler.default_steps if steps is None else steps], None, sampler, micro_batch=micro_batch)

@@ -24,6 +24,7 @@ class VarianceScaling(PerLevel):
         legacy: whether to reproduce the errors of the published code, see rps.samplers.Dps.
     """
 
+    level_arguments = ("levels", "step_size")
     knob = "lambda"
 
     def __init__(

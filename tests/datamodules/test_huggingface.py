@@ -171,6 +171,18 @@ def test_done_samples_are_not_decoded(shards, monkeypatch):
     assert sorted(parts) == ["r5", "r7"]
 
 
+@pytest.mark.parametrize("options", [{"limit": 5, "skip": 2}, {"subset": ["r1"]}, {"subset": 5}, {}])
+def test_samples_by_their_ids_whichever_the_arguments_choose(shards, options):
+    for world in (1, 2):
+        parts: list[str] = []
+        for rank in range(world):
+            part = data(data_files=shards, process=(rank, world), id_column="name", **options)
+            part.only_ids = {"r0", "r9", "r16"}
+            part.setup("predict")
+            parts += read(part)
+        assert sorted(parts) == ["r0", "r16", "r9"]
+
+
 def test_columns_captions_and_damaged_rows(tmp_path):
     (tmp_path / "a.parquet").write_bytes(parquet(range(4), damaged=(1,)))
     named = {"caption_column": "texts", "label_column": "label"}

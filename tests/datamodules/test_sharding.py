@@ -171,6 +171,32 @@ def test_done_samples_are_not_read_and_the_others_are_dealt_out_evenly():
     assert sorted(b["id"] for b in data.predict_dataloader()) == [["1", "2"], ["4", "5"], ["6"]]
 
 
+def test_samples_that_lack_different_levels_share_no_batch():
+    """Nor do those that cannot be read: their failures are recorded at the levels that they lack."""
+    samples = Constants(6, bad=(1, 4)).samples()
+    left = {"0": (5,), "1": (5,), "3": (7, 5)}
+    batches = list(SampleBatches(samples, 6, levels_left=left))
+    assert [(b["id"], [name for name, _ in b["failed"]]) for b in batches] == [
+        (["0"], ["1"]), (["2", "5"], ["4"]), (["3"], []),
+    ]  # fmt: skip
+
+
+def test_samples_by_their_ids_wherever_they_are():
+    """Whatever limit and skip say; the stream ends with the last of them."""
+
+    def stream():
+        yield from Constants(5).samples()
+        raise AssertionError("read on")
+
+    data = Constants(9, limit=2, skip=1, batch_size=2)
+    data.samples = stream
+    data.only_ids = {"0", "2", "4"}
+    assert [b["id"] for b in data.predict_dataloader()] == [["0", "2"], ["4"]] and data.num_samples == 3
+    data.skip_ids = {"2"}
+    data.samples = Constants(9).samples
+    assert [b["id"] for b in data.predict_dataloader()] == [["0", "4"]]
+
+
 def test_captions_and_labels_stay_with_their_pictures():
     """Through failures and different shapes."""
     small, large = partial(constant, 0.0), partial(constant, 0.0, (1, 3, 3))

@@ -57,11 +57,11 @@ def test_too_little_memory_halves_the_batch_and_the_ones_after_it(error, capsys)
     solver, sizes = module(), []
     restore = solver._restore
 
-    def small(part):
+    def small(part, traversal):
         sizes.append(len(part["id"]))
         if len(part["id"]) > 1:
             raise error
-        return restore(part)
+        return restore(part, traversal)
 
     solver._restore = small
     found = solver.predict_step(batch(0, 0.1, 0.2), 0)
@@ -79,10 +79,10 @@ def test_a_sample_too_large_for_the_memory_is_a_failure():
     solver = module()
     restore = solver._restore
 
-    def small(part):
+    def small(part, traversal):
         if "b" in part["id"]:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return restore(part)
+        return restore(part, traversal)
 
     solver._restore = small
     assert solver.predict_step(batch(0, 0.1, 0.2), 0).failures == {
@@ -106,7 +106,7 @@ def test_samples_that_come_alone_are_never_the_configs():
     """One sample tells nothing of the others: each is a failure, however many there are, and is tried once."""
     solver, tries = module(refuse_above=0.5), []
     restore = solver._restore
-    solver._restore = lambda part: tries.append(part["id"]) or restore(part)
+    solver._restore = lambda part, traversal: tries.append(part["id"]) or restore(part, traversal)
     for i in range(5):
         assert solver.predict_step(batch(0.9), i).failures == {"a": "RuntimeError: too bright"}
     assert len(tries) == 5 and solver.predict_step(batch(0.1), 5).ids == ["a"]
@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_told_before_the_data_and_data_that_do_not_fit_at_o
 def test_an_interrupt_is_no_failure(stop):
     solver = module()
 
-    def interrupted(part):
+    def interrupted(part, traversal):
         raise stop
 
     solver._restore = interrupted

@@ -20,7 +20,7 @@ from rps.callbacks import GridWriter, ImageWriter, MetricRecorder, ProgressBar
 from rps.metrics import Statistics, as_saved
 from rps.progress import silent
 from rps.protocol import RunData, RunModule
-from rps.records import RecordWriter, Row, read_records
+from rps.records import RecordWriter, Row, read_records, recorded_ids
 from rps.report import pixels
 from tests.rps.predictions import LEVELS, Blocks, clean_images, prediction
 from tests.trainers import quiet
@@ -158,7 +158,8 @@ def test_a_run_goes_on_where_records_end(tmp_path):
 def test_failed_samples_are_done_unless_they_are_to_be_tried_again(tmp_path):
     run([MetricRecorder()], [["a", "b", "?"]], tmp_path, broken=((50, "b"),))
     assert run([MetricRecorder()], [["c"]], tmp_path).skip_ids == {"a", "b", "?"}
-    assert run([MetricRecorder(retry_failed=True)], [["b"]], tmp_path).skip_ids == {"a", "c"}
+    again = run([MetricRecorder(retry_failed=True)], [["b"]], tmp_path)
+    assert again.skip_ids == {"a", "c"} and again.levels_left == {"b": (50,)}
     assert read_records(tmp_path).failures() == {"?": "cannot be read"}
 
 
@@ -189,6 +190,7 @@ def test_a_sample_that_was_asked_for_and_is_not_there_is_a_failure(tmp_path):
         assert read_records(tmp_path).failures() == {"nobody": "the data have no sample with this id"}
         assert [(level["n"], level["failed"]) for level in metrics(tmp_path)["levels"]] == [(2, 1)] * 3
     assert len([row for row in read_records(tmp_path).rows["restored", 0] if row == "nobody"]) == 1
+    assert recorded_ids(tmp_path) == {"a", "b"}, "another choice of samples need not have it"
 
 
 def test_a_record_is_written_after_everything_else_of_its_sample(tmp_path):

@@ -148,7 +148,7 @@ def test_costs_reach_the_reports(tmp_path):
     assert result["relative_cost"] == {"backward": 2.0, "decoder_call": 0.5, "decoder_backward": 0.25}
     text = table(result)
     assert "cost |" in text and "calls" not in text.replace("decoder", "")
-    assert "of which a backward counts 2. One pass over all levels: cost 36." in text
+    assert "of which a backward counts 2. All levels together: cost 36." in text
     page = write_page(tmp_path / "run", result).read_text()
     assert "<th>cost</th><th>calls</th><th>backwards</th><th>seconds</th>" in page
     compared = paired_table(compare_runs(tmp_path / "run", write(tmp_path / "other")))
@@ -166,7 +166,7 @@ def test_records_of_earlier_versions_have_calls_and_no_cost(tmp_path):
     result = summary(read_records(old))
     assert [level["network_calls_per_image"] for level in result["levels"]] == [10, 11, 12]
     assert math.isnan(result["levels"][0]["forward_equivalents_per_image"]) and "relative_cost" not in result
-    assert "calls |" in table(result) and "One pass over all levels: calls 30." in table(result)
+    assert "calls |" in table(result) and "All levels together: calls 30." in table(result)
     compared = compare_runs(old, new)
     assert compared["levels"][0]["cost"] == {"name": "network_calls", "run": 10, "other": 10}
     assert re.search(r"calls \| +10 \| +10 \| +\+0 ", paired_table(compared))

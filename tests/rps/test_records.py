@@ -13,10 +13,10 @@ from rps.records import (
     RecordWriter,
     Row,
     Vectors,
-    done_ids,
     file_name,
     has_records,
     level_name,
+    levels_left,
     outcomes,
     read_records,
     summary,
@@ -180,7 +180,7 @@ def test_a_copy_of_a_file_is_none_of_ours_and_a_success_beats_a_failure(tmp_path
     assert read_records(tmp_path).duplicates == 0
     writer.write([Row("a", 0, status="failed", reason="later")], "t0")
     assert not read_records(tmp_path).failures()
-    assert done_ids(outcomes(tmp_path), [0], with_failed=False) == {"a"}
+    assert levels_left(outcomes(tmp_path), [0], with_failed=False) == {"a": ()}
 
 
 def test_an_image_that_was_restored_again_is_no_other_sample_of_its_id(tmp_path):

@@ -12,7 +12,7 @@ from rps.cost import RelativeCost
 from rps.metrics import Statistics, as_saved
 from rps.operators import Inpaint, Operator, SuperResolution
 from rps.records import RecordWriter, evaluate, read_records, summary
-from rps.report import dp_curve_plot, finish, grid, pixels, prediction_grid, save_png, table
+from rps.report import dp_curve_plot, finish, grid, pixels, prediction_grid, read_png, save_png, table
 from rps.report.grid import BROKEN
 from rps.report.table import ABSENT
 from tests.rps.predictions import Blocks, clean_images, prediction
@@ -104,6 +104,25 @@ def test_grid_shows_the_images_as_saved_enlarged_by_a_whole_number():
         for column, images in enumerate(shown):
             expected = pixels(as_saved(images)[row]).repeat(6, 0).repeat(6, 1)
             assert np.array_equal(cell(sheet, row, column, 96, 3), np.stack([expected] * 3, -1))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_saved_picture_is_read_to_the_last_bit(channels, tmp_path):
+    """All 256 values, in single and double precision."""
+    image = torch.linspace(-1.1, 1.1, channels * 24 * 31, dtype=torch.float64).view(channels, 24, 31)
+    save_png(pixels(as_saved(image)), tmp_path / "a.png")
+    for dtype in (torch.float32, torch.float64):
+        saved = as_saved(image.to(dtype))
+        assert len(saved.unique()) == 256 and torch.equal(read_png(tmp_path / "a.png", image.shape, dtype), saved)
+
+
+def test_another_picture_is_refused(tmp_path):
+    save_png(np.zeros((24, 31, 3), np.uint8), tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png is not as a run writes an image of 1 x 24 x 31"):
+        read_png(tmp_path / "a.png", (1, 24, 31))
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"a\.png is no picture that can be read"):
+        read_png(tmp_path / "a.png", (3, 24, 31))
 
 
 def test_grid_without_reference_has_no_such_column():

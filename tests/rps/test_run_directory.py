@@ -111,9 +111,9 @@ def test_killed_while_an_earlier_run_is_set_aside_or_put_back(run, monkeypatch):
     while killed:
         killed = killed_at(step, monkeypatch, lambda: RunDirectory(run).begin(NEW, []))
         if killed and step % 2:  # and again while it is put back
-            killed_at(step // 2, monkeypatch, lambda: RunDirectory(run).resume([]))
+            killed_at(step // 2, monkeypatch, lambda: RunDirectory(run).resume(OLD, []))
         assert RunDirectory(run).check(OLD, overwrite=False), step
-        RunDirectory(run).resume([])
+        RunDirectory(run).resume(OLD, [])
         after = {name: content for name, content in state(run).items() if name != "config.yaml"}
         assert after == before, step
         step += 1
@@ -130,7 +130,7 @@ def test_killed_while_the_replaced_run_is_removed(run, monkeypatch):
         if step:  # the first change removes the earlier run's marker: before it, nothing of the new run is written
             write(run, ids=("new",))
             assert RunDirectory(run).check(NEW, overwrite=False), step
-            RunDirectory(run).resume([])
+            RunDirectory(run).resume(OLD, [])
             assert not (run / REPLACED).exists() and not list(run.glob("images/0/00.png")), step
         RunDirectory(run).begin(OLD, [])
         RunDirectory(run).commit()
@@ -163,7 +163,7 @@ def test_any_argument_leaves_a_config_that_can_be_read(tmp_path, text):
     for _ in range(2):
         assert RunDirectory(tmp_path).config() == {"model": {"prompt": text}}
         assert RunDirectory(tmp_path).check(config, overwrite=False)
-        directory.resume(["--model.prompt", text])
+        directory.resume(config, ["--model.prompt", text])
 
 
 def test_a_directory_that_is_removed_under_a_run_is_noticed(run):
@@ -189,7 +189,7 @@ def test_killed_while_a_first_run_begins(tmp_path, monkeypatch):
         run.mkdir()
         killed = killed_at(step, monkeypatch, lambda run=run: RunDirectory(run).begin(NEW, []))
         directory = RunDirectory(run)
-        directory.resume([]) if directory.check(NEW, overwrite=False) else directory.begin(NEW, [])
+        directory.resume(NEW, []) if directory.check(NEW, overwrite=False) else directory.begin(NEW, [])
         directory.commit()
         assert set(state(run)) == {MARKER, "config.yaml"} and directory.config() == yaml.safe_load(NEW), step
         step += 1

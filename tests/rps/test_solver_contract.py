@@ -173,3 +173,18 @@ def test_what_a_traversal_returns_and_what_it_costs(solver):
     for level in traversal.levels:
         assert close(small.images[level], result.images[level])
         assert small.cost[level].network_calls == result.cost[level].network_calls
+
+
+@every_traversal
+def test_a_level_alone_is_that_level_and_costs_what_is_said_of_it(solver):
+    """What extends a run by levels relies on."""
+    traversal, world = solver.method, solver.world
+    whole = traversal.run(world.measure(3), world.prior())
+    for level in traversal.levels if traversal.level_arguments else ():
+        part, prior = traversal.only([level]), world.prior()
+        alone = part.run(world.measure(3), prior)
+        assert list(alone.levels) == [level] and close(alone.images[level], whole.images[level])
+        assert alone.spread.keys() == whole.spread.keys() & {level}
+        assert alone.total_cost.network_calls == alone.cost[level].network_calls == whole.cost[level].network_calls
+        assert part.network_calls_per_image(prior) == alone.total_cost.network_calls
+    assert list(traversal.levels) == list(whole.levels), "the traversal itself is unchanged"

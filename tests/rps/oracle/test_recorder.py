@@ -60,6 +60,16 @@ def test_files(run):
     assert result["levels"][0]["n"] == 40 and "oracle_*" in result["definitions"]
 
 
+def test_a_level_that_is_added_has_the_figures_that_it_has_among_others(run, tmp_path):
+    arguments = [*SMALL, "--config", "oracle/sr2", "--config", "oracle/exact", "--output", str(tmp_path)]
+    for levels in ("[1000]", "[0,1000]"):
+        assert main([*arguments, "--model.t0", levels]) == 0
+    result = json.loads((tmp_path / "metrics.json").read_text())
+    assert result["exact"] == run[1]["exact"] and result["duplicates"] == 0
+    for level, whole in zip(result["levels"], run[1]["levels"], strict=True):
+        assert all(level["oracle"][name] == pytest.approx(figure) for name, figure in whole["oracle"].items())
+
+
 @pytest.mark.parametrize("prior", ["mixture", "images", "fitted"])
 def test_other_priors(prior, tmp_path):
     """From the command on: exact stages give the exact mean and figures, and the optimal curve runs from the exact MMSE
@@ -115,3 +125,6 @@ def test_the_data_are_draws_of_the_modules_prior(tmp_path):
     assert [id_ for p in predictions for id_ in p.ids] == ["000001", "000002", "000003"]
     found = torch.cat([p.reference for p in predictions])
     torch.testing.assert_close(found, draw(module.prior, ["000001", "000002", "000003"]).float())
+    data.only_ids = {"000002", "000005"}
+    predictions = quiet(default_root_dir=tmp_path).predict(module, datamodule=data)
+    assert [id_ for p in predictions for id_ in p.ids] == ["000002", "000005"]
