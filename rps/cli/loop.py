@@ -67,14 +67,7 @@ class RunCli(LightningCLI):
             with arguments.bounded_parser():
                 self.config = parser.parse_args(args)
         except ArgumentError as error:
-            options = [
-                *parser._option_string_actions,
-                "--output",
-                "--overwrite",
-                "--retry_failed",
-                "--seed",
-                "--metric",
-            ]
+            options = [*parser._option_string_actions, *arguments.OWN_OPTIONS]
             raise InputError(parser_sentence(error, options)) from error
 
     def _set_seed(self) -> None:

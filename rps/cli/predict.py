@@ -8,9 +8,11 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rps.bounded_yaml import load_yaml
 from rps.cli import arguments, processes, signals
 from rps.cli.errors import InputError, is_bad_input, one_line, root_of, sentence
 from rps.cli.quiet import quiet
+from rps.cli.stage1 import store_stage1
 from rps.cli.streams import say, show, show_written
 from rps.printable import printable_lines
 
@@ -57,6 +59,7 @@ class Run:
         self.argv = list(argv)
         self.session: Session | None = None
         self.children: Children | None = None
+        self.config: dict[str, Any] = {}  # as parsed
         self.started = False  # whether the first batch has started
         self.failures: dict[str, str] = {}
 
@@ -68,6 +71,8 @@ class Run:
         cli = RunCli(given, self.open)
         trainer: Any = cli.trainer
         self.children = processes.Children(trainer.strategy)
+        if given.stage1 is not None and (reason := store_stage1(cli.model, self.config, given.stage1)):
+            say(f"--stage1 has no effect: {reason}")
         for callback in trainer.callbacks:
             if given.retry_failed and hasattr(callback, "retry_failed"):
                 callback.retry_failed = True
@@ -89,6 +94,7 @@ class Run:
 
         parsed = config.as_dict()  # also has the --config files, which may lie in the run directory: left out
         inputs = list(paths_in({section: parsed.get(section) for section in arguments.SECTIONS}))
+        self.config = load_yaml(dumped)
         self.session = Session(str(where), dumped, self.argv, given.overwrite, inputs)
         if processes.rank() == 0:
             self.session.check()
