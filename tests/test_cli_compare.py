@@ -69,6 +69,7 @@ def test_the_comparison_is_written(place, files, capsys):
     for file in map(Path, files):
         if file.suffix == ".json":
             found = json.loads(file.read_text())
+            (found,) = found["comparisons"]
             assert found["levels"][1]["metrics"]["rmse"]["difference"] == pytest.approx(-0.1) and found["samples"] == 6
         else:
             assert file.read_text().strip() == printed.partition("\n\nWritten:")[0].strip()
@@ -87,14 +88,15 @@ BAD = {
     "no such run": (["a", "nowhere"], "there is no run nowhere; give the --output folder"),
     "not a run": (["a", "empty"], "empty is not a run: it has no records"),
     "no records": (["a", "begun"], "begun has no records yet"),
-    "one run": (["a"], "takes two run directories"),
-    "three runs": (["a", "a", "a"], "takes two run directories: unrecognized arguments: a"),
+    "one run": (["a"], "takes two or more run directories: the following arguments are required: RUN_B"),
+    "many runs": (["a"] * 27, "takes at most 26 runs, got 27"),
+    "a third that differs": (["a", "a", "noisy"], "a and noisy have different tasks"),
     "no such option": (["a", "a", "--outptu", "x"], "unrecognized arguments: --outptu"),
     "no value": (["a", "a", "--output"], "expected one argument"),
     "no such level": (["a", "a", "--levels", "7"], "a has no level t0 = 7; it has 0, 100"),
     "no level": (["a", "a", "--levels", "high"], "must be pairs of levels such as 200:4,300:8, got 'high'"),
     "three levels": (["a", "a", "--levels", "1:2:3"], "must be pairs of levels such as 200:4,300:8, got '1:2:3'"),
-    "a table": (["a", "a", "--output", "x.csv"], "output x.csv must end in .md or .json, or be a folder"),
+    "a table": (["a", "a", "--output", "x.csv"], "output x.csv must end in .md, .json or .png, or be a folder"),
     "a run's file": (["a", "a", "--output", "a/metrics.json"], "output a/metrics.json exists and was not written"),
     "a user's file": (["a", "a", "--output", "mine.md"], "output mine.md exists and was not written by rps compare"),
     "a file": (["a", "a", "--output", "file"], "output file is a file"),

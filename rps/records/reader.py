@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from rps.cost import RelativeCost
 from rps.metrics.base import ORACLE, MetricInfo
+from rps.metrics.features import load_reference
+from rps.metrics.frechet import Statistics
 from rps.metrics.standard import standard
-from rps.records.rows import META, NAME, TEXTS, Kind, Origin, Row, RowCost
+from rps.records.rows import META, NAME, REFERENCE, TEXTS, Kind, Origin, Row, RowCost
 from rps.restoration import Level
 
 ROW_COLUMNS = (*TEXTS, "network_calls", "total_network_calls", "seconds")
@@ -63,6 +65,21 @@ class Records:
         """Whether rows hold figures of rps.oracle.OracleRecorder."""
         rows = (row for level in self.levels for row in self.rows["restored", level].values())
         return any(name.startswith(ORACLE) for row in rows for name in row.metrics)
+
+    def only(self, ids: Set[str]) -> Records:
+        """The records of these samples."""
+        rows = {key: {id_: row for id_, row in of_key.items() if id_ in ids} for key, of_key in self.rows.items()}
+        features = {key: {i: vector for i, vector in of.items() if i in ids} for key, of in self.features.items()}
+        return replace(self, rows=rows, features=features)
+
+    def reference(self) -> Statistics | None:
+        """The reference set of Frechet distances that the run names; None is the run's own clean images."""
+        place = self.origin.reference
+        return None if place is None else load_reference(place, self.origin.hashes.get(REFERENCE))
+
+    def restored(self) -> set[str]:
+        """The samples that were restored at some level."""
+        return {id_ for level in self.levels for id_, row in self.rows["restored", level].items() if row.status == "ok"}
 
     def failures(self) -> dict[str, str]:
         """id -> reason for every sample that failed at some level."""

@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics
 from rps.printable import printable
 from rps.records.files import write_json, write_text
 from rps.records.reader import Records, read_records
-from rps.records.rows import REFERENCE
 from rps.records.summary import summary
 from rps.report.curve import dp_curve_plot
 from rps.report.page import write_page
@@ -41,9 +39,7 @@ def finish(
             "the run was compared with exact posteriors, which cannot be merged from its records alone; repeat its rps "
             "predict command, which merges them"
         )
-    if reference is None and records.origin.reference is not None:
-        reference = load_reference(records.origin.reference, records.origin.hashes.get(REFERENCE))
-    result = summary(records, reference, info)
+    result = summary(records, reference or records.reference(), info)
     lines = extend(records, result) if extend else []
     write_json(folder / "metrics.json", result)
     write_text(folder / "table.md", "\n".join([table(result), *lines, ""]) if lines else table(result))

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rps.records.files import level_name, written
+from rps.records.reader import read_records
+from rps.records.summary import summary
 from rps.report.curve import add_clean_images, decorate, new_plane, plane_point
 from rps.report.table import is_known
 
@@ -66,6 +68,15 @@ def overlay_plot(
     axes.legend(fontsize=8, frameon=False)
     with written(Path(path)) as temporary:
         figure.savefig(temporary, format="png", metadata={"Source": made_by} if made_by else None)
+
+
+def overlay_runs(runs: Mapping[str, str | Path], path: str | Path, made_by: str = "") -> None:
+    """`overlay_plot` of the samples that all runs restored.  runs: display name -> run directory. Errors: ValueError."""
+    records = {name: read_records(run) for name, run in runs.items()}
+    restored = [ids for found in records.values() if (ids := found.restored())]
+    ids = set.intersection(*restored) if restored else set()
+    summaries = {name: summary(found.only(ids), found.reference()) for name, found in records.items()}
+    overlay_plot(summaries, path, made_by=made_by)
 
 
 def limit(values: Sequence[float]) -> float:
