@@ -11,7 +11,8 @@ from rps.cli import signals, streams
 HELP = """\
 usage: rps predict --config NAME_OR_FILE --output DIR [options]
        rps merge DIR
-       rps compare DIR DIR [--levels A:B,...] [--output FILE_OR_FOLDER]
+       rps compare DIR DIR ... [--levels A:B,...] [--output FILE_OR_FOLDER]
+       rps study FILE --output DIR [options]
        rps --version | --help
 
 Restore images with a diffusion prior along the distortion-perception curve.
@@ -20,7 +21,9 @@ Restore images with a diffusion prior along the distortion-perception curve.
   rps predict --config demo --config embedded/inpaint --output runs/inpaint --data.limit 8 --seed 1
   rps predict --config demo --data.folder my_photos --output runs/photos
   rps merge runs/demo            rebuild table, curve and page from the records so far, even during a run
-  rps compare runs/a runs/b      paired differences between two runs; see rps compare --help
+  rps compare runs/a runs/b      paired differences between runs; see rps compare --help
+  rps study step_size --output runs/steps
+                                 the runs of a file, one table and one figure; see rps study --help
 
 options of rps predict:
   --config FILE     a YAML file or the name of a packaged config (demo, embedded/sr4, ...); several are merged in the
@@ -32,6 +35,8 @@ options of rps predict:
                     and only files that a run has written are removed
   --retry_failed    when resuming a run, retry the samples that failed
   --seed N          seed of all random numbers (model.seed); default 0
+  --stage1 DIR      read the estimates of stage 1 from DIR, and write those that are not there: runs that differ only
+                    in stage 2 compute them once; results and recorded costs are those of a run alone
   --metric CLASS    an additional metric, from rps.metrics or your own; may be repeated
   --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements
   --print_config    print every value that can be set, and exit
@@ -48,11 +53,18 @@ when one process of a run fails while the others start. Set RPS_DEBUG=1 to see t
 """
 
 
+EARLY = {
+    "predict": "interrupted before the run began; nothing was written",
+    "study": "interrupted between runs, which are kept; the same command resumes",
+}
+"""Command -> what a signal prints that comes before a run can handle it."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.  argv: the arguments after `rps`; None uses sys.argv.  -> the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     predicts = arguments[:1] == ["predict"]
-    early = "interrupted before the run began; nothing was written" if predicts else "interrupted"
+    early = EARLY.get(arguments[0] if arguments else "", "interrupted")
     with streams.unbreakable() as out, signals.stoppable(early):
         try:
             code = _run(arguments)
@@ -82,6 +94,10 @@ def _run(arguments: list[str]) -> int:
         from rps.cli.compare import run_compare
 
         return run_compare(arguments[1:])
+    if command == "study":
+        from rps.cli.study import run_study
+
+        return run_study(arguments[1:])
     if command == "predict":
         from rps.cli.predict import predict
 

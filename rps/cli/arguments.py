@@ -16,6 +16,8 @@ from rps.cli.errors import InputError, did_you_mean, one_line
 from rps.cli.replaced import write_defaults
 
 SECTIONS = ("model", "data", "trainer")
+STUDIES = "study"
+"""The folder of the packaged configs that holds studies (see rps.cli.study)."""
 CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "ProgressBar")
 """Callbacks of a run whose configs name none."""
 WITH_VALUE = ("--config", "--output", "--seed", "--stage1", "--metric")
@@ -140,7 +142,8 @@ def packaged_configs() -> dict[str, Path]:
     import configs
 
     root = Path(configs.__file__).parent
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    paths = (path for path in sorted(root.rglob("*.yaml")) if path.parent != root / STUDIES)
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
 
 
 def find_config(name: str) -> Path:

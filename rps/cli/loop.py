@@ -92,6 +92,13 @@ class RunCli(LightningCLI):
             raise InputError(f"trainer: {one_line(error)}") from error
 
 
+class ConfigCli(RunCli):
+    """Parses the arguments and checks the config, and creates no object."""
+
+    def instantiate_classes(self) -> None:
+        pass
+
+
 class Keeper(Callback):
     """The first callback: begins and guards the run directory, watches the other processes, records failures."""
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from rps.records.session import Session
 
 
-def predict(argv: Sequence[str]) -> int:
-    """Runs `rps predict`.  argv: the arguments after it.  -> the exit code; see rps.cli.HELP."""
-    run = Run(argv)
+def predict(argv: Sequence[str], brief: bool = False) -> int:
+    """Runs `rps predict`.  argv: the arguments after it. brief: whether to leave out the table and the list of files at
+    the end.  -> the exit code; see rps.cli.HELP."""
+    run = Run(argv, brief)
     with processes.tidy():
         try:
             code = run.main()
@@ -55,8 +56,8 @@ def _code(stop: SystemExit) -> int:
 class Run:
     """One call of `rps predict`, which can end in four ways: done, failed, interrupted, or never begun."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
-        self.argv = list(argv)
+    def __init__(self, argv: Sequence[str], brief: bool = False) -> None:
+        self.argv, self.brief = list(argv), brief
         self.session: Session | None = None
         self.children: Children | None = None
         self.config: dict[str, Any] = {}  # as parsed
@@ -85,6 +86,14 @@ class Run:
             _say_limit(cli.datamodule)
         return self.done()
 
+    def check(self) -> dict[str, Any]:
+        """Parses the arguments and checks the output, and builds nothing.  -> the whole config."""
+        given = arguments.read(self.argv)
+        from rps.cli.loop import ConfigCli
+
+        ConfigCli(given, self.open)
+        return self.config
+
     def open(self, given: arguments.Arguments, config: Any, dumped: str) -> None:
         """Checks the output between parsing and building, so that an unusable one is reported first."""
         where = config.trainer.default_root_dir
@@ -104,12 +113,12 @@ class Run:
         directory = self.session.directory
         directory.check_there()
         table = directory.path / "table.md"
-        if table.is_file():
+        if table.is_file() and not self.brief:
             show("\n" + table.read_text(encoding="utf-8").strip())
         troubles = self.session.troubles(self.failures)
         if directory.put_back():
             say(f"nothing was restored, so the earlier run in {directory} was put back")
-        else:
+        elif not self.brief:
             show_written(self.session.written())
         for trouble in troubles:
             say(trouble)

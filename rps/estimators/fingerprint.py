@@ -38,7 +38,7 @@ def _described(value: Any, outer: tuple[int, ...]) -> Any:
         return ["set", sorted((_described(item, inner) for item in value), key=json.dumps)]
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [_described(item, inner) for item in value]
-    kind = type(value)
+    kind: Any = type(value)
     if kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__:
         raise TypeError(f"the settings of {kind.__name__} are not known")
     # What pickle would write of the object; a class written in C may have state elsewhere, and raises TypeError.

@@ -20,9 +20,9 @@ from rps.estimators.base import Estimator
 from rps.estimators.fingerprint import fingerprint
 from rps.estimators.pseudo_inverse import PseudoInverse
 from rps.measurement import Measurement
+from rps.printable import printable
 from rps.priors.base import Prior
 from rps.priors.counted import CountedPrior
-from rps.printable import printable
 from rps.records.files import written
 
 

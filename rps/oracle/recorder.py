@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import lightning as L
-import torch
 from torch import Tensor
 
 from rps.callbacks.metric_recorder import MetricRecorder

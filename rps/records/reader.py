@@ -14,10 +14,8 @@ from torch import Tensor
 
 from rps.cost import RelativeCost
 from rps.metrics.base import ORACLE, MetricInfo
-from rps.metrics.features import load_reference
-from rps.metrics.frechet import Statistics
 from rps.metrics.standard import standard
-from rps.records.rows import META, NAME, REFERENCE, TEXTS, Kind, Origin, Row, RowCost
+from rps.records.rows import META, NAME, TEXTS, Kind, Origin, Row, RowCost
 from rps.restoration import Level
 
 ROW_COLUMNS = (*TEXTS, "network_calls", "total_network_calls", "seconds")
@@ -71,11 +69,6 @@ class Records:
         rows = {key: {id_: row for id_, row in of_key.items() if id_ in ids} for key, of_key in self.rows.items()}
         features = {key: {i: vector for i, vector in of.items() if i in ids} for key, of in self.features.items()}
         return replace(self, rows=rows, features=features)
-
-    def reference(self) -> Statistics | None:
-        """The reference set of Frechet distances that the run names; None is the run's own clean images."""
-        place = self.origin.reference
-        return None if place is None else load_reference(place, self.origin.hashes.get(REFERENCE))
 
     def restored(self) -> set[str]:
         """The samples that were restored at some level."""

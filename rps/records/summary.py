@@ -14,10 +14,11 @@ from torch import Tensor
 
 from rps.cost import Cost
 from rps.metrics.dp import DISTANCES, Images, difference
+from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import RESAMPLES, SEED, Estimate
 from rps.records.reader import Key, Records
-from rps.records.rows import Kind, Row
+from rps.records.rows import REFERENCE, Kind, Row
 from rps.restoration import Level
 
 OWN_REFERENCE = "the clean images of this run"
@@ -190,6 +191,12 @@ def _reference(records: Records, reference: Statistics | None) -> dict[str, Any]
         return {"images": OWN_REFERENCE, "n": len(clean), "metrics": {}}
     images = Images(list(clean), {}, torch.stack(list(clean.values())), reference)
     return {"images": OWN_REFERENCE, "n": len(clean), "metrics": _metrics(images, records, reference)}
+
+
+def reference_of(records: Records) -> Statistics | None:
+    """The reference set that the records name; None if it is the run's own clean images."""
+    origin = records.origin
+    return None if origin.reference is None else load_reference(origin.reference, origin.hashes.get(REFERENCE))
 
 
 def _interval(estimate: Estimate) -> dict[str, Any]:

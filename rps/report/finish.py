@@ -10,7 +10,7 @@ from rps.metrics.frechet import Statistics
 from rps.printable import printable
 from rps.records.files import write_json, write_text
 from rps.records.reader import Records, read_records
-from rps.records.summary import summary
+from rps.records.summary import reference_of, summary
 from rps.report.curve import dp_curve_plot
 from rps.report.page import write_page
 from rps.report.table import table
@@ -39,7 +39,7 @@ def finish(
             "the run was compared with exact posteriors, which cannot be merged from its records alone; repeat its rps "
             "predict command, which merges them"
         )
-    result = summary(records, reference or records.reference(), info)
+    result = summary(records, reference or reference_of(records), info)
     lines = extend(records, result) if extend else []
     write_json(folder / "metrics.json", result)
     write_text(folder / "table.md", "\n".join([table(result), *lines, ""]) if lines else table(result))

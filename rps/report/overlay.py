@@ -10,14 +10,14 @@ from typing import Any
 
 from rps.records.files import level_name, written
 from rps.records.reader import read_records
-from rps.records.summary import summary
+from rps.records.summary import reference_of, summary
 from rps.report.curve import add_clean_images, decorate, new_plane, plane_point
 from rps.report.table import is_known
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#222222", "#8C564B", "#7F7F00")
 MARKERS = "osD^vPX*<>"
 COST = "forward_equivalents_per_image"
-FEWEST, FAR = 6, 3
+FEWEST, FAR = 6, 2
 """At least FEWEST points, and two thirds of all, are inside the plane; a point beyond FAR times their range is not."""
 
 Curve = list[tuple[Mapping[str, Any], dict[str, float]]]
@@ -31,7 +31,7 @@ def overlay_plot(
 
     Bars are one standard error of each level; the first and the last level of a curve are labelled. A run with one
     level is a single point. The area of a marker grows with the level's cost, if all runs know theirs. Points far
-    beyond the others (see `limit`) are arrows at the edge, with their places in the title, as are runs without any point.
+    beyond the others (see `limit`) are arrows at the edge; the title has their places, and the runs without any point.
 
     summaries: display name -> metrics.json of a run. made_by: a text to keep in the file. Errors: ValueError if no run
     has a level with both figures, or if the runs' distances have different features or references.
@@ -71,11 +71,11 @@ def overlay_plot(
 
 
 def overlay_runs(runs: Mapping[str, str | Path], path: str | Path, made_by: str = "") -> None:
-    """`overlay_plot` of the samples that all runs restored.  runs: display name -> run directory. Errors: ValueError."""
+    """`overlay_plot` of the samples that all runs restored.  runs: display name -> folder. Errors: ValueError."""
     records = {name: read_records(run) for name, run in runs.items()}
     restored = [ids for found in records.values() if (ids := found.restored())]
     ids = set.intersection(*restored) if restored else set()
-    summaries = {name: summary(found.only(ids), found.reference()) for name, found in records.items()}
+    summaries = {name: summary(found.only(ids), reference_of(found)) for name, found in records.items()}
     overlay_plot(summaries, path, made_by=made_by)
 
 
@@ -137,7 +137,7 @@ def _shorten(axes: Any, axis: str, end: float, values: Sequence[float]) -> None:
 
 def _dearest(curves: Mapping[str, Curve]) -> float | None:
     """The largest cost of a level; None if a cost is unknown, or all are 0."""
-    costs = [level.get(COST) for curve in curves.values() for level, _ in curve]
+    costs: list[Any] = [level.get(COST) for curve in curves.values() for level, _ in curve]
     return max(costs) or None if all(is_known(cost) for cost in costs) else None
 
 

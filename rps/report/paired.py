@@ -18,7 +18,7 @@ from rps.metrics.standard import DISTORTION, standard
 from rps.records.files import level_name
 from rps.records.reader import Key, Records, read_records
 from rps.records.rows import Row
-from rps.records.summary import OWN_REFERENCE, level_images
+from rps.records.summary import OWN_REFERENCE, level_images, reference_of
 from rps.restoration import Level
 
 Paired = dict[str, Any]
@@ -59,7 +59,7 @@ def compare_runs(
     """
     a, b = read_records(run), read_records(other)
     if reference is None and a.origin.reference == b.origin.reference:
-        reference = a.reference()
+        reference = reference_of(a)
     pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
     common = sorted(_ids(a) & _ids(b))
     if not common:

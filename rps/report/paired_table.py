@@ -60,7 +60,7 @@ def _lines(level: Mapping[str, Any], infos: Sequence[Mapping[str, Any]], letter:
 
 
 def _line(info: Mapping[str, Any], figure: Mapping[str, Any], letter: str) -> list[str]:
-    (low, high), digits = figure["ci95"], digits_of(info["digits"], figure["se"])
+    (low, high), digits = figure["ci95"], precise(info["digits"], figure["se"])
     known = math.isfinite(low) and math.isfinite(high)
     interval = f"{low:+.{digits}f} to {high:+.{digits}f}" if known else ABSENT
     values = [number(figure[name], digits) for name in ("run", "other")]
@@ -69,10 +69,9 @@ def _line(info: Mapping[str, Any], figure: Mapping[str, Any], letter: str) -> li
     return [info["title"], *values, change, interval, _better(figure, info["better"], letter) if visible else ""]
 
 
-def digits_of(digits: int, se: float) -> int:
-    """Decimals of a difference: at least those of the metric, and two digits of the standard error, unless that is mere
-    rounding."""
-    return max(digits, 1 - math.floor(math.log10(se))) if math.isfinite(se) and se >= 10 ** -(digits + 1) else digits
+def precise(digits: int, se: float) -> int:
+    """Decimals that show two digits of a standard error, unless it is mere rounding; at least `digits`."""
+    return max(digits, 1 - math.floor(math.log10(se))) if se >= 10 ** -(digits + 1) else digits
 
 
 def _better(figure: Mapping[str, Any], better: str | None, letter: str) -> str:
@@ -146,8 +145,8 @@ def _notes(comparison: Comparison, letter: str) -> list[str]:
     }
     if exact:
         notes.append(
-            "oracle: figures against the exact posterior (rps.oracle.measures.figures). An exact sampler is expected to "
-            f"have {', '.join(f'{name} {number(value, 3)}' for name, value in exact.items())}."
+            "oracle: figures against the exact posterior (rps.oracle.measures.figures). An exact sampler is expected "
+            f"to have {', '.join(f'{name} {number(value, 3)}' for name, value in exact.items())}."
         )
     if comparison["knob"] != comparison["other_knob"] and len(comparison["levels"]) > 1:
         notes.append(

@@ -119,8 +119,10 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     if is_known(total) and len(levels) > 1:
         found[0] += f" One pass over all levels: {what} {total:.0f}."
     stored = summary.get("stored_forward_equivalents_per_image")
-    if is_known(stored) and stored > 0:
-        found[0] += f" Of this pass, a cost of {stored:.0f} was not computed but read from a store of stage 1 (--stage1)."
+    if stored is not None and stored > 0:
+        found[0] += (
+            f" Of this pass, a cost of {stored:.0f} was not computed but read from a store of stage 1 (--stage1)."
+        )
     distances = [line["metrics"]["frechet"] for line in levels if "frechet" in line["metrics"]]
     if distances:
         first = distances[0]
