@@ -103,7 +103,7 @@ def _draw(axes: Any, curve: Curve, colour: str, marker: str, dearest: float | No
         linewidth=1.5, ecolor=colour + "40", elinewidth=0.9, zorder=3,
     )  # fmt: skip
     sizes = [30 if dearest is None else 12 + 120 * level[COST] / dearest for level, _ in curve]
-    axes.scatter(xs, ys, sizes, colour, marker, edgecolor="white", linewidth=0.7, zorder=3.5)
+    axes.scatter(xs, ys, sizes, colour, marker=marker, edgecolor="white", linewidth=0.7, zorder=3.5)
 
 
 def _label(axes: Any, curve: Curve, colour: str, ends: Mapping[str, float]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from rps.bounded_yaml import load_yaml
 from rps.study.settings import Runs, Study, file_of
 
-OPTIONS = re.compile(r"(model|data|trainer)(\.\w+)+\+?|seed|metric")
+OPTIONS = re.compile(r"(model|data|trainer)(\.\w+)*\+?|seed|metric")
 """Options of rps predict that a study may set."""
 
 
