@@ -17,6 +17,7 @@ from modules import SolverModule
 from rps.cli import main
 from rps.cli.study import packaged_studies
 from rps.records import read_records
+from tests.cli_fakes import rps
 from tests.study_fakes import Late
 
 COMMON = {
@@ -175,6 +176,16 @@ def test_a_run_that_fails_ends_the_study_and_the_next_start_resumes(done, monkey
     assert main(["study", path, "--output", "late"]) == 3
     out, err = capsys.readouterr()
     assert "resuming late/first: 6 samples are done" in err and "1 sample failed" in err and "| failed |" in out
+
+
+def test_a_folder_for_stage_1(folder, capsys):
+    """A file is refused before anything is written; a model without stage 1 is restored as without the option."""
+    assert rps("--stage1", "fake.yaml") == 2
+    assert "error: --stage1 fake.yaml is a file; give a folder" in capsys.readouterr().err
+    assert not Path("run").exists()
+    assert rps("--stage1", "new") == 0
+    assert "--stage1 has no effect: FakeModel has no estimator" in capsys.readouterr().err
+    assert not Path("new").exists() and Path("run").exists()
 
 
 def test_help_and_the_packaged_study(capsys):

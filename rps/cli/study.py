@@ -25,7 +25,7 @@ usage: rps study FILE --output DIR [--tasks NAME ...] [options of rps predict]
 Run the runs that a study file lists, and report them together: DIR/table.md with the differences of every run to the
 first one, paired over the samples; DIR/curves.png with the curves of all runs, or one figure per task; DIR/study.json.
 
-  rps study step_size --output runs/step_size                six step sizes of stage 2, in about two minutes
+  rps study step_size --output runs/step_size                six step sizes of stage 2, in about a minute
   rps study my_study.yaml --output runs/mine --data.limit 8  the same runs on fewer pictures
 
 Repeating the command resumes. All configs are checked before the first run starts. Runs that differ only in stage 2
