@@ -29,6 +29,7 @@ class Restoration:
     seconds: level -> wall-clock seconds per image, the batch's time split in proportion to the cost.
     spread: level -> [N, C, H, W], for levels that average several chains: their pixel-wise standard deviation, a
         measure of uncertainty. Other levels are absent.
+    stored_cost: the part of total_cost whose results were read from a store (rps/estimators/store.py).
     """
 
     knob: str
@@ -38,6 +39,7 @@ class Restoration:
     total_cost: Cost
     seconds: dict[Level, float]
     spread: dict[Level, Tensor] = field(default_factory=dict)
+    stored_cost: Cost = field(default_factory=Cost)
 
     @classmethod
     def cat(cls, parts: Sequence[Restoration]) -> Restoration:
@@ -63,6 +65,7 @@ class Restoration:
             mean([part.total_cost for part in parts]),
             {level: mean_seconds(level) for level in first.levels},
             concatenate([part.spread for part in parts]),
+            mean([part.stored_cost for part in parts]),
         )
 
 

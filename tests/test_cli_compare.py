@@ -57,7 +57,7 @@ def test_two_runs(capsys):
 @pytest.mark.parametrize(
     ("place", "files"),
     [
-        ("new/folder", ["new/folder/comparison.md", "new/folder/comparison.json"]),
+        ("new/folder", ["new/folder/comparison.md", "new/folder/comparison.json"]),  # there is nothing to draw
         ("some.md", ["some.md"]),
         ("deep/some.json", ["deep/some.json"]),
     ],
@@ -69,9 +69,41 @@ def test_the_comparison_is_written(place, files, capsys):
     for file in map(Path, files):
         if file.suffix == ".json":
             found = json.loads(file.read_text())
+            (found,) = found["comparisons"]
             assert found["levels"][1]["metrics"]["rmse"]["difference"] == pytest.approx(-0.1) and found["samples"] == 6
         else:
             assert file.read_text().strip() == printed.partition("\n\nWritten:")[0].strip()
+
+
+def test_several_runs(capsys):
+    """Each against the first, in one table; levels of another knob are named."""
+    runs = [a_run("a"), a_run("b", error=0.2), a_run("c", levels=(1,), error=0.05, knob="samples")]
+    assert main(["compare", *runs, "--output", "all.json"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("A: a (t0)\\\nB: b (t0)\\\nC: c (samples)\n\n6 samples in common of A and B. None are")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "| A: t0 | its level | run | n | figure | A | its value | A − run | 95 % interval | better |" in lines  # noqa: RUF001
+    assert "| 100 | t0 100 | B | 6 | RMSE | 0.1500 | 0.2500 | -0.1000 | -0.1000 to -0.1000 | A |" in lines
+    assert any(line.startswith("| 0 | samples 1 | C | 6 | RMSE | 0.125000 | 0.075250 | +0.049750 |") for line in lines)
+    assert "each level of A is compared with each level of C" in out and "level of B;" not in out
+    found = json.loads(Path("all.json").read_text())
+    assert found["run"] == "a" and [each["other"] for each in found["comparisons"]] == ["b", "c"]
+
+
+def test_a_figure_needs_distances(capsys):
+    """Only a file of ours is replaced."""
+    from tests.rps.test_compare import write
+
+    runs = [str(write(Path(name), [error] * 6)) for name, error in (("a", 0.1), ("b", 0.2), ("c", 0.3))]
+    for _ in range(2):
+        assert main(["compare", *runs, "--output", "all"]) == 0
+        assert capsys.readouterr().out.endswith("  all/comparison.md\n  all/comparison.json\n  all/comparison.png\n")
+    Path("all/comparison.png").write_bytes(b"\x89PNG mine")
+    assert main(["compare", *runs, "--output", "all"]) == 2
+    assert "all/comparison.png exists and was not written by rps compare" in capsys.readouterr().err
+    assert main(["compare", a_run("d"), a_run("e"), "--output", "curves.png"]) == 0
+    assert "there is no figure: no run has a level with RMSE" in capsys.readouterr().err
+    assert not Path("curves.png").exists()
 
 
 def test_levels_of_two_knobs(capsys):
@@ -87,14 +119,15 @@ BAD = {
     "no such run": (["a", "nowhere"], "there is no run nowhere; give the --output folder"),
     "not a run": (["a", "empty"], "empty is not a run: it has no records"),
     "no records": (["a", "begun"], "begun has no records yet"),
-    "one run": (["a"], "takes two run directories"),
-    "three runs": (["a", "a", "a"], "takes two run directories: unrecognized arguments: a"),
+    "one run": (["a"], "takes two or more run directories: the following arguments are required: RUN_B"),
+    "many runs": (["a"] * 27, "takes at most 26 runs, got 27"),
+    "a third that differs": (["a", "a", "noisy"], "a and noisy have different tasks"),
     "no such option": (["a", "a", "--outptu", "x"], "unrecognized arguments: --outptu"),
     "no value": (["a", "a", "--output"], "expected one argument"),
     "no such level": (["a", "a", "--levels", "7"], "a has no level t0 = 7; it has 0, 100"),
     "no level": (["a", "a", "--levels", "high"], "must be pairs of levels such as 200:4,300:8, got 'high'"),
     "three levels": (["a", "a", "--levels", "1:2:3"], "must be pairs of levels such as 200:4,300:8, got '1:2:3'"),
-    "a table": (["a", "a", "--output", "x.csv"], "output x.csv must end in .md or .json, or be a folder"),
+    "a table": (["a", "a", "--output", "x.csv"], "output x.csv must end in .md, .json or .png, or be a folder"),
     "a run's file": (["a", "a", "--output", "a/metrics.json"], "output a/metrics.json exists and was not written"),
     "a user's file": (["a", "a", "--output", "mine.md"], "output mine.md exists and was not written by rps compare"),
     "a file": (["a", "a", "--output", "file"], "output file is a file"),

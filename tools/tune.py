@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study import Runs, predict
-
 import configs
+from rps.cli import main as rps
+from rps.study import Runs
 
 FOLDER = Path(configs.__file__).parent
 TASKS = ("denoise", "sr4", "inpaint", "deblur_aniso")
@@ -68,6 +68,14 @@ LATENT = {
     "sitcom": ("lr", -2),
 }  # fmt: skip
 """Method -> (setting of its sampler, start of the search as an index of `value`)."""
+
+
+def predict(arguments: list[str], folder: Path) -> dict[str, Any]:
+    """Runs or resumes `rps predict`.  -> its metrics.json."""
+    if status := rps(["predict", *arguments, "--output", str(folder)]):
+        raise SystemExit(f"rps predict into {folder} ended with exit code {status}")
+    summary: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return summary
 
 
 def value(index: int) -> float:

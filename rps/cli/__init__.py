@@ -12,8 +12,9 @@ HELP = """\
 usage: rps predict --config NAME_OR_FILE --output DIR [options]
        rps evaluate RUN [--metric CLASS] [--lpips NET] [--features CLASS] [--reference FILE]
        rps merge DIR
-       rps compare DIR DIR [--levels A:B,...] [--output FILE_OR_FOLDER]
+       rps compare DIR DIR ... [--levels A:B,...] [--output FILE_OR_FOLDER]
        rps recommend DIR (--max-METRIC X | --min-METRIC X | --knee)
+       rps study FILE --output DIR [options]
        rps --version | --help
 
 Restore images with a diffusion prior along the distortion-perception curve.
@@ -24,7 +25,9 @@ Restore images with a diffusion prior along the distortion-perception curve.
   rps evaluate runs/demo --lpips vgg
                                  other metrics of the pictures that are saved; see rps evaluate --help
   rps merge runs/demo            rebuild table, curve and page from the records so far, even during a run
-  rps compare runs/a runs/b      paired differences between two runs; see rps compare --help
+  rps compare runs/a runs/b      paired differences between runs; see rps compare --help
+  rps study step_size --output runs/steps
+                                 the runs of a file, one table and one figure; see rps study --help
 
   rps recommend runs/demo --max-rmse 0.105
                                  the most realistic level within a bound; see rps recommend --help
@@ -40,6 +43,8 @@ options of rps predict:
                     and only files that a run has written are removed
   --retry_failed    when resuming a run, retry the samples that failed
   --seed N          seed of all random numbers (model.seed); default 0
+  --stage1 DIR      read the estimates of stage 1 from DIR, and write those that are not there: runs that differ only
+                    in stage 2 compute them once; results and recorded costs are those of a run alone
   --metric CLASS    an additional metric, from rps.metrics or your own; may be repeated
   --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements
   --print_config    print every value that can be set, and exit
@@ -56,11 +61,18 @@ when one process of a run fails while the others start. Set RPS_DEBUG=1 to see t
 """
 
 
+EARLY = {
+    "predict": "interrupted before the run began; nothing was written",
+    "study": "interrupted between runs, which are kept; the same command resumes",
+}
+"""Command -> what a signal prints that comes before a run can handle it."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.  argv: the arguments after `rps`; None uses sys.argv.  -> the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     predicts = arguments[:1] == ["predict"]
-    early = "interrupted before the run began; nothing was written" if predicts else "interrupted"
+    early = EARLY.get(arguments[0] if arguments else "", "interrupted")
     with streams.unbreakable() as out, signals.stoppable(early):
         try:
             code = _run(arguments)
@@ -98,6 +110,10 @@ def _run(arguments: list[str]) -> int:
         from rps.cli.recommend import run_recommend
 
         return run_recommend(arguments[1:])
+    if command == "study":
+        from rps.cli.study import run_study
+
+        return run_study(arguments[1:])
     if command == "predict":
         from rps.cli.predict import predict
 

@@ -16,8 +16,13 @@ from rps.cli.errors import InputError, did_you_mean, one_line
 from rps.cli.replaced import write_defaults
 
 SECTIONS = ("model", "data", "trainer")
+STUDIES = "study"
+"""The folder of the packaged configs that holds studies (see rps.cli.study)."""
 CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "ProgressBar")
 """Callbacks of a run whose configs name none."""
+WITH_VALUE = ("--config", "--output", "--seed", "--stage1", "--metric")
+OWN_OPTIONS = (*WITH_VALUE, "--overwrite", "--retry_failed")
+"""Options of rps predict that are not LightningCLI's."""
 WITHOUT_EFFECT = {
     "logger": "a run logs to records/, metrics.json and report.html; write a callback that logs elsewhere",
     "profiler": "the table has seconds per image; python -m cProfile -m rps.cli predict ... shows where they go",
@@ -40,6 +45,7 @@ class Arguments:
     classes: dict[str, str] = field(default_factory=dict)
     output: str | None = None
     seed: str | None = None
+    stage1: str | None = None
     overwrite: bool = False
     retry_failed: bool = False
     own_pictures: bool = False
@@ -74,7 +80,7 @@ def read(argv: Sequence[str]) -> Arguments:
         option, equals, value = waiting.pop(0).partition("=")
         if option in ("--overwrite", "--retry_failed") and not equals:
             setattr(arguments, option[2:], True)
-        elif option in ("-c", "--config", "--output", "--seed", "--metric"):
+        elif option in ("-c", *WITH_VALUE):
             if not equals:
                 if not waiting or waiting[0].startswith("--"):
                     raise InputError(f"{option} needs a value after it (see rps --help)")
@@ -137,7 +143,8 @@ def packaged_configs() -> dict[str, Path]:
     import configs
 
     root = Path(configs.__file__).parent
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    paths = (path for path in sorted(root.rglob("*.yaml")) if path.parent != root / STUDIES)
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
 
 
 def find_config(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""rps compare: one run minus another, sample by sample."""
+"""rps compare: one run minus others, sample by sample."""
 
 from __future__ import annotations
 
@@ -11,26 +11,32 @@ from rps.cli.errors import InputError, SentenceParser, sentence
 from rps.cli.streams import say, show, show_written
 
 HELP = """\
-usage: rps compare RUN_A RUN_B [--levels A:B,A:B,...] [--output FILE_OR_FOLDER]
+usage: rps compare RUN_A RUN_B [RUN_C ...] [--levels A:B,A:B,...] [--output FILE_OR_FOLDER]
 
-Report how much better or worse A is than B at every level: differences of each metric, paired over the samples that
-both restored, with 95 % bootstrap intervals; also of the Frechet and kernel distances if both runs kept features.
+Report how much better or worse A is than each other run at every level: differences of each metric, paired over the
+samples that both restored, with 95 % bootstrap intervals; also of the Frechet and kernel distances if both runs kept
+features, and of the figures against the exact posterior if both have them (rps.oracle.OracleRecorder).
 
   rps compare runs/map_rps runs/ccdf                            same knob (t0): every value that both have
   rps compare runs/map_rps runs/dps_a                           two knobs: every level of A with every level of B
   rps compare runs/map_rps runs/dps_a --levels 200:4,300:8      t0 = 200 with samples = 4, t0 = 300 with samples = 8
   rps compare runs/map_rps runs/map_rps --levels 200:0          two levels of one run
+  rps compare runs/a runs/b runs/c --output runs/comparison     b and c with a, and the curves of all three
 
 The runs must have the same task (operator, noise) and the same pictures. Samples that only one run has, or that failed
 in one of them, are left out and listed.
 
 options:
-  --levels A:B,...  pairs of levels; a single number means that level of both
-  --output PLACE    also write the comparison to a .md file (the table), a .json file (all figures and ids), or a
-                    folder (comparison.md and comparison.json)
+  --levels A:B,...  pairs of a level of A and one of the others; a single number means that level of both
+  --output PLACE    also write the comparison to a .md file (the table), a .json file (all figures and ids), a .png file
+                    (the curves on the samples that all runs restored), or a folder (comparison.md, .json and .png)
 
 exit codes: 0 compared; 2 invalid input, or runs that cannot be compared.
 """
+
+MADE_BY = "rps compare"
+OURS = {".md": b"A: ", ".json": b'{\n "run": ', ".png": MADE_BY.encode()}
+"""What files that were written before have near their beginning."""
 
 
 def run_compare(argv: Sequence[str]) -> int:
@@ -41,26 +47,25 @@ def run_compare(argv: Sequence[str]) -> int:
     try:
         given = _parser().parse_args(list(argv))
         places = _places(given.output)
-        found = _compare(Path(given.run), Path(given.other), _pairs(given.levels))
-        from rps.records.files import write_json, write_text
+        runs = [Path(run) for run in (given.run, *given.others)]
+        found = _compare(runs, _pairs(given.levels))
         from rps.report.paired_table import paired_table
 
-        text = paired_table(found)
-        for place in places:
-            write_json(place, found) if place.suffix == ".json" else write_text(place, text)
+        text = paired_table(*found)
+        written = [place for place in places if _write(place, runs, found, text)]
     except (ValueError, OSError) as error:
         say(f"error: {sentence(error)}")
         return 2
     show(text.strip())
     if places:
-        show_written(places)
+        show_written(written)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = SentenceParser("rps compare", "two run directories")
+    parser = SentenceParser("rps compare", "two or more run directories")
     parser.add_argument("run", metavar="RUN_A")
-    parser.add_argument("other", metavar="RUN_B")
+    parser.add_argument("others", metavar="RUN_B", nargs="+")
     parser.add_argument("--levels")
     parser.add_argument("--output")
     return parser
@@ -86,23 +91,53 @@ def _places(text: str | None) -> list[Path]:
     place = Path(text)
     if place.is_dir() or not place.suffix:
         if place.is_file():
-            raise InputError(f"output {place} is a file; give a .md file, a .json file or a folder")
-        places = [place / "comparison.md", place / "comparison.json"]
-    elif place.suffix in (".md", ".json"):
+            raise InputError(f"output {place} is a file; give a .md, .json or .png file, or a folder")
+        places = [place / f"comparison{suffix}" for suffix in OURS]
+    elif place.suffix in OURS:
         places = [place]
     else:
-        raise InputError(f"output {place} must end in .md or .json, or be a folder")
+        raise InputError(f"output {place} must end in .md, .json or .png, or be a folder")
     for path in places:
-        if path.exists() and not path.read_bytes().startswith((b"A: ", b'{\n "run": ')):
+        if path.exists() and OURS[path.suffix] not in path.read_bytes()[:1000]:
             raise InputError(f"output {path} exists and was not written by rps compare; give another --output")
     return places
 
 
-def _compare(run: Path, other: Path, pairs: list[tuple[float, float]] | None) -> dict[str, Any]:
+def _compare(runs: Sequence[Path], pairs: list[tuple[float, float]] | None) -> list[dict[str, Any]]:
     from rps.records import check_comparable, check_has_records, read_records
     from rps.report.paired import compare_runs, same_images
+    from rps.report.paired_table import MOST_RUNS
 
-    for folder in (run, other):
+    if len(runs) > MOST_RUNS:
+        raise InputError(f"rps compare takes at most {MOST_RUNS} runs, got {len(runs)}; compare fewer at once")
+    for folder in runs:
         check_has_records(folder)
-    check_comparable(run, other, lambda: bool(same_images(read_records(run), read_records(other))))
-    return compare_runs(run, other, pairs=pairs)
+    run, found = runs[0], []
+    for other in runs[1:]:
+        check_comparable(run, other, lambda: bool(same_images(read_records(run), read_records(other))))  # noqa: B023
+        found.append(compare_runs(run, other, pairs=pairs, exact=_exact))
+    return found
+
+
+def _exact(*rows: Any) -> Any:
+    from rps.oracle.paired import paired_figures  # imports Lightning, which only such runs need
+
+    return paired_figures(*rows)
+
+
+def _write(place: Path, runs: Sequence[Path], found: Sequence[dict[str, Any]], text: str) -> bool:
+    """Writes one file.  -> whether it was written: without Frechet distances there is no figure."""
+    from rps.records.files import write_json, write_text
+    from rps.report.overlay import overlay_runs
+
+    if place.suffix == ".md":
+        write_text(place, text)
+    elif place.suffix == ".json":
+        write_json(place, {"run": str(runs[0]), "comparisons": found})
+    else:
+        try:
+            overlay_runs({f"{chr(ord('A') + i)}: {run.name}": run for i, run in enumerate(runs)}, place, MADE_BY)
+        except ValueError as reason:
+            say(f"there is no figure: {reason}")
+            return False
+    return True

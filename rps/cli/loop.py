@@ -70,14 +70,7 @@ class RunCli(LightningCLI):
             with arguments.bounded_parser():
                 self.config = parser.parse_args(args)
         except ArgumentError as error:
-            options = [
-                *parser._option_string_actions,
-                "--output",
-                "--overwrite",
-                "--retry_failed",
-                "--seed",
-                "--metric",
-            ]
+            options = [*parser._option_string_actions, *arguments.OWN_OPTIONS]
             raise InputError(parser_sentence(error, options)) from error
 
     def _set_seed(self) -> None:
@@ -114,6 +107,13 @@ def _left_sentence(module: RunModule, left: Sequence[Level], count: int) -> str:
     return text + (
         f", {again} of them again, since only pictures are saved" if (again := calls + others - every) else ""
     )
+
+
+class ConfigCli(RunCli):
+    """Parses the arguments and checks the config, and creates no object."""
+
+    def instantiate_classes(self) -> None:
+        pass
 
 
 class Keeper(Callback):

@@ -8,10 +8,12 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rps.bounded_yaml import load_yaml
 from rps.cli import arguments, processes, signals
 from rps.cli.choices import choices
 from rps.cli.errors import InputError, is_bad_input, one_line, root_of, sentence
 from rps.cli.quiet import quiet
+from rps.cli.stage1 import store_stage1
 from rps.cli.streams import say, show, show_written
 from rps.printable import printable_lines
 
@@ -20,9 +22,10 @@ if TYPE_CHECKING:
     from rps.records.session import Session
 
 
-def predict(argv: Sequence[str]) -> int:
-    """Runs `rps predict`.  argv: the arguments after it.  -> the exit code; see rps.cli.HELP."""
-    return to_its_end(Run(argv))
+def predict(argv: Sequence[str], brief: bool = False) -> int:
+    """Runs `rps predict`.  argv: the arguments after it. brief: whether to leave out the table and the list of files at
+    the end.  -> the exit code; see rps.cli.HELP."""
+    return to_its_end(Run(argv, brief))
 
 
 def to_its_end(run: Run) -> int:
@@ -58,10 +61,11 @@ def _code(stop: SystemExit) -> int:
 class Run:
     """One call of `rps predict`, which can end in four ways: done, failed, interrupted, or never begun."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
-        self.argv = list(argv)
+    def __init__(self, argv: Sequence[str], brief: bool = False) -> None:
+        self.argv, self.brief = list(argv), brief
         self.session: Session | None = None
         self.children: Children | None = None
+        self.config: dict[str, Any] = {}  # as parsed
         self.started = False  # whether the first batch has started
         self.failures: dict[str, str] = {}
 
@@ -89,22 +93,32 @@ class Run:
 
     def prepare(self, given: arguments.Arguments, cli: Any) -> None:
         """Changes the objects that were built, before they run."""
+        if given.stage1 is not None and (reason := store_stage1(cli.model, self.config, given.stage1)):
+            say(f"--stage1 has no effect: {reason}")
         for callback in cli.trainer.callbacks:
             if given.retry_failed and hasattr(callback, "retry_failed"):
                 callback.retry_failed = True
+
+    def check(self) -> dict[str, Any]:
+        """Parses the arguments and checks the output, and builds nothing.  -> the whole config."""
+        given = self.read()
+        from rps.cli.loop import ConfigCli
+
+        ConfigCli(given, self.open)
+        return self.config
 
     def open(self, given: arguments.Arguments, config: Any, dumped: str) -> None:
         """Checks the output between parsing and building, so that an unusable one is reported first."""
         where = config.trainer.default_root_dir
         if not where:
             raise InputError("there is no --output; give the folder to write to, e.g. --output runs/demo")
-        import yaml
 
         from rps.records import Session, paths_in
 
         parsed = config.as_dict()  # also has the --config files, which may lie in the run directory: left out
         inputs = list(paths_in({section: parsed.get(section) for section in arguments.SECTIONS}))
-        self.session = Session(str(where), dumped, self.argv, given.overwrite, inputs, choices(yaml.safe_load(dumped)))
+        self.config = load_yaml(dumped)
+        self.session = Session(str(where), dumped, self.argv, given.overwrite, inputs, choices(self.config))
         if processes.rank() == 0:
             self.session.check()
 
@@ -113,12 +127,12 @@ class Run:
         directory = self.session.directory
         directory.check_there()
         table = directory.path / "table.md"
-        if table.is_file():
+        if table.is_file() and not self.brief:
             show("\n" + table.read_text(encoding="utf-8").strip())
         troubles = self.session.troubles(self.failures)
         if directory.put_back():
             say(f"nothing was restored, so the earlier run in {directory} was put back")
-        else:
+        elif not self.brief:
             show_written(self.session.written())
         for trouble in troubles:
             say(trouble)

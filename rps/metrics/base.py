@@ -18,6 +18,7 @@ ORACLE = "oracle_"
 RESERVED = {
     "id", "kind", "status", "reason", "level", "vector", "network_calls", "total_network_calls", "seconds",
     "network_backwards", "decoder_calls", "decoder_backwards", "forward_equivalents", "total_forward_equivalents",
+    "stored_forward_equivalents",
     "frechet", "sqrt_frechet", "kernel", "precision", "recall", "features", "model", "n", "images", "se", "se_sqrt",
     "infinite", "missing", "failures", "difference_to_first",
     "difference_to_previous", "expected_sqrt", "not_finite",

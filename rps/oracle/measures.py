@@ -154,30 +154,38 @@ def figures(values: Mapping[str, Tensor]) -> dict[str, Figure]:
         covers a       fraction of images covered; standard error sqrt(a (1 - a) / n)
         sliced W2      sqrt(E sliced), in standard deviations of the posterior (root mean square over pixels)
     """
+    n, found = len(values["mmse"]), {}
+    for name, (value, zero) in figure_draws(values).items():
+        if name.startswith("covers"):
+            se = se_off = math.sqrt(float(zero[0] * (1 - zero[0])) / n)
+        else:
+            se, se_off = (estimate(0.0, draws[1:]).se for draws in (value, value - zero))
+        found[name] = Figure(float(value[0]), se, float(zero[0]), se_off)
+    return found
+
+
+def figure_draws(values: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Figure -> (value, zero), each [1 + B]: first for all measurements, then for B resamples of them.
+
+    The same number of measurements gives the same resamples, so that differences between methods are paired.
+    """
     names = list(values)
     table = torch.stack([values[name].double() for name in names], dim=1)
     n = len(table)
     draws = torch.cat([c @ table / n for c in counts(n)])
-    every = torch.cat([table.mean(0, keepdim=True), draws])
-    of = dict(zip(names, every.mT, strict=True))
-
-    def figure(value: Tensor, zero: Tensor) -> Figure:
-        """The figure from value and zero: [1 + B], for all measurements and for the resamples."""
-        se, se_off = (estimate(0.0, draws[1:]).se for draws in (value, value - zero))
-        return Figure(float(value[0]), se, float(zero[0]), se_off)
+    of = dict(zip(names, torch.cat([table.mean(0, keepdim=True), draws]).mT, strict=True))
 
     def decibel(part: Tensor) -> Tensor:
         return 10 * (part / of["mmse"]).clamp(min=1e-12).log10()
 
-    found = {"single dB": figure(decibel(of["single"]), decibel(of["mmse"] + of["trace"]))}
+    found = {"single dB": (decibel(of["single"]), decibel(of["mmse"] + of["trace"]))}
     if "averaged" in of:
-        found["gap dB"] = figure(decibel(of["averaged"]), decibel(of["mmse"]))
-    found["mean"] = figure(of["mean"].sqrt(), of["mean_zero"].sqrt())
+        found["gap dB"] = (decibel(of["averaged"]), decibel(of["mmse"]))
+    found["mean"] = (of["mean"].sqrt(), of["mean_zero"].sqrt())
     if "covariance" in of:
-        found["covariance"] = figure(of["covariance"].sqrt(), of["covariance_zero"].sqrt())
+        found["covariance"] = (of["covariance"].sqrt(), of["covariance_zero"].sqrt())
     for level in LEVELS:
         if (name := f"covers_{level:.0%}") in of:
-            se = math.sqrt(level * (1 - level) / n)
-            found[f"covers {level:.0%}"] = Figure(float(of[name][0]), se, level, se)
-    found["sliced W2"] = figure(of["sliced"].sqrt(), of["sliced_zero"].sqrt())
+            found[f"covers {level:.0%}"] = (of[name], torch.full_like(of[name], level))
+    found["sliced W2"] = (of["sliced"].sqrt(), of["sliced_zero"].sqrt())
     return found

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 import lightning as L
-import torch
 from torch import Tensor
 
 from rps.callbacks.metric_recorder import MetricRecorder
 from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
+from rps.oracle.paired import numbers_of
 from rps.oracle.report import oracle_table
 from rps.oracle.worlds import (
     Pixels,
@@ -150,10 +150,5 @@ class _Exact:
 
 def _figures(records: Records, level: Level) -> dict[str, Figure]:
     """The figures of a level, whose rows all have the numbers or none has; empty in the latter case."""
-    rows = [row for row in records.rows["restored", level].values() if row.status == "ok"]
-    names = [name for name in (rows[0].metrics if rows else ()) if name.startswith(PREFIX)]
-    values = {
-        name.removeprefix(PREFIX): torch.tensor([row.metrics[name] for row in rows], dtype=torch.float64)
-        for name in names
-    }
+    values = numbers_of([row for row in records.rows["restored", level].values() if row.status == "ok"])
     return figures(values) if values else {}

@@ -18,16 +18,23 @@ from rps.progress import Progress, silent
 class Meter:
     """Adds up costs, in images, and reports the network calls among them.
 
-    phase: name under which progress is reported.
+    phase: name under which progress is reported. stored, stored_seconds: the part of the cost whose results were not
+    computed but read from a store, and the time that computing them took.
     """
 
     def __init__(self, progress: Progress = silent) -> None:
         self.cost, self.phase, self.progress = Cost(), "", progress
+        self.stored, self.stored_seconds = Cost(), 0.0
 
     def add(self, cost: Cost) -> None:
         self.cost += cost
         if cost.network_calls:
             self.progress(self.phase, int(cost.network_calls))
+
+    def add_stored(self, cost: Cost, seconds: float) -> None:
+        """Adds the cost and time of a result that was read from a store, as if it had been computed."""
+        self.add(cost)
+        self.stored, self.stored_seconds = self.stored + cost, self.stored_seconds + seconds
 
 
 class CountedPrior(Prior):

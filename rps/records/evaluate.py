@@ -72,6 +72,7 @@ def row_cost(restoration: Restoration, level: Level, relative: RelativeCost | No
         seconds=restoration.seconds[level],
         forward_equivalents=None if relative is None else cost.forward_equivalents(relative),
         total_forward_equivalents=None if relative is None else total.forward_equivalents(relative),
+        stored_forward_equivalents=None if relative is None else restoration.stored_cost.forward_equivalents(relative),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,16 @@ class Records:
         """Whether rows hold figures of rps.oracle.OracleRecorder."""
         rows = (row for level in self.levels for row in self.rows["restored", level].values())
         return any(name.startswith(ORACLE) for row in rows for name in row.metrics)
+
+    def only(self, ids: Set[str]) -> Records:
+        """The records of these samples."""
+        rows = {key: {id_: row for id_, row in of_key.items() if id_ in ids} for key, of_key in self.rows.items()}
+        features = {key: {i: vector for i, vector in of.items() if i in ids} for key, of in self.features.items()}
+        return replace(self, rows=rows, features=features)
+
+    def restored(self) -> set[str]:
+        """The samples that were restored at some level."""
+        return {id_ for level in self.levels for id_, row in self.rows["restored", level].items() if row.status == "ok"}
 
     def failures(self) -> dict[str, str]:
         """id -> reason for every sample that failed at some level."""

@@ -34,6 +34,7 @@ class RowCost(NamedTuple):
     """The cost of an image to reach this level alone, and as total_ in the one pass over all levels; None if unknown.
 
     network_calls, ..., decoder_backwards: see rps.cost.Cost. forward_equivalents: these in network forwards.
+    stored_forward_equivalents: the part of total_forward_equivalents whose results were read from a store (--stage1).
     """
 
     network_calls: float | None = None
@@ -44,6 +45,7 @@ class RowCost(NamedTuple):
     decoder_backwards: float | None = None
     forward_equivalents: float | None = None
     total_forward_equivalents: float | None = None
+    stored_forward_equivalents: float | None = None
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ DEFINITIONS = {
     "network_backwards + decoder_call * decoder_calls + decoder_backward * decoder_backwards, with the weights under "
     "relative_cost",
     "total_network_calls_per_image": "images through the prior's network in the one pass over all levels, or in all "
-    "passes if levels were added later; total_forward_equivalents_per_image: the cost likewise",
+    "passes if levels were added later; total_forward_equivalents_per_image: the cost likewise; "
+    "stored_forward_equivalents_per_image: the part of it that was not computed but read from a store of stage 1 "
+    "(--stage1)",
     "seconds_per_image": "wall-clock time of the batch over its images, divided among levels in proportion to cost",
     "infinite": "number of images for which the metric is infinite (PSNR of a perfect one), left out of its mean; "
     "missing: number of images without a value, likewise",
@@ -102,7 +104,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
         result["exact"] = exact
     if clean := _reference(records, reference):
         result["reference"] = clean
-    for name in ("total_network_calls", "total_forward_equivalents"):
+    for name in ("total_network_calls", "total_forward_equivalents", "stored_forward_equivalents"):
         result[f"{name}_per_image"] = _mean(_of_samples(records, name))
     if records.origin.relative_cost is not None:
         result["relative_cost"] = asdict(records.origin.relative_cost)

@@ -2,78 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rps.records.files import level_name, written
+from rps.records.reader import read_records
+from rps.records.summary import reference_of, summary
 from rps.report.cells import is_known
 from rps.report.curve import add_clean_images, decorate, new_plane, plane_point
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#222222", "#8C564B", "#7F7F00")
 MARKERS = "osD^vPX*<>"
 COST = "forward_equivalents_per_image"
+FEWEST, FAR = 6, 2
+"""At least FEWEST points, and two thirds of all, are inside the plane; a point beyond FAR times their range is not."""
+
+Curve = list[tuple[Mapping[str, Any], dict[str, float]]]
+"""(entry of metrics.json, its place on the plane) of every level that has one, in the order of the knob."""
 
 
-def overlay_plot(summaries: Mapping[str, Mapping[str, Any]], path: str | Path, title: str = "") -> None:
+def overlay_plot(
+    summaries: Mapping[str, Mapping[str, Any]], path: str | Path, title: str = "", made_by: str = ""
+) -> None:
     """Plots RMSE against the square root of the Frechet distance, one curve per run, in the order of its knob.
 
     Bars are one standard error of each level; the first and the last level of a curve are labelled. A run with one
-    level is a single point. The area of a marker grows with the level's cost, if all runs know theirs.
+    level is a single point. The area of a marker grows with the level's cost, if all runs know theirs. Points far
+    beyond the others (see `limit`) are arrows at the edge; the title has their places, and the runs without any point.
 
-    summaries: display name -> metrics.json of a run. Errors: ValueError if a run has no level with both figures, or if
-    the runs' distances have different features, references or numbers of images.
+    summaries: display name -> metrics.json of a run. made_by: a text to keep in the file. Errors: ValueError if no run
+    has a level with both figures, or if the runs' distances have different features or references.
     """
-    if not summaries:
-        raise ValueError("there are no runs to draw")
-    _check_comparable(summaries)
+    curves = {name: curve for name, summary in summaries.items() if (curve := _curve(summary))}
+    if not curves:
+        raise ValueError("no run has a level with RMSE (clean images) and a Frechet distance (a feature network)")
+    notes = [title, *_check_comparable(curves)]
     figure, axes = new_plane(7.2, 5.0)
-    dearest = _dearest(summaries)
-    for i, (name, summary) in enumerate(summaries.items()):
+    points = [point for curve in curves.values() for _, point in curve]
+    ends = {axis: limit([point[axis] for point in points]) for axis in ("x", "y")}
+    dearest, far = _dearest(curves), []
+    for i, (name, curve) in enumerate(curves.items()):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        levels = [(level, p) for level in summary["levels"] if (p := plane_point(level["metrics"]))]
-        xs, ys = [p["x"] for _, p in levels], [p["y"] for _, p in levels]
-        axes.errorbar(
-            xs, ys, [p["y_se"] for _, p in levels], [p["x_se"] for _, p in levels], fmt="-", color=colour,
-            linewidth=1.5, ecolor=colour + "40", elinewidth=0.9, zorder=3,
-        )  # fmt: skip
-        sizes = [30 if dearest is None else 12 + 120 * level[COST] / dearest for level, _ in levels]
-        axes.scatter(xs, ys, sizes, colour, marker, edgecolor="white", linewidth=0.7, zorder=3.5)
-        label = f"{name} ({summary['knob']})" if len(levels) > 1 else name
+        _draw(axes, curve, colour, marker, dearest)
+        if outside := _label(axes, curve, colour, ends):
+            far.append(f"{name}: {', '.join(outside)}")
+        label = f"{name} ({summaries[name]['knob']})" if len(curve) > 1 else name
         axes.plot(
             [], [], f"-{marker}", color=colour, linewidth=1.5, markersize=5.5, markeredgecolor="white", label=label
         )
-        for k in {0, len(levels) - 1} if len(levels) > 1 else ():
-            axes.annotate(
-                level_name(levels[k][0]["level"]), (xs[k], ys[k]), (5, 5), textcoords="offset points", fontsize=7.5,
-                color=colour, zorder=4,
-            )  # fmt: skip
-    first = next(iter(summaries.values()))
+    first = summaries[next(iter(curves))]
     add_clean_images(axes, first.get("reference"))
     axes.margins(0.08, 0.1)
-    area = f"area of a marker: cost, at most {dearest:.0f} network forwards per image" if dearest else ""
-    decorate(axes, first, "\n".join(filter(None, [title, area])))
+    for axis, end in ends.items():
+        _shorten(axes, axis, end, [point[axis] for point in points])
+    if far:
+        notes += textwrap.wrap(f"outside, arrows at the edge: {'; '.join(far)}", 110)
+    if missing := [name for name in summaries if name not in curves]:
+        notes += textwrap.wrap(f"without figures: {', '.join(missing)}", 110)
+    if dearest:
+        notes.append(f"area of a marker: cost, at most {dearest:.0f} network forwards per image")
+    decorate(axes, first, "\n".join(filter(None, notes)))
     axes.legend(fontsize=8, frameon=False)
     with written(Path(path)) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata={"Source": made_by} if made_by else None)
 
 
-def _dearest(summaries: Mapping[str, Mapping[str, Any]]) -> float | None:
+def overlay_runs(runs: Mapping[str, str | Path], path: str | Path, made_by: str = "") -> None:
+    """`overlay_plot` of the samples that all runs restored.  runs: display name -> folder. Errors: ValueError."""
+    records = {name: read_records(run) for name, run in runs.items()}
+    restored = [ids for found in records.values() if (ids := found.restored())]
+    ids = set.intersection(*restored) if restored else set()
+    summaries = {name: summary(found.only(ids), reference_of(found)) for name, found in records.items()}
+    overlay_plot(summaries, path, made_by=made_by)
+
+
+def limit(values: Sequence[float]) -> float:
+    """The largest value that is shown in its place; infinity if all are.
+
+    It is the smallest v such that at least FEWEST values and two thirds of them are at most v, and the next one is more
+    than FAR times as far from the smallest value as v.
+    """
+    ordered = sorted(values)
+    for i in range(max(FEWEST, math.ceil(len(ordered) * 2 / 3)), len(ordered)):
+        if ordered[i] - ordered[0] > FAR * (ordered[i - 1] - ordered[0]):
+            return ordered[i - 1]
+    return math.inf
+
+
+def _curve(summary: Mapping[str, Any]) -> Curve:
+    return [(level, point) for level in summary["levels"] if (point := plane_point(level["metrics"]))]
+
+
+def _draw(axes: Any, curve: Curve, colour: str, marker: str, dearest: float | None) -> None:
+    xs, ys = [p["x"] for _, p in curve], [p["y"] for _, p in curve]
+    axes.errorbar(
+        xs, ys, [p["y_se"] for _, p in curve], [p["x_se"] for _, p in curve], fmt="-", color=colour,
+        linewidth=1.5, ecolor=colour + "40", elinewidth=0.9, zorder=3,
+    )  # fmt: skip
+    sizes = [30 if dearest is None else 12 + 120 * level[COST] / dearest for level, _ in curve]
+    axes.scatter(xs, ys, sizes, colour, marker=marker, edgecolor="white", linewidth=0.7, zorder=3.5)
+
+
+def _label(axes: Any, curve: Curve, colour: str, ends: Mapping[str, float]) -> list[str]:
+    """Names the first and the last level, and marks those outside by arrows.  -> names and places of the latter."""
+    texts = []
+    for k, (level, point) in enumerate(curve):
+        name = level_name(level["level"])
+        outside = {axis: point[axis] > end for axis, end in ends.items()}
+        if any(outside.values()):
+            # In fractions of the axes where the point is outside, else in data.
+            place = [1.0 if outside[axis] else point[axis] for axis in ends]
+            units = tuple("axes fraction" if outside[axis] else "data" for axis in ends)
+            start = (-14 * outside["x"], -14 * outside["y"])
+            arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", place, start, xycoords=units, textcoords="offset points", arrowprops=arrow, zorder=4)
+            texts.append(f"{name} ({point['x']:.3g}, {point['y']:.3g})")
+        elif len(curve) > 1 and k in (0, len(curve) - 1):
+            axes.annotate(
+                name, (point["x"], point["y"]), (5, 5), textcoords="offset points", fontsize=7.5, color=colour, zorder=4
+            )
+    return texts
+
+
+def _shorten(axes: Any, axis: str, end: float, values: Sequence[float]) -> None:
+    """Ends an axis a little beyond `end`, if a value is larger."""
+    if max(values) > end:
+        low = (axes.dataLim.intervalx if axis == "x" else axes.dataLim.intervaly)[0]
+        margin = 0.1 * (end - low)
+        (axes.set_xlim if axis == "x" else axes.set_ylim)(low - margin, end + 2 * margin)
+
+
+def _dearest(curves: Mapping[str, Curve]) -> float | None:
     """The largest cost of a level; None if a cost is unknown, or all are 0."""
-    costs = [level.get(COST) for summary in summaries.values() for level in summary["levels"]]
+    costs: list[Any] = [level.get(COST) for curve in curves.values() for level, _ in curve]
     return max(costs) or None if all(is_known(cost) for cost in costs) else None
 
 
-def _check_comparable(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_comparable(curves: Mapping[str, Curve]) -> list[str]:
+    """-> a note if the distances are of different numbers of images.  Errors: ValueError."""
     kinds: dict[str, str] = {}
-    for name, summary in summaries.items():
-        found = [level["metrics"]["frechet"] for level in summary["levels"] if plane_point(level["metrics"])]
-        if not found:
-            raise ValueError(f"the run {name!r} has no level with RMSE and a Frechet distance")
-        frechet = found[0]
-        kinds[f"{frechet['n']} images, {frechet['features']}, reference {frechet['reference']}"] = name
+    for name, curve in curves.items():
+        frechet = curve[0][0]["metrics"]["frechet"]
+        reference = frechet["reference"]
+        size = "" if reference["n"] == frechet["n"] else f", n = {reference['n']}"  # the run's own clean images
+        kinds[f"{frechet['features']}, reference {reference['images']}{size}"] = name
     if len(kinds) > 1:
         described = "; ".join(f"{name!r} has {kind}" for kind, name in kinds.items())
-        raise ValueError(
-            f"Frechet distances of different images, features or references cannot be compared: {described}"
-        )
+        raise ValueError(f"Frechet distances of different features or references cannot be compared: {described}")
+    numbers = {level["metrics"]["frechet"]["n"] for curve in curves.values() for level, _ in curve}
+    if len(numbers) > 1:
+        return [f"distances of {min(numbers)} to {max(numbers)} images; they fall with the number of images"]
+    return []

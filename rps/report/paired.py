@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rps.metrics.base import MetricInfo
 from rps.metrics.dp import DISTANCES, Images, difference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import Estimate
@@ -20,6 +21,12 @@ from rps.records.rows import Row
 from rps.records.summary import OWN_REFERENCE, level_images, reference_of
 from rps.restoration import Level
 
+Paired = dict[str, Any]
+"""A figure of two runs: "run", "other", "difference" with its "se" and "ci95", and the number "n" of samples."""
+
+Exact = Callable[[Sequence[Row], Sequence[Row]], Sequence[tuple[MetricInfo, Paired]]]
+"""Figures against an exact posterior from the rows of both runs, such as rps.oracle.paired.paired_figures."""
+
 ALIKE = 0.02
 """Relative tolerance: devices and precisions change features and errors by less, another picture by more."""
 
@@ -29,6 +36,7 @@ def compare_runs(
     other: str | Path,
     reference: Statistics | None = None,
     pairs: Sequence[tuple[Level, Level]] | None = None,
+    exact: Exact | None = None,
 ) -> dict[str, Any]:
     """`run` minus `other`, level by level, paired on the ids that both restored.
 
@@ -44,6 +52,7 @@ def compare_runs(
     reference: for the Frechet and kernel distances; None takes the one that both runs were recorded with, else the
     runs' own clean images. Distances are left out if the features come from different networks, and so are metrics
     whose network or definition differs.
+    exact: adds the figures of runs that were both compared with exact posteriors; called for these only.
     same_measurements: whether A^+ y has the same error in both runs for every common sample; None if unknown.
     Errors: ValueError for a missing level, for runs without a common sample, and for different clean images with the
     same id.
@@ -63,6 +72,12 @@ def compare_runs(
     same_features, other_metrics = _comparable(a, b)
     sides = [_Side(records, reference, same_features, other_metrics) for records in (a, b)]
     levels = [_level(sides[0], sides[1], *pair) for pair in pairs]
+    one_sided, infos = {m.name for m in a.metrics} ^ {m.name for m in b.metrics}, []
+    if exact is not None and a.judged and b.judged:
+        infos = _add_exact(levels, a, b, exact)
+        other_metrics |= set() if infos else {"oracle"}
+    elif a.judged != b.judged:
+        one_sided.add("oracle")
     if not any(level["n"] for level in levels):
         raise ValueError(f"{run} and {other} have no sample that both restored; the reasons are in their tables")
     used = [sorted({pair[i] for pair in pairs}) for i in (0, 1)]
@@ -82,8 +97,8 @@ def compare_runs(
         "reference": {"images": reference.images, "n": reference.n} if reference else {"images": OWN_REFERENCE},
         "features": a.network,
         "different_metrics": sorted(other_metrics),
-        "one_sided_metrics": sorted({m.name for m in a.metrics} ^ {m.name for m in b.metrics}),
-        "infos": [asdict(metric) for metric in (*a.metrics, *DISTANCES) if metric.name not in other_metrics],
+        "one_sided_metrics": sorted(one_sided),
+        "infos": [asdict(metric) for metric in (*a.metrics, *DISTANCES, *infos) if metric.name not in other_metrics],
         "relative_costs": [
             relative and asdict(relative) for relative in (a.origin.relative_cost, b.origin.relative_cost)
         ],
@@ -141,15 +156,15 @@ def _level(run: _Side, other: _Side, level: Level, other_level: Level) -> dict[s
     for name, estimate in paired.means.items():
         known = here.values[name].isfinite() & there.values[name].isfinite()
         a, b = (float(images.values[name][known].mean()) for images in (here, there))
-        metrics[name] = {**_figure(a, b, estimate), "n": int(known.sum())}
+        metrics[name] = {**paired_figure(a, b, estimate), "n": int(known.sum())}
     featured = set(there.with_features.ids)
     both = [id_ for id_ in here.with_features.ids if id_ in featured]
     here, there = run.images(level, both), other.images(other_level, both)
     if paired.sqrt_frechet is not None and here.frechet is not None and there.frechet is not None:
-        metrics["sqrt_frechet"] = _figure(here.frechet.root.value, there.frechet.root.value, paired.sqrt_frechet)
+        metrics["sqrt_frechet"] = paired_figure(here.frechet.root.value, there.frechet.root.value, paired.sqrt_frechet)
         metrics["sqrt_frechet"]["n"] = len(both)
     if paired.kernel is not None and here.kernel is not None and there.kernel is not None:
-        metrics["kernel"] = _figure(here.kernel.value, there.kernel.value, paired.kernel)
+        metrics["kernel"] = paired_figure(here.kernel.value, there.kernel.value, paired.kernel)
     for name in ("forward_equivalents", "network_calls"):
         cost = {"name": name, "run": run.cost(name, level, ids), "other": other.cost(name, other_level, ids)}
         if None not in cost.values():
@@ -157,7 +172,19 @@ def _level(run: _Side, other: _Side, level: Level, other_level: Level) -> dict[s
     return {"level": level, "other_level": other_level, "n": len(ids), "metrics": metrics, "cost": cost}
 
 
-def _figure(run: float, other: float, paired: Estimate) -> dict[str, Any]:
+def _add_exact(levels: Sequence[dict[str, Any]], a: Records, b: Records, exact: Exact) -> list[MetricInfo]:
+    """Adds the figures against the exact posterior to the entries of levels.  -> their infos."""
+    infos: dict[str, MetricInfo] = {}
+    for level in levels:
+        here, there = a.rows["restored", level["level"]], b.rows["restored", level["other_level"]]
+        ids = [id_ for id_ in here if id_ in there and here[id_].status == there[id_].status == "ok"]
+        for info, found in exact([here[id_] for id_ in ids], [there[id_] for id_ in ids]):
+            infos[info.name] = info
+            level["metrics"][info.name] = found
+    return list(infos.values())
+
+
+def paired_figure(run: float, other: float, paired: Estimate) -> Paired:
     ends = [paired.low, paired.high]
     return {"run": run, "other": other, "difference": paired.value, "se": paired.se, "ci95": ends}
 

@@ -111,6 +111,9 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     total = summary.get(f"total_{name}_per_image")
     if is_known(total) and len(levels) > 1:
         found[0] += f" All levels together: {what} {total:.0f}."
+    stored = summary.get("stored_forward_equivalents_per_image")
+    if stored is not None and stored > 0:
+        found[0] += f" Of this, a cost of {stored:.0f} was not computed but read from a store of stage 1 (--stage1)."
     found.append(_terms(summary))
     distances = [line["metrics"]["frechet"] for line in levels if "frechet" in line["metrics"]]
     if distances:

@@ -87,7 +87,8 @@ class Staged(Traversal):
         start = _now(device)
         counted.meter.phase = f"stage 1: {type(self.estimator).__name__}"
         x1, spread = self._estimate(measurement, counted)
-        stage1_cost, stage1_seconds = counted.cost / n, _now(device) - start
+        stage1_cost, measured = counted.cost / n, _now(device) - start
+        stage1_seconds = measured + counted.meter.stored_seconds
 
         counted.meter.phase = f"stage 2: {type(self.sampler).__name__}"
         stage2 = measurement.streams.at("stage2")
@@ -108,10 +109,10 @@ class Staged(Traversal):
         shown = {level: self.shows_estimate(level) for level in self.levels}
         estimate = self._decode(x1, counted) if x1 is not None and any(shown.values()) else None
         decoding = (counted.cost - before) / (n * max(len(decoded) + (estimate is not None), 1))
-        stage2_seconds = _now(device) - start - stage1_seconds
+        stage2_seconds = _now(device) - start - measured
 
         total = counted.cost / n
-        restoration = Restoration(self.knob, self.levels, {}, {}, total, {})
+        restoration = Restoration(self.knob, self.levels, {}, {}, total, {}, stored_cost=counted.meter.stored / n)
         for level in self.levels:
             used, stage1 = self.chains_of(level), self.needs_estimate(level)
             samples = torch.stack([decoded[k] for k in used]) if used else noise.new_empty(0, *noise.shape)

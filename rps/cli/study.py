@@ -1,0 +1,190 @@
+"""rps study: several runs from one file, with one table and one figure."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rps.cli import arguments, processes, signals
+from rps.cli.errors import InputError, did_you_mean, is_bad_input, root_of, sentence
+from rps.cli.predict import Run, predict
+from rps.cli.quiet import quiet
+from rps.cli.stage1 import stage1_settings
+from rps.cli.streams import say, show, show_written
+
+HELP = """\
+usage: rps study FILE --output DIR [--tasks NAME ...] [options of rps predict]
+
+Run the runs that a study file lists, and report them together: DIR/table.md with the differences of every run to the
+first one, paired over the samples; DIR/curves.png with the curves of all runs, or one figure per task; DIR/study.json.
+
+  rps study step_size --output runs/step_size                six step sizes of stage 2, in about a minute
+  rps study my_study.yaml --output runs/mine --data.limit 8  the same runs on fewer pictures
+
+Repeating the command resumes. All configs are checked before the first run starts. Runs that differ only in stage 2
+compute stage 1 once (DIR/.stage1, which may be removed); their results and costs are those of a run alone.
+
+A study file has a title and runs, each with configs and values to set as for rps predict; all other keys may be left
+out:
+  title: step size of DPS
+  common: {configs: [demo], set: {data.limit: 32}}      of every run
+  runs:
+    DPS: {}
+    DDNM: {configs: [my_ddnm.yaml], set: {model.steps: 50}}
+  grid: {model.noise: [0.05, 0.1]}                      repeats every run with each combination of values
+  tasks: [sr4, inpaint]                                 repeats all runs; the task replaces TASK in names of configs
+  columns: [run, knob, RMSE, sqrt FD, consistency]      of the table
+  baselines: true                                       lines for A^+ y and for the clean images
+  figures: {dp_curve.png: curve}                        copies files of the first run instead of drawing all curves
+
+options:
+  --output DIR      the folder of the study, with a folder for each run
+  --tasks NAME ...  only these tasks
+  --config, --model.KEY, --data.KEY, --trainer.KEY, --seed, --metric, --overwrite, --retry_failed
+                    passed on to every run, see rps --help
+
+exit codes: those of rps predict; 3 if samples of any run failed.
+"""
+PASSED = ("--config", "--seed", "--metric", "--overwrite", "--retry_failed")
+"""Options of rps predict that a study passes on, besides those of model, data and trainer."""
+
+
+@dataclass
+class Planned:
+    """A run to do.  name: for messages. stage1: what its stage 1 depends on, see stage1_settings; None without one."""
+
+    name: str
+    argv: list[str]
+    stage1: str | None
+
+
+def run_study(argv: Sequence[str]) -> int:
+    """Runs the study.  argv: the arguments after `rps study`.  -> exit code."""
+    if {"-h", "--help"} & set(argv):
+        print(HELP, end="")
+        return 0
+    from rps.study import begin, check_output, read_study, write_report
+    from rps.study.report import STAGE1
+
+    try:
+        given, passed = _parser().parse_known_args(list(argv))
+        _check_processes()
+        study, output = read_study(_find(given.file)), Path(given.output)
+        check_output(output)
+        tasks = _chosen(study.tasks, given.tasks)
+        _check_passed(passed, study.varied)
+        runs = [(f"{task} {name}".strip(), name, task) for task in tasks for name in study.runs]
+        planned = [
+            _plan(
+                title, [*study.runs[name].arguments(task), *passed, "--output", str(output / study.folder(name, task))]
+            )
+            for title, name, task in runs
+        ]
+        begin(output)
+    except (ValueError, OSError) as error:
+        say(f"error: {sentence(error)}")
+        return 2
+    uses, worst = Counter(run.stage1 for run in planned if run.stage1), 0
+    for i, run in enumerate(planned):
+        show(f"[{i + 1}/{len(planned)}] {run.name}")
+        shared = ["--stage1", str(output / STAGE1)] if uses[run.stage1 or ""] > 1 else []
+        if (code := _predict([*run.argv, *shared])) not in (0, 3):
+            say(f"the study stopped at {run.name}, with {i} of {len(planned)} runs done; the same command resumes")
+            return code
+        worst = max(worst, code)
+    files, troubles = write_report(study, tasks, output)
+    show("\n" + (output / "table.md").read_text(encoding="utf-8").strip())
+    show_written([*files, *(f"{output / study.folder(name, task)}/" for _, name, task in runs)])
+    for trouble in troubles:
+        say(trouble)
+    return worst
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"rps study takes a study file and an --output folder: {message} (see rps study --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="rps study", add_help=False, allow_abbrev=False)
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--tasks", nargs="+")
+    return parser
+
+
+def _check_processes() -> None:
+    """Errors: InputError under torchrun or srun with several tasks, each of which would do the whole study."""
+    if any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS")):
+        raise InputError(
+            "rps study was started in several processes; start it once: its runs start their own (--trainer.devices)"
+        )
+
+
+def packaged_studies() -> dict[str, Path]:
+    """The studies that ship with the package, by name."""
+    import configs
+
+    return {path.stem: path for path in sorted((Path(configs.__file__).parent / arguments.STUDIES).glob("*.yaml"))}
+
+
+def _find(name: str) -> Path:
+    """The study file with this name, or else the packaged study.  Errors: InputError."""
+    path, packaged = Path(name).expanduser(), packaged_studies()
+    if path.is_file():
+        return path
+    if name in packaged:
+        return packaged[name]
+    hint = did_you_mean(name, packaged) or f"the packaged studies are {', '.join(packaged)}"
+    raise InputError(f"there is no study file {name} and no packaged study with that name; {hint}")
+
+
+def _chosen(tasks: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+    for task in wanted or ():
+        if task not in tasks:
+            has = f"it has {', '.join(tasks)}" if any(tasks) else "it has none; leave out --tasks"
+            raise InputError(f"--tasks {task}: the study has no such task; {has}")
+    return [task for task in tasks if wanted is None or task in wanted]
+
+
+def _check_passed(passed: Sequence[str], varied: frozenset[str]) -> None:
+    """Errors: InputError for an option that is not passed on, and for one in which the runs of the study differ."""
+    for option in (part.partition("=")[0] for part in passed if part.startswith("--")):
+        name = option.removeprefix("--")
+        if option not in PASSED and name.partition(".")[0] not in arguments.SECTIONS:
+            hint = did_you_mean(option, ["--output", "--tasks", *PASSED]) or "see rps study --help"
+            raise InputError(f"{option} is not an option of rps study; {hint}")
+        if name in varied:
+            raise InputError(f"{option} would make the runs of the study alike, since these differ in it; leave it out")
+
+
+def _plan(name: str, argv: list[str]) -> Planned:
+    """Checks a run as far as that is possible before anything is built.  Errors: InputError."""
+    try:
+        with processes.tidy():
+            quiet()
+            return Planned(name, argv, stage1_settings(Run(argv).check()))
+    except Exception as error:
+        if not is_bad_input(error, started=False):
+            raise
+        raise InputError(f"run {name}: {sentence(root_of(error))}") from error
+
+
+def _predict(argv: list[str]) -> int:
+    """Runs `rps predict` as if by itself: processes that it starts repeat its command, which Lightning reads from
+    sys.argv.  -> exit code."""
+    command: list[Any] = sys.argv[1:]
+    sys.argv[1:] = ["predict", *argv]
+    try:
+        with signals.stoppable("interrupted before this run began; the same command resumes the study"):
+            return predict(argv, brief=True)
+    finally:
+        sys.argv[1:] = command
+        gc.collect()  # a module and its Trainer refer to each other, and priors are large
