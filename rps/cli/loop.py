@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rps.cli.predict import Run
 
 TRAINER_DEFAULTS = {
-    "inference_mode": False,  # samplers differentiate through the network
     "use_distributed_sampler": False,  # the datamodules split their samples themselves
     "logger": False,
     "enable_checkpointing": False,
