@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rps.cli import arguments, processes, signals
 from rps.cli.errors import InputError, is_bad_input, one_line, root_of, sentence
+from rps.cli.help import show_help
 from rps.cli.quiet import quiet
 from rps.cli.streams import say, show, show_written
 from rps.printable import printable_lines
@@ -63,6 +64,8 @@ class Run:
     def main(self) -> int:
         given = arguments.read(self.argv)  # before the heavy imports, so that a mistake here is reported at once
         quiet()
+        if given.help:
+            show_help(*given.help)
         from rps.cli.loop import Keeper, RunCli
 
         cli = RunCli(given, self.open)
@@ -71,7 +74,8 @@ class Run:
         for callback in trainer.callbacks:
             if given.retry_failed and hasattr(callback, "retry_failed"):
                 callback.retry_failed = True
-        trainer.callbacks.insert(0, Keeper(self))
+        trainer.callbacks.insert(0, Keeper(self, trainer.loggers))
+        trainer.loggers = []
         signals.heed()
         trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
         if processes.rank() > 0:
