@@ -28,7 +28,8 @@ def normal(value: Any) -> Any:
 
 def make_normal(module: nn.Module) -> None:
     """Replaces the tensors of a module that was built in inference mode by clones, tied ones by the same clone."""
-    clones: dict[Tensor, Tensor] = {}
+    clones: dict[Tensor, Any] = {}
+    held: dict[str, Any]
     for part in module.modules():
         for held in (part._parameters, part._buffers, vars(part)):
             for name, value in held.items():
