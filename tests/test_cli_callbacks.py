@@ -30,9 +30,10 @@ def test_an_option_by_name_wherever_the_callback_stands(name, between):
 
 
 def test_configs_are_left_as_they_are():
-    before = json.dumps(LISTED)
-    callbacks(LISTED, "--trainer.callbacks.GridWriter.max_grids", "4")
-    assert json.dumps(LISTED) == before
+    contents = [{"trainer": {"callbacks": [{"class_path": "GridWriter", "init_args": {"max_samples": 2}}]}}]
+    before = json.dumps(contents)
+    given = callbacks(contents, "--trainer.callbacks.GridWriter.max_grids", "4")
+    assert given == [("GridWriter", {"max_samples": 2, "max_grids": 4})] and json.dumps(contents) == before
 
 
 def test_an_option_of_what_an_option_holds():
