@@ -13,6 +13,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from modules.inference_mode import make_normal, no_inference_mode, normal
 from modules.isolation import Isolation, join, rows
 from rps.cost import Cost, RelativeCost
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
@@ -46,7 +47,8 @@ class SolverModule(L.LightningModule, RunModule):
     A sample that fails is listed in the Prediction's failures with its reason, and the rest of its batch is restored;
     see modules/isolation.py. Pictures with NaN or values far outside [-1, 1] fail, and so do repeats of an id.
 
-    Use Trainer(inference_mode=False): samplers such as DPS differentiate through the network.
+    Samplers such as DPS differentiate through the network, which inference mode forbids. A Trainer therefore predicts
+    with this module, and calls its callbacks, outside inference mode; `predict_step` also leaves it by itself.
 
     Args:
         prior: the model of clean images, e.g. rps.priors.EmbeddedPrior.
@@ -134,11 +136,11 @@ class SolverModule(L.LightningModule, RunModule):
         return replace(measurement, conditions=self._conditions(batch))
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Prediction:
-        if torch.is_inference_mode_enabled():
-            raise ValueError(
-                f"{type(self).__name__} needs gradients, which inference mode forbids; "
-                "use Trainer(inference_mode=False)"
-            )
+        with no_inference_mode():
+            make_normal(self)
+            return self._predict(normal(batch))
+
+    def _predict(self, batch: dict[str, Any]) -> Prediction:
         _check_batch(batch)
         batch, failures = self._with_unique_ids(batch)
         left = [i for i, id_ in enumerate(batch["id"]) if id_ not in self.skip_ids]
@@ -152,6 +154,10 @@ class SolverModule(L.LightningModule, RunModule):
         parts, failed = self.isolation.run(batch, partial(self._restore, traversal=traversal))
         prediction = join(parts, batch, self.measure, _nothing(traversal, self.prior, self.device))
         return replace(prediction, failures={**failures, **unusable, **prediction.failures, **failed})
+
+    def setup(self, stage: str) -> None:
+        """Takes the Trainer's predict loop, and thus its data and callbacks, out of inference mode."""
+        self.trainer.predict_loop.inference_mode = False
 
     def on_predict_start(self) -> None:
         """Reports parts that do not fit together before any data are read."""

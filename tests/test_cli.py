@@ -55,7 +55,6 @@ def test_print_config_says_every_value(capsys):
     assert rps("--print_config", output=None) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["init_args"]["operator"]["init_args"] == {"width": 5, "factor": None}
-    assert printed["trainer"]["inference_mode"] is False
     assert os.listdir() == ["fake.yaml"]
 
 

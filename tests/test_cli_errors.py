@@ -29,11 +29,38 @@ BAD = {
     "no value": (["--seed"], "--seed needs a value"),
     "a metric that is no YAML": (["--metric", "{"], "--metric { is not valid YAML"),
     "a metric that is no class": (["--metric", "3"], "--metric must be a class, or .*, got 3"),
-    "a metric without its recorder": (["--metric", "Rmse"], "--metric needs an rps.callbacks.MetricRecorder"),
-    "a metric beside callbacks": (
-        ["--metric", "Rmse", "--trainer.callbacks", "[MetricRecorder]"],
-        "--metric and --trainer.callbacks exclude each other",
+    "a metric without its recorder": (["--metric", "Rmse"], "--metric needs an rps.callbacks.MetricRecorder among"),
+    "no callback of this name": (
+        ["--trainer.callbacks.GridWriter.max_grids", "3"],
+        "--trainer.callbacks.GridWriter.max_grids: there is no callback 'GridWriter'; the callbacks are Recorder",
     ),
+    "no callback of this name, but of another": (
+        ["--trainer.callbacks.recoder.output", "x"],
+        "there is no callback 'recoder'; did you mean Recorder?",
+    ),
+    "two callbacks of this name": (
+        ["--trainer.callbacks+=FAKES.Recorder", "--trainer.callbacks.Recorder.output", "x"],
+        "2 of the callbacks are a Recorder; set the option in a config",
+    ),
+    "no such option of a callback": (
+        ["--trainer.callbacks.Recorder.outptu", "x"],
+        "--trainer.callbacks.Recorder.outptu: FAKES.Recorder has no option outptu; did you mean output?",
+    ),
+    "an option of no callback": (
+        ["--trainer.callbacks.output", "x"],
+        "--trainer.callbacks.output: name callback and option, as in --trainer.callbacks.GridWriter.max_grids 4",
+    ),
+    "wrong value of a callback": (
+        ["--trainer.callbacks", "GridWriter", "--trainer.callbacks.GridWriter.max_grids", "many"],
+        "must be int, got 'many'",
+    ),
+    "callbacks that are none": (
+        ["--trainer.callbacks", "[3]", "--trainer.callbacks.GridWriter.max_grids", "3"],
+        "trainer.callbacks must be classes, or {class_path: ..., init_args: ...}, got [[]3[]]",
+    ),
+    "help on no class": (["--model.help", "Dpss"], "--model.help: there is no class 'Dpss'; did you mean Dps?"),
+    "help without a class": (["--model.sampler.help"], "--model.sampler.help needs a class after it: Daps, .* Dps, "),
+    "help on a class of nobody": (["--model.help", "FAKES.Nope"], "--model.help: there is no class 'FAKES.Nope'; "),
     "wrong type": (["--model.noise", "much"], "model.noise must be float, got 'much'"),
     "wrong list": (["--model.t0", "5"], "model.t0 must be list, got '5'"),
     "wrong item": (["--model.t0", "[a]"], "model.t0 must be int, got 'a'"),
@@ -59,10 +86,12 @@ BAD = {
         ["--trainer.strategy", "ddp_spawn", "--trainer.devices", "2", "--trainer.accelerator", "cpu"],
         "trainer.strategy forks or spawns from this process, which is not supported; use ddp",
     ),
-    "a logger": (["--trainer.logger", "true"], "trainer.logger is not supported; a run logs to records/"),
-    "a logger of a package that is missing": (
-        ["--trainer.logger", "lightning.pytorch.loggers.WandbLogger"],
-        "trainer.logger is not supported",
+    "no such logger": (["--trainer.logger", "TensorBordLogger"], "'TensorBordLogger'; did you mean TensorBoardLogger?"),
+    "no logger": (["--trainer.logger", "FAKES.Blur"], "trainer.logger must be a Logger, but FAKES.Blur is not one"),
+    "wrong option of a logger": (["--trainer.logger", "CSVLogger", "--trainer.logger.nam", "x"], "did you mean name?"),
+    "a class of another kind, in another case": (
+        ["--model.operator", "superresolution"],
+        "model.operator must be a Op, but rps.operators.SuperResolution is not one",
     ),
     "a precision of a package that is missing": (
         ["--trainer.precision", "transformer-engine"],

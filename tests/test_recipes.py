@@ -100,6 +100,13 @@ def test_the_readme_s_own_classes_run(kind, tmp_path, monkeypatch, capsys):
     assert message in capsys.readouterr().out
 
 
+def test_the_trainer_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(blocks("README.md")["In your own Trainer"], {})
+    levels = json.loads(Path("runs/mine/metrics.json").read_text())["levels"]
+    assert [(level["level"], level["n"], level["failed"]) for level in levels] == [(0, 8, 0), (100, 8, 0)]
+
+
 def test_the_notebook_beats_the_pseudo_inverse_with_the_prior_that_ships():
     """README's lines, with EmbeddedPrior() as its comment suggests: RMSE below that of A^+ y at every level, by more
     than 2 standard errors of the paired difference."""

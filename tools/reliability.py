@@ -194,8 +194,8 @@ def overwrite(here: Path, whole: Any) -> Found:
 RECORDER = ["--trainer.callbacks", "MetricRecorder"]
 CANNOT_START = (
     ["--model.operator.factor", "5"],
-    [*RECORDER, "--trainer.callbacks.reference", "nowhere.safetensors"],
-    [*RECORDER, "--trainer.callbacks.metrics+=Lpips", "--trainer.callbacks.metrics.weights", "no.pth"],
+    [*RECORDER, "--trainer.callbacks.MetricRecorder.reference", "nowhere.safetensors"],
+    [*RECORDER, "--metric", "{class_path: Lpips, init_args: {weights: no.pth}}"],
     ["--model.prior", "rps.priors.DiffusersPrior.from_pretrained", "--model.prior.path", "nobody/nothing"],
     ["--data.skip", "5000"],
     ["--model.t0", "[5000]"],

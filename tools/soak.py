@@ -73,7 +73,7 @@ def soak(samples: int, batch_size: int, mark: int, output: Path) -> None:
     callbacks = [Marks(mark), MetricRecorder(features=EmbeddedFeatures()), ImageWriter(), GridWriter()]
     trainer = L.Trainer(
         callbacks=callbacks, default_root_dir=output, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_model_summary=False, enable_progress_bar=False, inference_mode=False, use_distributed_sampler=False,
+        enable_model_summary=False, enable_progress_bar=False, use_distributed_sampler=False,
     )  # fmt: skip
     trainer.predict(module, datamodule=Again(batch_size, limit=samples), return_predictions=False)
 

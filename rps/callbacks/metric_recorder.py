@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rps.callbacks.barrier import PatientBarrier
 from rps.callbacks.base import RunCallback
+from rps.callbacks.loggers import log_run
 from rps.measurement import degrade
 from rps.metrics.base import Candidate, Metric
 from rps.metrics.features import FeatureNetwork, load_reference
@@ -36,8 +37,9 @@ class MetricRecorder(RunCallback):
 
     After every batch, it writes one small file each to RUN/records and RUN/features; nothing is kept in memory, and no
     process waits for another. At the end, process zero merges all files into metrics.json, table.md, dp_curve.png and
-    report.html (in on_predict_epoch_end, so that any callback finds them in its on_predict_end). A run that is
-    interrupted or fails keeps what it has written, merged if possible.
+    report.html (in on_predict_epoch_end, so that any callback finds them in its on_predict_end) and sends figures,
+    curve and grids to the Trainer's loggers. A run that is interrupted or fails keeps what it has written, merged if
+    possible.
 
     If there are records, the run resumes: samples with a record at every level are passed to the datamodule as
     `skip_ids` (ours honour it before they read a picture) and to the module (for other data), and are not restored
@@ -177,7 +179,8 @@ class MetricRecorder(RunCallback):
             self.barrier.wait()
         if trainer.is_global_zero:
             self._record_missing(trainer, pl_module)
-            self._finish(trainer)
+            if (result := self._finish(trainer)) is not None:
+                log_run(trainer.loggers, result, self.run_directory(trainer))
 
     def _record_missing(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Records samples that were requested by id but that no process found; known once all have read their parts."""
@@ -205,8 +208,15 @@ class MetricRecorder(RunCallback):
                 return
             print(f"the records of the interrupted run could not be merged: {printable(error)}", file=sys.stderr)
 
-    def _finish(self, trainer: L.Trainer) -> None:
+    def _finish(self, trainer: L.Trainer) -> dict[str, Any] | None:
+        """Merges the records, if there are any.  -> the content of metrics.json."""
         run = self.run_directory(trainer)
-        if has_records(run):
-            finish(run)
-            self.unmerged = False
+        if not has_records(run):
+            return None
+        result = self.merge(run)
+        self.unmerged = False
+        return result
+
+    def merge(self, run: Path) -> dict[str, Any]:
+        """Writes the files made from the records.  -> the content of metrics.json."""
+        return finish(run)

@@ -51,9 +51,15 @@ options of rps predict:
   --model.KEY, --data.KEY, --trainer.KEY VALUE
                     set any value of the model, the data or the Lightning Trainer: --model.t0 '[0,50,100]',
                     --data.batch_size 4, --trainer.devices 2, --model.operator my_module.MyOperator,
-                    --trainer.callbacks+=my_module.MyCallback
+                    --trainer.callbacks+=my_module.MyCallback; names of our classes in any case: --model.sampler dps
+  --trainer.callbacks.NAME.OPTION VALUE
+                    set an option of one callback, by its class: --trainer.callbacks.GridWriter.max_grids 4
+  --trainer.logger CLASS
+                    send figures, curve and grids to a logger of Lightning: CSVLogger, TensorBoardLogger, WandbLogger,
+                    MLFlowLogger, or a list of them; the step is the level, files go to DIR/logs
   --model.help CLASS, --data.help CLASS
-                    print the arguments of a class, e.g. --model.help MapRps
+                    print the arguments of a class: a module, operator, prior, estimator, sampler, ..., in any case,
+                    e.g. --model.help MapRps, --model.help dps
 
 exit codes: 0 all done; 2 invalid input; 3 done, but some samples failed or shared an id; 130 interrupted; 143, 129,
 138 ended by SIGTERM, SIGHUP, SIGUSR1; 1 a bug, or another process or the run directory was lost; 137 killed, also

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rps.bounded_yaml import check_yaml, load_yaml
-from rps.cli.classes import parameters
+from rps.cli import loggers
+from rps.cli.callbacks import class_node, configure
+from rps.cli.classes import class_of, parameters, spelled
 from rps.cli.errors import InputError, did_you_mean, one_line
+from rps.cli.help import is_help
 from rps.cli.replaced import write_defaults
 
 SECTIONS = ("model", "data", "trainer")
 STUDIES = "study"
 """The folder of the packaged configs that holds studies (see rps.cli.study)."""
-CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "ProgressBar")
-"""Callbacks of a run whose configs name none."""
 WITH_VALUE = ("--config", "--output", "--seed", "--stage1", "--metric")
 OWN_OPTIONS = (*WITH_VALUE, "--overwrite", "--retry_failed")
 """Options of rps predict that are not LightningCLI's."""
 WITHOUT_EFFECT = {
-    "logger": "a run logs to records/, metrics.json and report.html; write a callback that logs elsewhere",
     "profiler": "the table has seconds per image; python -m cProfile -m rps.cli predict ... shows where they go",
     "max_time": "limit the command itself: timeout 2h rps predict ...; finished samples are kept",
 }
@@ -37,7 +36,7 @@ class Arguments:
 
     configs: existing files. contents: what they contain. classes: section -> its class, if a file with values for the
     section comes before the one that names its class. own_pictures: whether --data.folder replaces the configured data.
-    callbacks: those of the configs plus the metrics of --metric; None without --metric. rest: options of LightningCLI.
+    metrics: of --metric. help: the option and the class of --model.help CLASS and the like. rest: all other options.
     """
 
     configs: list[Path] = field(default_factory=list)
@@ -49,17 +48,19 @@ class Arguments:
     overwrite: bool = False
     retry_failed: bool = False
     own_pictures: bool = False
-    callbacks: list[Any] | None = None
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    help: tuple[str, str | None] | None = None
     rest: list[str] = field(default_factory=list)
 
     def for_lightning(self) -> list[str]:
         """The arguments for LightningCLI.  Files come first, so that flags win wherever they stand."""
-        argv = [part for section, name in self.classes.items() for part in (f"--{section}", name)]
-        kept, flags = write_defaults(self.contents, self.rest)
+        argv = [part for section, name in self.classes.items() for part in (f"--{section}", spelled(name, section))]
+        callbacks, options = configure(self.contents, self.metrics, self.rest)
+        kept, flags = write_defaults(*loggers.complete_all(self.contents, options))
         for path, old, new in zip(self.configs, self.contents, kept, strict=True):
             argv += ["--config", str(path) if new == old else json.dumps(new)]
-        if self.callbacks is not None:
-            argv += ["--trainer.callbacks", json.dumps(self.callbacks)]
+        if callbacks is not None:
+            argv += ["--trainer.callbacks", json.dumps(callbacks)]
         if self.own_pictures:
             argv += ["--data", "datamodules.ImageFolder"]
         argv += flags
@@ -74,12 +75,14 @@ def read(argv: Sequence[str]) -> Arguments:
     """Sorts the arguments and checks the files.  Errors: InputError."""
     arguments = Arguments()
     names: list[str] = []
-    metrics: list[str] = []
     waiting = list(argv)
     while waiting:
         option, equals, value = waiting.pop(0).partition("=")
         if option in ("--overwrite", "--retry_failed") and not equals:
             setattr(arguments, option[2:], True)
+        elif is_help(option):
+            value = value if equals or not waiting or waiting[0].startswith("--") else waiting.pop(0)
+            arguments.help = option, value or None
         elif option in ("-c", *WITH_VALUE):
             if not equals:
                 if not waiting or waiting[0].startswith("--"):
@@ -88,54 +91,16 @@ def read(argv: Sequence[str]) -> Arguments:
             if option in ("-c", "--config"):
                 names.append(value)
             elif option == "--metric":
-                metrics.append(value)
+                arguments.metrics.append(class_node(option, value))
             else:
                 setattr(arguments, option[2:], value)
         else:
             arguments.rest.append(option + equals + value)
     arguments.configs = [find_config(name) for name in names]
     arguments.contents = [load_config(path) for path in arguments.configs]
-    if metrics:
-        if any(option.partition("=")[0] == "--trainer.callbacks" for option in arguments.rest):
-            raise InputError("--metric and --trainer.callbacks exclude each other; name the metrics in the callbacks")
-        arguments.callbacks = _with_metrics(arguments.contents, metrics)
     arguments.classes = _late_classes(arguments.contents)
     arguments.own_pictures = _wants_own_pictures(arguments.rest, arguments.contents)
     return arguments
-
-
-def _with_metrics(contents: Sequence[Mapping[str, Any]], given: Sequence[str]) -> list[Any]:
-    """The callbacks of the last file that names any, or the default ones, with more metrics for MetricRecorder.
-
-    given: class names, or YAML with class_path and init_args. Errors: InputError.
-    """
-    trainers = [content["trainer"] for content in contents if isinstance(content.get("trainer"), dict)]
-    named = [trainer["callbacks"] for trainer in trainers if trainer.get("callbacks")]
-    added = [class_node("--metric", value) for value in given]
-    callbacks: Any = copy.deepcopy(named[-1] if named else [f"rps.callbacks.{name}" for name in CALLBACKS])
-    callbacks = list(callbacks) if isinstance(callbacks, list) else [callbacks]
-    for i, callback in enumerate(callbacks):
-        if (_class_path(callback) or "").endswith("MetricRecorder"):
-            node: dict[str, Any] = {"class_path": callback} if isinstance(callback, str) else callback
-            options = node.get("init_args") or {}
-            callbacks[i] = {**node, "init_args": {**options, "metrics": [*(options.get("metrics") or []), *added]}}
-            return callbacks
-    raise InputError("--metric needs an rps.callbacks.MetricRecorder among the callbacks of the configs; add one")
-
-
-def class_node(option: str, text: str) -> dict[str, Any]:
-    """The class that is given for an option, by its name or as YAML.  Errors: InputError."""
-    import yaml
-
-    try:
-        value = load_yaml(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{option} {text} is not valid YAML: {one_line(error)}") from error
-    if isinstance(value, str):
-        return {"class_path": value}
-    if not isinstance(value, dict) or "class_path" not in value:
-        raise InputError(f"{option} must be a class, or {{class_path: ..., init_args: ...}}, got {text}")
-    return value
 
 
 def packaged_configs() -> dict[str, Path]:
@@ -235,7 +200,7 @@ def _late_classes(contents: list[dict[str, Any]]) -> dict[str, str]:
     """
     late = {}
     for section in ("model", "data"):
-        named = [_class_path(content[section]) for content in contents if section in content]
+        named = [class_of(content[section]) for content in contents if section in content]
         if named and not named[0] and any(named):
             late[section] = next(name for name in named if name)
     return late
@@ -246,11 +211,6 @@ def _wants_own_pictures(rest: list[str], contents: list[dict[str, Any]]) -> bool
     options = {argument.partition("=")[0] for argument in rest}
     if not options & {"--data.folder", "--data.init_args.folder"} or options & {"--data", "--data.class_path"}:
         return False
-    class_paths = [_class_path(content.get("data")) for content in contents]
+    class_paths = [class_of(content.get("data")) for content in contents]
     named = [class_path for class_path in class_paths if class_path]
-    return not named or "folder" not in parameters(named[-1])
-
-
-def _class_path(section: Any) -> str | None:
-    """The class that a section names, as a text or as class_path; None if it names none."""
-    return section if isinstance(section, str) else section.get("class_path") if isinstance(section, dict) else None
+    return not named or "folder" not in parameters(spelled(named[-1], "data"))

@@ -12,17 +12,20 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-ROOMS = (
-    "rps.operators",
-    "rps.priors",
-    "rps.estimators",
-    "rps.samplers",
-    "rps.callbacks",
-    "rps.metrics",
-    "rps.oracle",
-    "modules",
-    "datamodules",
-)
+ROOM_OF = {
+    "model": "modules",
+    "data": "datamodules",
+    "operator": "rps.operators",
+    "prior": "rps.priors",
+    "estimator": "rps.estimators",
+    "sampler": "rps.samplers",
+    "traversal": "rps.traversals",
+    "callbacks": "rps.callbacks",
+    "metrics": "rps.metrics",
+    "logger": "lightning.pytorch.loggers",
+}
+"""Key of a config -> the room of the classes that it may name."""
+ROOMS = (*ROOM_OF.values(), "rps.oracle")
 
 _PLAIN = (bool, int, float, str, list, tuple)
 _NO_CLASSES = (
@@ -43,9 +46,28 @@ def find(class_path: str) -> Any:
     return None
 
 
-def our_classes() -> list[str]:
-    """The short names of our classes."""
-    return [name for room in ROOMS for name in names_in(room) if name[:1].isupper()]
+def our_classes(*rooms: str) -> list[str]:
+    """The short names of our classes, in these rooms or in all."""
+    return [name for room in rooms or ROOMS for name in names_in(room) if name[:1].isupper()]
+
+
+def spelled(name: str, key: str) -> str:
+    """The dotted path of the class that a short name means in any case ("dps" is rps.samplers.Dps), else the name.
+
+    key: where it is given, e.g. "sampler"; its room comes before the others. A name that is exact stays as it is.
+    """
+    if "." in name or not name.isidentifier():
+        return name
+    rooms = (ROOM_OF[key], *ROOMS)
+    if name in our_classes(*rooms):
+        return name
+    meant = (f"{room}.{own}" for room in rooms for own in our_classes(room) if own.lower() == name.lower())
+    return next(meant, name)
+
+
+def class_of(section: Any) -> str | None:
+    """The class that a section names, as a text or as class_path; None if it names none."""
+    return section if isinstance(section, str) else section.get("class_path") if isinstance(section, dict) else None
 
 
 def names_in(path: str) -> list[str]:

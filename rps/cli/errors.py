@@ -34,9 +34,10 @@ def one_line(text: object) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ "did you mean X?", or an empty text if no known name is similar."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else ""
+    """ "did you mean X?", or an empty text if no known name is similar, in any case."""
+    names = {own.lower(): own for own in known}
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    return f"did you mean {names[near[0]]}?" if near else ""
 
 
 def is_bad_input(error: BaseException, started: bool) -> bool:
@@ -142,7 +143,7 @@ def _leaf_sentence(leaf: str, key: str, class_path: str, union: str, given: str,
 
 def _near_option(option: str, options: Iterable[str]) -> str:
     if option.endswith(".help"):
-        return "name the class that has it first, as in --model MapRps --model.prior.help EmbeddedPrior"
+        return "name the class that has it first, as in --model MapRps --model.relative_cost.help"
     return did_you_mean(option, options) or "see rps --help, or --print_config for every value"
 
 

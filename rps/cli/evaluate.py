@@ -6,12 +6,13 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rps.cli import arguments, processes
+from rps.cli.callbacks import class_node
 from rps.cli.choices import choices
 from rps.cli.classes import find
-from rps.cli.errors import InputError
+from rps.cli.errors import InputError, SentenceParser
 from rps.cli.predict import Run, to_its_end
 from rps.cli.streams import show, show_written
 
@@ -113,13 +114,8 @@ class Evaluate(Run):
         return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"rps evaluate: {message} (see rps evaluate --help)")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="rps evaluate", add_help=False, allow_abbrev=False)
+    parser = SentenceParser("rps evaluate", "a run directory and options")
     parser.add_argument("run", metavar="RUN")
     parser.add_argument("--metric", action="append", default=[])
     for option in ("--lpips", "--features", "--reference"):
@@ -136,7 +132,7 @@ def _with_options(callbacks: list[Any], given: argparse.Namespace) -> list[Any]:
     if i is None:
         raise InputError(f"the config of {given.run} has no rps.callbacks.MetricRecorder, whose settings are needed")
     options = dict(callbacks[i].get("init_args") or {})
-    added = [arguments.class_node("--metric", text) for text in given.metric]
+    added = [class_node("--metric", text) for text in given.metric]
     if given.lpips is not None:
         added.append({"class_path": "rps.metrics.Lpips", "init_args": {"net": given.lpips}})
     if added:
@@ -145,7 +141,7 @@ def _with_options(callbacks: list[Any], given: argparse.Namespace) -> list[Any]:
     if given.features == "null":
         options |= {"features": None, "reference": None}
     elif given.features is not None:
-        options["features"] = arguments.class_node("--features", given.features)
+        options["features"] = class_node("--features", given.features)
     if given.reference is not None:
         options["reference"] = None if given.reference == "null" else given.reference
     return [*callbacks[:i], {**callbacks[i], "init_args": options}, *callbacks[i + 1 :]]

@@ -13,7 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from rps.cli import arguments, signals
+from rps.cli import arguments, callbacks, loggers, signals
 from rps.cli.errors import InputError, one_line, parser_sentence
 from rps.cli.streams import say
 from rps.protocol import RunModule, run_data, run_module
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rps.cli.predict import Run
 
 TRAINER_DEFAULTS = {
-    "inference_mode": False,  # samplers differentiate through the network
     "use_distributed_sampler": False,  # the datamodules split their samples themselves
     "logger": False,
     "enable_checkpointing": False,
@@ -39,7 +38,8 @@ class RunCli(LightningCLI):
     """
 
     def __init__(self, given: arguments.Arguments, opened: Callable[[arguments.Arguments, Any, str], None]) -> None:
-        for room in ("modules", "datamodules", "rps.callbacks"):  # lets users give their classes by short names
+        # Lets users give these classes by short names.
+        for room in ("modules", "datamodules", "rps.callbacks", "lightning.pytorch.loggers"):
             import_module(room)
         self.given, self.opened = given, opened
         super().__init__(
@@ -62,7 +62,7 @@ class RunCli(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.set_defaults(
-            {"trainer.callbacks": [{"class_path": f"rps.callbacks.{name}"} for name in arguments.CALLBACKS]}
+            {"trainer.callbacks": [{"class_path": f"rps.callbacks.{name}"} for name in callbacks.CALLBACKS]}
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -79,15 +79,16 @@ class RunCli(LightningCLI):
     def before_instantiate_classes(self) -> None:
         arguments.check_trainer(self.config.trainer)
         self.opened(self.given, self.config, self.parser.dump(self.config, skip_unset=False))
+        loggers.place(self.config.trainer.logger, self.config.trainer.default_root_dir)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         # Only bars among the callbacks count: otherwise Lightning adds its own, or refuses ours if bars are disabled.
         settings = self.config_init["trainer"]
-        callbacks = settings["callbacks"] or []
-        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
-        bars = [c for c in callbacks if isinstance(c, ProgressBar)]
+        given = settings["callbacks"] or []
+        given = given if isinstance(given, list) else [given]
+        bars = [c for c in given if isinstance(c, ProgressBar)]
         wanted = settings["enable_progress_bar"] is not False
-        kwargs["callbacks"] = callbacks if wanted else [c for c in callbacks if c not in bars]
+        kwargs["callbacks"] = given if wanted else [c for c in given if c not in bars]
         kwargs["enable_progress_bar"] = wanted and bool(bars)
         try:
             return super().instantiate_trainer(**kwargs)
@@ -117,11 +118,14 @@ class ConfigCli(RunCli):
 
 
 class Keeper(Callback):
-    """The first callback: begins and guards the run directory, watches the other processes, records failures."""
+    """The first callback: begins and guards the run directory, watches the other processes, records failures.
 
-    def __init__(self, run: Run) -> None:
+    It gives the Trainer its loggers when the first batch is restored: a run that ends before leaves no files of theirs.
+    """
+
+    def __init__(self, run: Run, loggers: Sequence[Any]) -> None:
         assert run.session is not None and run.children is not None
-        self.run, self.session, self.children = run, run.session, run.children
+        self.run, self.session, self.children, self.loggers = run, run.session, run.children, loggers
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if trainer.is_global_zero:
@@ -147,7 +151,17 @@ class Keeper(Callback):
         self.session.directory.check_there()
         if getattr(outputs, "ids", True):
             self.session.directory.commit()
+            if not trainer.loggers:
+                self._add_loggers(trainer)
         self.run.failures.update(getattr(outputs, "failures", {}))
+
+    def on_predict_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        trainer.loggers = self.loggers
+
+    def _add_loggers(self, trainer: Any) -> None:
+        trainer.loggers = self.loggers
+        for logger in self.loggers:
+            getattr(logger, "experiment", None)  # opens it, so that an unusable one is reported now
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Ends the other processes before a callback merges the records, which may outlast Lightning's observer."""

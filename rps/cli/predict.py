@@ -12,6 +12,7 @@ from rps.bounded_yaml import load_yaml
 from rps.cli import arguments, processes, signals
 from rps.cli.choices import choices
 from rps.cli.errors import InputError, is_bad_input, one_line, root_of, sentence
+from rps.cli.help import show_help
 from rps.cli.quiet import quiet
 from rps.cli.stage1 import store_stage1
 from rps.cli.streams import say, show, show_written
@@ -72,13 +73,16 @@ class Run:
     def main(self) -> int:
         given = self.read()  # before the heavy imports, so that a mistake here is reported at once
         quiet()
+        if given.help:
+            show_help(*given.help)
         from rps.cli.loop import Keeper, RunCli
 
         cli = RunCli(given, self.open)
         trainer: Any = cli.trainer
         self.children = processes.Children(trainer.strategy)
         self.prepare(given, cli)
-        trainer.callbacks.insert(0, Keeper(self))
+        trainer.callbacks.insert(0, Keeper(self, trainer.loggers))
+        trainer.loggers = []
         signals.heed()
         trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
         if processes.rank() > 0:

@@ -6,16 +6,13 @@ By itself the parser passes on every value of the old class with the same name, 
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rps.bounded_yaml import load_yaml
-from rps.cli.classes import defaults, find, item_type, may_be_class, types
+from rps.cli.classes import ROOM_OF, defaults, find, item_type, may_be_class, spelled, types
+from rps.cli.flags import Place, read_flags, write_flag
 
-Place = tuple[str, ...]
-"""Keys from the top of a config, without "init_args": ("model", "sampler")."""
-
+SECTIONS = ("model", "data")
 HOLD_CLASSES = ("prior", "operator", "estimator", "sampler")
 """Last keys of places in the model where a text is a class name, if the type of the option may be a class."""
 
@@ -34,15 +31,15 @@ def write_defaults(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> 
     """
     state = _State()
     options = list(flags)
-    named = [(place[0], value) for _, place, value in _flags(options) if len(place) == 1]
+    named = [(place[0], value) for _, place, value in read_flags(options) if len(place) == 1]
     for section, value in [*(item for content in contents for item in content.items()), *named]:
         name = value.get("class_path") if isinstance(value, Mapping) else value
         if isinstance(name, str):  # needed by files that come before the one that names the class
-            state.current.setdefault((section,), name)
+            state.current.setdefault((section,), spelled(name, section) if section in SECTIONS else name)
     found = [state.complete(copy.deepcopy(content)) for content in contents]
-    for i, place, value in list(_flags(options)):
+    for i, place, value in list(read_flags(options)):
         if value != (new := state.complete(value, place)):
-            _write(options, i, json.dumps(new))
+            write_flag(options, i, new)
     return found, options
 
 
@@ -55,6 +52,8 @@ class _State:
 
     def complete(self, value: Any, place: Place = ()) -> Any:
         """The value of a config or flag at a place, with the defaults written out there and below."""
+        if isinstance(value, str) and self._names_class(place):
+            value = spelled(value, place[-1])
         if isinstance(value, str) and len(place) == 1:
             self.current[place] = value
         elif isinstance(value, str) and (place in self.current or self._holds_class(place)):
@@ -63,6 +62,8 @@ class _State:
         if not isinstance(value, Mapping):
             return value
         node = dict(value)
+        if isinstance(name := node.get("class_path"), str) and self._names_class(place):
+            node["class_path"] = spelled(name, place[-1])
         if len(place) == 1 and isinstance(node.get("class_path"), str):
             self.current[place] = node["class_path"]
         if len(place) > 1 and ("class_path" in node or "init_args" in node) and self._may_be_class(place):
@@ -71,6 +72,12 @@ class _State:
             if key != "class_path":
                 node[key] = self.complete(inner, place if key == "init_args" else (*place, str(key)))
         return node
+
+    def _names_class(self, place: Place) -> bool:
+        """Whether a text at this place can only be the name of a class that has a room."""
+        if not place or place[0] not in SECTIONS or place[-1] not in ROOM_OF:
+            return False
+        return len(place) == 1 or self._may_be_class(place)
 
     def _holds_class(self, place: Place) -> bool:
         return place[0] == "model" and place[-1] in HOLD_CLASSES and self._may_be_class(place)
@@ -106,33 +113,6 @@ class _State:
             self.current[place] = str(name)
         earlier.append(node)
         return other
-
-
-def _flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
-    """(index, place, value) of every --a.b value and --a.b=value."""
-    import yaml
-
-    for i, option in enumerate(options):
-        name, equals, text = option.partition("=")
-        if not name.startswith("--") or (not equals and (i + 1 == len(options) or options[i + 1].startswith("--"))):
-            continue
-        place = tuple(key for key in name[2:].split(".") if key not in ("init_args", "class_path"))
-        try:
-            value = load_yaml(text if equals else options[i + 1])
-        except (yaml.YAMLError, ValueError, RecursionError):  # the parser reports what is wrong
-            continue
-        if len(place) > 1 or isinstance(value, str):
-            yield i, place, value
-
-
-def _write(options: list[str], i: int, value: str) -> None:
-    """Replaces the value of the flag at i; --place.class_path becomes --place, as the value now names the class."""
-    name, equals, _ = options[i].partition("=")
-    name = name.removesuffix(".class_path")
-    if equals:
-        options[i] = f"{name}={value}"
-    else:
-        options[i : i + 2] = [name, value]
 
 
 def _same(name: str, other: str) -> bool:

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rps.cli import arguments, processes, signals
-from rps.cli.errors import InputError, did_you_mean, is_bad_input, root_of, sentence
+from rps.cli.errors import InputError, SentenceParser, did_you_mean, is_bad_input, root_of, sentence
 from rps.cli.predict import Run, predict
 from rps.cli.quiet import quiet
 from rps.cli.stage1 import stage1_settings
@@ -107,13 +107,8 @@ def run_study(argv: Sequence[str]) -> int:
     return worst
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"rps study takes a study file and an --output folder: {message} (see rps study --help)")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="rps study", add_help=False, allow_abbrev=False)
+    parser = SentenceParser("rps study", "a study file and an --output folder")
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--output", required=True)
     parser.add_argument("--tasks", nargs="+")

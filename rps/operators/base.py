@@ -105,7 +105,7 @@ class LinearOperator(Operator):
     def adjoint(self, y: Tensor) -> Tensor:
         """A^T y, the vector-Jacobian product of `forward`.  y: [N, ...] -> [N, C, H, W]."""
         differentiable = torch.is_grad_enabled() and y.requires_grad
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             x = torch.zeros(len(y), *self._shape(), dtype=y.dtype, device=y.device, requires_grad=True)
             (gradient,) = torch.autograd.grad(self(x), x, grad_outputs=y, create_graph=differentiable)
         return gradient

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -28,7 +29,7 @@ from rps.randomness import Streams
 from rps.records.evaluate import Evaluation, evaluate
 from rps.records.files import level_name
 from rps.records.reader import ORACLE as PREFIX
-from rps.records.reader import Records, has_records
+from rps.records.reader import Records
 from rps.records.rows import Kind, Row
 from rps.report.finish import finish
 from rps.restoration import Level, Prediction
@@ -95,11 +96,8 @@ class OracleRecorder(MetricRecorder):
 
         return Evaluation([add_measures(row) for row in found.rows], found.vectors)
 
-    def _finish(self, trainer: L.Trainer) -> None:
-        run = self.run_directory(trainer)
-        if has_records(run):
-            finish(run, self.statistics, DEFINITIONS, _judged)
-            self.unmerged = False
+    def merge(self, run: Path) -> dict[str, Any]:
+        return finish(run, self.statistics, DEFINITIONS, _judged)
 
 
 def _judged(records: Records, result: dict[str, Any]) -> list[str]:

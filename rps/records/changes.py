@@ -9,7 +9,7 @@ from typing import Any
 HOW_TRAINER = {
     "accelerator", "strategy", "devices", "num_nodes", "default_root_dir", "logger", "log_every_n_steps", "profiler",
     "enable_progress_bar", "enable_model_summary", "enable_checkpointing", "plugins", "benchmark", "detect_anomaly",
-    "barebones", "sync_batchnorm", "use_distributed_sampler", "limit_predict_batches",
+    "barebones", "sync_batchnorm", "use_distributed_sampler", "limit_predict_batches", "inference_mode",
 }  # fmt: skip
 """Keys of the trainer that determine where and how it runs."""
 HOW = {

@@ -25,6 +25,8 @@ MARKER = ".rps-run"
 CONTENT = "rps run directory, format 1\n"
 REPLACED = ".rps-replaced"
 """The folder that holds the files of an earlier run until the run that replaces it has restored its first batch."""
+LOGS = "logs"
+"""The folder of the loggers' files, which are theirs: some loggers create it before the run begins."""
 FILES = ("config.yaml", "metrics.json", "table.md", "dp_curve.png", "report.html")
 FOLDERS = ("grids", "images", "records", "features")
 GRID = re.compile(r"rank(\d+)_(loader\d+_)?batch(\d+)\.png")
@@ -116,7 +118,8 @@ class RunDirectory:
                 )
         if not is_run(output) and not is_run(self._aside):
             # Names that begin with a dot are our lock and the temporary files of killed runs.
-            if output.is_dir() and any(not path.name.startswith(".") for path in output.iterdir()):
+            names = {path.name for path in output.iterdir()} if output.is_dir() else set()
+            if any(not name.startswith(".") for name in names - {LOGS}):
                 raise RunRefused(
                     f"output {output} is not empty and was not written by rps (it has no file {MARKER}); give another "
                     "--output"

@@ -119,7 +119,7 @@ def paths_in(value: Any) -> Iterator[str]:
     """Existing files and folders that a config names anywhere, also by patterns, except its outputs."""
     if isinstance(value, Mapping):
         for name, item in value.items():
-            if name not in ("default_root_dir", "output"):
+            if name not in ("default_root_dir", "output", "save_dir"):
                 yield from paths_in(item)
     elif isinstance(value, list | tuple | Set):
         for item in value:

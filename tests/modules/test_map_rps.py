@@ -1,12 +1,13 @@
 """The LightningModule: what predict_step takes and returns, in anyone's Trainer."""
 
+import lightning as L
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from modules import MapRps, SolverModule
 from rps.estimators import MapEstimator
-from rps.operators import Denoise, SuperResolution
+from rps.operators import Denoise, LinearOperator, SuperResolution
 from rps.priors import EmbeddedPrior
 from rps.restoration import Prediction
 from rps.traversals import Traversal
@@ -43,10 +44,57 @@ def test_predict_in_a_users_own_trainer(prior):
     assert {k: v.shape for k, v in prediction.restoration.images.items()} == {0: (2, 1, 32, 32), 100: (2, 1, 32, 32)}
 
 
-def test_inference_mode_is_refused_clearly(prior):
-    batch = {"id": ["a"], "image": torch.zeros(1, 1, 32, 32)}
-    with pytest.raises(ValueError, match=r"use Trainer\(inference_mode=False\)"):
-        quiet(inference_mode=True).predict(module(prior), loader(batch))
+class Differentiates(L.Callback):
+    """The gradient of |y - A(x)| with respect to the restorations x."""
+
+    def on_predict_batch_end(self, trainer, module, prediction, batch, batch_idx, dataloader_idx=0):
+        x = prediction.restoration.images[100].clone().requires_grad_()
+        with torch.enable_grad():
+            self.gradient = torch.autograd.grad(prediction.measurement.residual_norm(x).sum(), x)[0]
+
+
+def test_a_trainer_with_and_without_inference_mode_makes_the_same_bits(prior):
+    """Its callbacks may differentiate, too."""
+    made = []
+    for inference_mode in (True, False):
+        batch = {"id": ["a", "b"], "image": torch.linspace(-1, 1, 2048).view(2, 1, 32, 32)}
+        trainer = quiet(inference_mode=inference_mode, callbacks=[callback := Differentiates()])
+        (prediction,) = trainer.predict(module(prior, SuperResolution(4)), loader(batch))
+        assert prediction.ids == ["a", "b"] and not prediction.failures
+        made.append([*prediction.restoration.images.values(), prediction.measurement.y, callback.gradient])
+    assert all(torch.equal(*pair) for pair in zip(*made, strict=True)) and float(made[0][-1].abs().min()) > 0
+
+
+class Halves(LinearOperator):
+    """y = w x, with a tensor that is neither a parameter nor a buffer, and the adjoint of autograd."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = torch.tensor(0.5)
+
+    def forward(self, x):
+        return self.w.to(x) * x
+
+
+def test_predict_step_leaves_inference_mode_by_itself():
+    """Also with a module and a batch that were made in it."""
+    image = torch.linspace(-1, 1, 1024).view(1, 1, 32, 32)
+
+    def restored():
+        solver = module(EmbeddedPrior(), Halves())
+        run = solver.traversal.run
+        solver.traversal.run = lambda *given: modes.append(torch.is_grad_enabled()) or run(*given)
+        prediction = solver.predict_step({"id": ["a"], "image": image.clone()}, 0)
+        assert not prediction.failures and not prediction.reference.is_inference()
+        return [*prediction.restoration.images.values(), prediction.measurement.pseudo_inverse()]
+
+    modes = []
+    with torch.inference_mode():
+        inside = restored()
+    with torch.no_grad():
+        outside = restored()
+    assert all(torch.equal(*pair) for pair in zip(inside, outside, strict=True))
+    assert modes == [False, False]
 
 
 def test_a_given_measurement_has_no_reference(prior):

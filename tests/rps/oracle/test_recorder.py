@@ -18,7 +18,8 @@ from tests.trainers import quiet
 
 SMALL = [
     "predict", "--config", "oracle/denoise", "--data.limit", "40", "--data.batch_size", "25", "--model.t0", "[0,1000]",
-    "--model.steps", "4", "--trainer.callbacks", "rps.oracle.OracleRecorder", "--trainer.callbacks.samples", "9",
+    "--model.steps", "4", "--trainer.callbacks", "rps.oracle.OracleRecorder",
+    "--trainer.callbacks.OracleRecorder.samples", "9",
 ]  # fmt: skip
 
 
