@@ -68,7 +68,7 @@ def test_a_users_recorder_is_merged_and_compared_with_its_own_reference_set(tmp_
     assert main(["merge", "run"]) == 0
     assert close(json.loads(Path("run/metrics.json").read_text()), whole, 1e-12)
     assert main(["compare", "run", "run", "--levels", "0:50", "--output", "c.json"]) == 0
-    assert json.loads(Path("c.json").read_text())["reference"] == {"images": "forty others", "n": 40}
+    assert json.loads(Path("c.json").read_text())["comparisons"][0]["reference"] == {"images": "forty others", "n": 40}
 
 
 def test_help(capsys):

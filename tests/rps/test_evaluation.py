@@ -31,7 +31,7 @@ def test_metrics_are_of_the_image_as_saved():
     expected = rmse(as_saved(one.restoration.images[50]), as_saved(one.reference))[3]
     assert row.metrics["rmse"] == expected.item()
     costs = {"network_calls": 11, "network_backwards": 1, "forward_equivalents": 13}
-    totals = {"total_network_calls": 30, "total_forward_equivalents": 36}
+    totals = {"total_network_calls": 30, "total_forward_equivalents": 36, "stored_forward_equivalents": 0}
     assert row.cost == RowCost(**costs, **totals, seconds=1.5, decoder_calls=0, decoder_backwards=0)
     assert set(row.metrics) == {"rmse", "psnr", "ssim", "consistency", "residual_rms"}
 

@@ -47,10 +47,12 @@ def test_runs_with_other_numbers_of_outputs_have_no_difference():
 @pytest.mark.slow
 def test_the_command_compares_them(tmp_path, capsys):
     small = [
-        "predict", "--config", "oracle/denoise", "--config", "oracle/exact", "--data.limit", "20", "--model.steps", "3",
-        "--model.t0", "[0,400]", "--trainer.callbacks", "rps.oracle.OracleRecorder", "--trainer.callbacks.samples",
+        "predict", "--config", "oracle/denoise", "--config", "oracle/exact", "--data.limit", "20",
+        "--model.t0", "[0,400]",
     ]  # fmt: skip
-    for name, more in {"a": ["4"], "b": ["4", "--model.steps", "6"], "c": ["3"]}.items():
+    for name, samples, steps in (("a", 4, 3), ("b", 4, 6), ("c", 3, 3)):
+        recorder = json.dumps([{"class_path": "rps.oracle.OracleRecorder", "init_args": {"samples": samples}}])
+        more = ["--model.steps", str(steps), "--trainer.callbacks", recorder]
         assert main([*small, *more, "--output", str(tmp_path / name)]) == 0
     capsys.readouterr()
     a, b, c = (str(tmp_path / name) for name in "abc")
