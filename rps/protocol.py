@@ -78,8 +78,8 @@ class RunData:
     def check_recorded(self, recorded: AbstractSet[str]) -> None:
         """Called before the predict loop of a run that resumes.
 
-        recorded: ids of all samples of the data that the run has records of. Errors: ValueError if the id of such a sample has
-        changed its meaning.
+        recorded: ids of all samples of the data that the run has records of. Errors: ValueError if the id of such a
+        sample has changed its meaning.
         """
 
 
