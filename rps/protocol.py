@@ -6,13 +6,18 @@ one of ours; whatever is left as it is here counts as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 from rps.cost import RelativeCost
+from rps.measurement import Measurement
 from rps.progress import Progress, silent
 from rps.restoration import Level
+
+
+def _whole(measurement: Measurement) -> Measurement:
+    return measurement
 
 
 class RunModule:
@@ -20,11 +25,13 @@ class RunModule:
 
     skip_ids: ids that an earlier run finished; set before the predict loop, and to be passed over by `predict_step`.
     progress: to be called with (what, network calls) as work is done; set by rps.callbacks.ProgressBar.
+    split: to be applied to every measurement before it is restored; set by rps tune, see rps.tuning.splits.
     knob, levels: of the traversal. image_shape: [C, H, W] of the images. relative_cost: of the prior.
     """
 
     skip_ids: AbstractSet[str] = frozenset()
     progress: Progress = staticmethod(silent)
+    split: Callable[[Measurement], Measurement] = staticmethod(_whole)
 
     knob: str | None = None
     levels: Sequence[Level] | None = None

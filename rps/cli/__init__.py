@@ -12,6 +12,7 @@ HELP = """\
 usage: rps predict --config NAME_OR_FILE --output DIR [options]
        rps merge DIR
        rps compare DIR DIR [--levels A:B,...] [--output FILE_OR_FOLDER]
+       rps tune --config NAME_OR_FILE --over OPTION=VALUES --output DIR [options]
        rps --version | --help
 
 Restore images with a diffusion prior along the distortion-perception curve.
@@ -21,6 +22,8 @@ Restore images with a diffusion prior along the distortion-perception curve.
   rps predict --config demo --data.folder my_photos --output runs/photos
   rps merge runs/demo            rebuild table, curve and page from the records so far, even during a run
   rps compare runs/a runs/b      paired differences between two runs; see rps compare --help
+  rps tune --config demo --over model.sampler.step_size=0.01:10:log --output runs/tuned
+                                 the best settings for few pictures, clean or not; see rps tune --help
 
 options of rps predict:
   --config FILE     a YAML file or the name of a packaged config (demo, embedded/sr4, ...); several are merged in the
@@ -82,6 +85,10 @@ def _run(arguments: list[str]) -> int:
         from rps.cli.compare import run_compare
 
         return run_compare(arguments[1:])
+    if command == "tune":
+        from rps.cli.tune import run_tune
+
+        return run_tune(arguments[1:])
     if command == "predict":
         from rps.cli.predict import predict
 
