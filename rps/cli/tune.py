@@ -95,7 +95,7 @@ class Tune:
         self.started = False
 
     def main(self) -> int:
-        self.given, self.rest = _parser().parse_known_args(self.argv)
+        self.given, self.rest = parser().parse_known_args(self.argv)
         base = arguments.read(self.rest)
         self._check(base)
         from rps.tuning.space import read_space
@@ -193,16 +193,17 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"rps tune: {message} (see rps tune --help)")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="rps tune", add_help=False, allow_abbrev=False)
-    parser.add_argument("--over", action="append", default=[])
-    parser.add_argument("--objective")
-    parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--no_pruning", action="store_true")
-    parser.add_argument("--tau", type=float, default=0.5)
-    parser.add_argument("--share", type=float, default=0.1)
-    return parser
+def parser() -> argparse.ArgumentParser:
+    """The options that rps predict does not have."""
+    found = _Parser(prog="rps tune", add_help=False, allow_abbrev=False)
+    found.add_argument("--over", action="append", default=[])
+    found.add_argument("--objective")
+    found.add_argument("--trials", type=int, default=20)
+    found.add_argument("--processes", type=int, default=1)
+    found.add_argument("--no_pruning", action="store_true")
+    found.add_argument("--tau", type=float, default=0.5)
+    found.add_argument("--share", type=float, default=0.1)
+    return found
 
 
 def next_command(rest: Sequence[str], tuned: Sequence[str], folder: Path) -> str:

@@ -43,8 +43,8 @@ def trials_plot(trials: Sequence[Trial], space: Space, objective: Objective, pat
     for axes in panels[::columns]:
         axes.set_ylabel(objective.title)
     figure.suptitle(
-        f"{complete[0].pictures} pictures; {objective.better} is better; orange: the best\n"
-        "bars: 1 standard error of the difference to the best, paired; crosses: ended early, or far worse",
+        f"{complete[0].pictures} pictures; {objective.better} is better; crosses: ended early, or far worse\n"
+        "bars: 1 standard error of the paired difference to the best (orange)",
         fontsize=7.5, color="#666666", x=0.01, ha="left",
     )  # fmt: skip
     with written(path) as temporary:

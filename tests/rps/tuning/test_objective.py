@@ -54,9 +54,18 @@ def test_a_distance_and_a_product():
         products.append(draws.value * float(torch.cat([errors(p, level) for p in predictions]).mean()))
     assert distance.figure(evaluations).value == pytest.approx(sum(roots) / len(roots), rel=1e-5)
     assert product.figure(evaluations).value == pytest.approx(sum(products) / len(products), rel=1e-5)
-    relative = product.figure(evaluations).estimate().se / product.figure(evaluations).value
-    assert 0.01 < relative < 1
     assert product.title == "RMSE x √FD" and "biased upwards" in product.limits[0]
+
+
+def test_the_factors_of_a_product_are_resampled_together():
+    reference = Statistics.from_features(torch.rand(50, 4, generator=torch.Generator().manual_seed(1)))
+    rmse_, distance, product = (
+        make_objective(name, standard(), Blocks(), reference) for name in ("rmse", "sqrt_frechet", "rmse,sqrt_frechet")
+    )
+    evaluations = [evaluate(prediction(IDS, levels=(50,)), product.metrics, Blocks())]
+    a, b, both = (objective.figure(evaluations) for objective in (rmse_, distance, product))
+    assert torch.equal(both.draws, a.draws * b.draws) and both.value == a.value * b.value
+    assert both.estimate().se > 0
 
 
 def test_the_error_on_held_data_needs_no_clean_picture():
