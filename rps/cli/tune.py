@@ -122,10 +122,9 @@ class Tune:
         begin(self.folder, self.search)
         seed = seed if isinstance(seed, int) else 0
         search = Search(self.folder, self.space, objective.better, seed, not self.given.no_pruning, start)
-        say(
-            f"{objective.title}, {objective.better} is better, of {sum(len(batch['id']) for batch in batches)} "
-            f"pictures; {len(search.trials())} trials are done"
-        )
+        count, done = sum(len(batch["id"]) for batch in batches), len(search.trials())
+        trials = f"{done} trial{'s are' if done != 1 else ' is'} done"
+        say(f"{objective.title}, {objective.better} is better, of {count} pictures; {trials}")
         for limit in objective.limits:
             say(limit)
         signals.heed()
