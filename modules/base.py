@@ -116,7 +116,7 @@ class SolverModule(L.LightningModule, RunModule):
         return traversal.network_calls_per_image(self.prior) if traversal.levels else 0
 
     def measure(self, batch: dict[str, Any]) -> Measurement:
-        """The measurement of a batch: the given one, or the degraded clean images."""
+        """The measurement of a batch to restore: the given one, or the degraded clean images, or a part of it."""
         ids = batch["id"]
         if not ids:
             return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), self.operator, self.noise, [])
@@ -124,7 +124,7 @@ class SolverModule(L.LightningModule, RunModule):
             pictures = batch["measurement"]
             self._check_channels(pictures)
             measurement = measured(pictures, self.operator, self.noise, self.prior.image_shape, ids, self.seed)
-            return replace(measurement, conditions=self._conditions(batch))
+            return self.split(replace(measurement, conditions=self._conditions(batch)))
         images = batch["image"]
         self._check_channels(images)
         if len(images) and tuple(images.shape[1:]) != tuple(self.prior.image_shape):
@@ -133,7 +133,7 @@ class SolverModule(L.LightningModule, RunModule):
                 f"{_size(torch.empty(0, *self.prior.image_shape))}; set the size of the data to that of the prior"
             )
         measurement = degrade(images, self.operator, self.noise, ids, self.seed)
-        return replace(measurement, conditions=self._conditions(batch))
+        return self.split(replace(measurement, conditions=self._conditions(batch)))
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         with no_inference_mode():

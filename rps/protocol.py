@@ -6,13 +6,18 @@ one of ours; whatever is left as it is here counts as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
 from rps.cost import RelativeCost
+from rps.measurement import Measurement
 from rps.progress import Progress, silent
 from rps.restoration import Level
+
+
+def _whole(measurement: Measurement) -> Measurement:
+    return measurement
 
 
 class RunModule:
@@ -22,6 +27,7 @@ class RunModule:
     levels_left: id -> levels, of the samples that an earlier run finished at the other levels; set likewise. Restoring
     them at these levels only saves time.
     progress: to be called with (what, network calls) as work is done; set by rps.callbacks.ProgressBar.
+    split: to be applied to every measurement before it is restored; set by rps tune, see rps.tuning.splits.
     knob, levels: of the traversal. image_shape: [C, H, W] of the images. relative_cost: of the prior.
     level_arguments: arguments of the constructor that say which levels there are, see rps.traversals.Traversal; a run
     can be extended by levels if there are any.
@@ -32,6 +38,7 @@ class RunModule:
     skip_ids: AbstractSet[str] = frozenset()
     levels_left: Mapping[str, tuple[Level, ...]] = {}
     progress: Progress = staticmethod(silent)
+    split: Callable[[Measurement], Measurement] = staticmethod(_whole)
 
     knob: str | None = None
     levels: Sequence[Level] | None = None

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rps.cli import main
+from rps.cli import main, tune
+from rps.tuning import read_space
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -22,10 +23,11 @@ def joined(page: Path) -> str:
 
 
 def commands(page: Path) -> list[str]:
-    """Every `rps predict` of a page; names in capitals take each of the names that the page lists for them in turn."""
+    """Every `rps predict` and `rps tune` of a page; names in capitals take each of the names that the page lists for
+    them in turn."""
     text = joined(page)
     found = []
-    for match in re.finditer(r"^    (rps predict .*)$", text, re.MULTILINE):
+    for match in re.finditer(r"^    (rps (?:predict|tune) .*)$", text, re.MULTILINE):
         command, after = re.split(r"\s+# ", match.group(1))[0], text[match.end() :]
         names = {place: names_of(place, after) for place in PLACES if place in command}
         first = {place: listed[0] for place, listed in names.items()}
@@ -60,7 +62,12 @@ def test_commands_are_found():
 @pytest.mark.parametrize(("page", "command"), SHOWN)
 def test_command_is_understood(page, command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    assert main([*shlex.split(command)[1:], "--print_config"]) == 0, capsys.readouterr().err
+    _, name, *arguments = shlex.split(command)
+    assert main([name, *arguments, "--print_config"]) == 0, capsys.readouterr().err
+    if name == "tune":
+        given, rest = tune.parser().parse_known_args(arguments)
+        tuned = [f"--{option}={values.first}" for option, values in read_space(given.over).items()]
+        assert main(["predict", *rest, *tuned, "--print_config"]) == 0, capsys.readouterr().err
 
 
 TOOL = re.compile(r"\bpython (tools/\w+\.py[^`\n]*)")

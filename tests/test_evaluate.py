@@ -158,7 +158,10 @@ def test_all_samples_of_an_extended_run_are_evaluated(monkeypatch):
         (["--lpips", "vgg", "run"], "takes a run directory first"),
         (["run", "--config", "demo"], "--config is not an option of rps evaluate (see rps evaluate --help)"),
         (["run", "--trainer.callbacks+=x"], "--trainer.callbacks+=x is not an option of rps evaluate"),
-        (["run", "--metric"], "rps evaluate takes a run directory and options: argument --metric: expected one argument (see rps evaluate --help)"),
+        (
+            ["run", "--metric"],
+            "rps evaluate takes a run directory and options: argument --metric: expected one argument",
+        ),
         (["run", "--metric", "["], "--metric [ is not valid YAML"),
         (["run", "--features", "[1]"], "--features must be a class, or {class_path: ..., init_args: ...}, got [1]"),
         (["run", "--lpips", "squeeze"], "net must be 'vgg', 'alex', got 'squeeze'"),

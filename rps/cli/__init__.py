@@ -15,6 +15,7 @@ usage: rps predict --config NAME_OR_FILE --output DIR [options]
        rps compare DIR DIR ... [--levels A:B,...] [--output FILE_OR_FOLDER]
        rps recommend DIR (--max-METRIC X | --min-METRIC X | --knee)
        rps study FILE --output DIR [options]
+       rps tune --config NAME_OR_FILE --over OPTION=VALUES --output DIR [options]
        rps --version | --help
 
 Restore images with a diffusion prior along the distortion-perception curve.
@@ -26,11 +27,12 @@ Restore images with a diffusion prior along the distortion-perception curve.
                                  other metrics of the pictures that are saved; see rps evaluate --help
   rps merge runs/demo            rebuild table, curve and page from the records so far, even during a run
   rps compare runs/a runs/b      paired differences between runs; see rps compare --help
-  rps study step_size --output runs/steps
-                                 the runs of a file, one table and one figure; see rps study --help
-
   rps recommend runs/demo --max-rmse 0.105
                                  the most realistic level within a bound; see rps recommend --help
+  rps study step_size --output runs/steps
+                                 the runs of a file, one table and one figure; see rps study --help
+  rps tune --config demo --over model.sampler.step_size=0.01:10:log --output runs/tuned
+                                 the best settings for few pictures, clean or not; see rps tune --help
 
 options of rps predict:
   --config FILE     a YAML file or the name of a packaged config (demo, embedded/sr4, ...); several are merged in the
@@ -120,6 +122,10 @@ def _run(arguments: list[str]) -> int:
         from rps.cli.study import run_study
 
         return run_study(arguments[1:])
+    if command == "tune":
+        from rps.cli.tune import run_tune
+
+        return run_tune(arguments[1:])
     if command == "predict":
         from rps.cli.predict import predict
 

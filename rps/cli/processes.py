@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rps.cli.errors import InputError
+from rps.cli.streams import say
 
 FIRST = "RPS_FIRST_PROCESS"
 """Environment variable that holds the id of the run's first process."""
@@ -66,6 +68,32 @@ def _process_group() -> Any:
     """torch.distributed if torch is imported and a process group exists, else None."""
     distributed = getattr(sys.modules.get("torch"), "distributed", None)
     return distributed if distributed and distributed.is_available() and distributed.is_initialized() else None
+
+
+@contextmanager
+def copies(arguments: Sequence[str], count: int) -> Iterator[None]:
+    """Runs `rps ARGUMENTS` in more processes and waits for them at the end; all share out the threads of the machine.
+
+    Their standard output is discarded. They are ended if the block raises.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // (count + 1))))
+    if count:
+        import torch
+
+        torch.set_num_threads(int(threads))
+    command = [sys.executable, "-m", "rps.cli", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": threads}
+    children = [subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment) for _ in range(count)]
+    try:
+        yield
+    except BaseException:
+        for child in children:
+            child.terminate()
+        raise
+    finally:
+        codes = [child.wait() for child in children]
+    if failed := [code for code in codes if code]:
+        say(f"{len(failed)} of {count} other processes ended with code {failed[0]}")
 
 
 class Children:

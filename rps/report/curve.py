@@ -134,6 +134,11 @@ def decorate(axes: Any, summary: Mapping[str, Any], note: str) -> None:
         f"features: {frechet['features']}; bars: 1 standard error of a level by itself" + (f"\n{note}" if note else ""),
         fontsize=7.5, color="#666666", loc="left",
     )  # fmt: skip
+    style(axes)
+
+
+def style(axes: Any) -> None:
+    """A light grid, and no frame at the top and on the right."""
     axes.grid(color="#E6E6E6", linewidth=0.7, zorder=0)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -1,0 +1,78 @@
+"""The folder of a search: how it is recognised, and what a search may resume in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rps.bounded_yaml import load_yaml
+from rps.records.changes import changes, differences
+from rps.records.files import write_json, write_text
+from rps.tuning.figure import trials_plot
+from rps.tuning.objective import Objective
+from rps.tuning.results import as_json, page
+from rps.tuning.space import Space
+from rps.tuning.trials import Trial
+
+SEARCH = "search.yaml"
+MARKER = "# rps tune, format 1\n"
+FILES = ("best.yaml", "trials.md", "trials.json", "trials.png")
+"""What a search ends with, beside its journal."""
+
+
+class SearchRefused(ValueError):
+    """This search may not write to the folder."""
+
+
+def check(folder: Path, search: Mapping[str, Any]) -> bool:
+    """Whether a search resumes the one in the folder.  Nothing is changed.
+
+    search: "config" of the base run, and everything else that defines the search. Errors: SearchRefused if the folder
+    holds something else.
+    """
+    place = folder / SEARCH
+    if folder.exists() and not folder.is_dir():
+        raise SearchRefused(f"output {folder} is not a folder; give another --output")
+    if not place.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise SearchRefused(f"output {folder} is not empty and holds no search of rps tune; give another --output")
+        return False
+    text = place.read_text(encoding="utf-8")
+    earlier = load_yaml(text) if text.startswith(MARKER) else None
+    if not isinstance(earlier, dict):
+        raise SearchRefused(f"{place} was not written by rps tune; give another --output")
+    old, new = dict(earlier), dict(search)
+    found = changes(old.pop("config", {}), new.pop("config"))
+    found += [f"{key} was {before} and is now {now}" for key, before, now in differences(old, new)]
+    if found:
+        more = ", ..." if len(found) > 5 else ""
+        raise SearchRefused(f"{folder} holds another search: {'; '.join(found[:5])}{more}; give another --output")
+    return True
+
+
+def begin(folder: Path, search: Mapping[str, Any]) -> None:
+    """Makes the folder of a new search.  Errors: those of `check`."""
+    if not check(folder, search):
+        import yaml
+
+        write_text(folder / SEARCH, MARKER + yaml.safe_dump(dict(search), sort_keys=False))
+
+
+def write_results(
+    folder: Path, trials: Sequence[Trial], space: Space, objective: Objective, best: Mapping[str, Any] | None
+) -> list[Path]:
+    """Writes FILES; best.yaml and the figure only if a trial was completed.  -> the files written.
+
+    best: the best settings as a config.
+    """
+    write_text(folder / "trials.md", page(trials, space, objective))
+    write_json(folder / "trials.json", as_json(trials, space, objective))
+    if best is None:
+        return [folder / name for name in FILES if name.startswith("trials.") and not name.endswith("png")]
+    import yaml
+
+    head = f"# The best of {len(trials)} trials by {objective.title}; merges over the configs of the search.\n"
+    write_text(folder / "best.yaml", head + yaml.safe_dump(dict(best), sort_keys=False))
+    trials_plot(trials, space, objective, folder / "trials.png")
+    return [folder / name for name in FILES]

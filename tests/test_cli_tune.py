@@ -1,0 +1,192 @@
+"""`rps tune` on the embedded default, as a user runs it: what it writes, resumes, refuses, and does without clean
+pictures."""
+
+import json
+import shlex
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from rps.cli import main, processes, tune
+
+BASE = [
+    "--config", "demo", "--data.limit", "8", "--model.t0", "[200]", "--model.steps", "5",
+    "--model.estimator.num_steps", "2", "--trainer.accelerator", "cpu", "--model.sampler.step_size", "1.0",
+]  # fmt: skip
+OVER = ["--over", "model.sampler.step_size=0.05:5:log"]
+
+
+def run(*arguments: str, expect: int = 0) -> None:
+    assert main(["tune", *arguments]) == expect
+
+
+def trials(folder: Path) -> list[dict]:
+    return json.loads((folder / "trials.json").read_text())["trials"]
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tuned"
+    run(*BASE, *OVER, "--trials", "4", "--output", str(folder))
+    return folder
+
+
+@pytest.fixture
+def copied(tuned, tmp_path) -> Path:
+    return Path(shutil.copytree(tuned, tmp_path / "tuned"))
+
+
+def test_the_table_has_every_trial_and_starts_from_the_config(tuned):
+    found = trials(tuned)
+    assert len(found) == 4 and sorted(t["number"] for t in found) == [0, 1, 2, 3]
+    (first,) = [t for t in found if t["number"] == 0]
+    assert first["settings"] == {"model.sampler.step_size": 1.0} and first["pictures"] == 8
+    assert found[0]["figure"]["value"] == min(t["figure"]["value"] for t in found)
+    assert all(0 < t["figure"]["se"] < t["figure"]["value"] for t in found)
+    page = (tuned / "trials.md").read_text()
+    assert "| trial | step_size |" in page and "The best is trial" in page and "RMSE: sqrt(mean(" in page
+    assert Image.open(tuned / "trials.png").size[0] > 500
+
+
+def test_a_trial_is_what_rps_predict_gives_with_best_yaml(tuned, tmp_path, monkeypatch):
+    """The printed command, on the pictures of the search: the same RMSE and standard error of the mean."""
+    best = trials(tuned)[0]
+    arguments = [*BASE[:-2], "--config", str(tuned / "best.yaml"), "--output", str(tmp_path / "run")]
+    assert main(["predict", *arguments]) == 0
+    level = json.loads((tmp_path / "run" / "metrics.json").read_text())["levels"][0]
+    resolved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]["init_args"]["sampler"]
+    assert resolved["init_args"]["step_size"] == best["settings"]["model.sampler.step_size"]
+    assert resolved["init_args"]["per_timestep"] is True, "what was not tuned stays"
+    assert level["metrics"]["rmse"]["mean"] == pytest.approx(best["figure"]["value"], rel=1e-4)
+    assert level["metrics"]["rmse"]["se"] == pytest.approx(best["figure"]["se"], rel=0.2)
+
+
+def test_it_prints_the_command_to_run_next(copied, capsys):
+    run(*BASE, *OVER, "--trials", "4", "--output", str(copied))
+    command = shlex.split(capsys.readouterr().out.strip().splitlines()[-1])
+    assert command[:4] == ["rps", "predict", "--config", "demo"]
+    assert command[-4:] == ["--config", f"{copied}/best.yaml", "--output", f"{copied}_best"]
+    assert not {"--data.limit", "--model.sampler.step_size", "--over", "--trials"} & set(command)
+    assert main([*command[1:], "--print_config"]) == 0
+
+
+def test_the_same_command_resumes_also_with_more_trials(copied, capsys):
+    before = trials(copied)
+    run(*BASE, *OVER, "--trials", "5", "--output", str(copied), "--data.batch_size", "3")
+    assert "4 trials are done" in capsys.readouterr().err
+    assert [t for t in trials(copied) if t["number"] < 4] == before
+    assert len(trials(copied)) == 5
+
+
+def test_another_search_does_not_touch_the_folder(copied, tmp_path, capsys):
+    before = {path.name: path.read_bytes() for path in copied.iterdir()}
+    others = {
+        "model.t0 was [200] and is now [100]": [*BASE, "--model.t0", "[100]", *OVER],
+        'objective was "rmse" and is now "psnr"': [*BASE, *OVER, "--objective", "psnr"],
+        "step_size was": [*BASE, "--over", "model.sampler.step_size=0.05:4:log"],
+    }
+    for why, arguments in others.items():
+        run(*arguments, "--output", str(copied), expect=2)
+        assert why in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    run(*BASE, *OVER, "--output", str(tmp_path / "mine"), expect=2)
+    assert "is not empty and holds no search" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(("arguments", "why"), [
+    ([*BASE], "there is nothing to search over; give --over"),
+    ([*BASE, "--over", "model.sampler.step_sise=1:2"], "model.sampler.step_sise is not an option"),
+    ([*BASE, "--over", "model.sampler.step_size=2:1"], "a range must go from a number to a larger one"),
+    ([*BASE, "--over", "data.limit=1,2"], "only settings of the method"),
+    ([*BASE, "--over", "model.noise=0.1,0.2"], "only settings of the method"),
+    ([*BASE, *OVER, "--trials", "0"], "--trials must be at least 1, got 0"),
+    ([*BASE, *OVER, "--trials", "few"], "invalid int value: 'few'"),
+    ([*BASE, *OVER, "--overwrite"], "the same command resumes"),
+    ([*BASE, *OVER, "--objective", "rsme"], "there is no objective 'rsme'"),
+    ([*BASE, *OVER, "--objective", "held_out"], "got SuperResolution; use fission"),
+    ([*BASE, *OVER, "--objective", "fission", "--tau", "0"], "tau must be a finite number > 0"),
+    ([*BASE, *OVER, "--objective", "fission", "--model.noise", "0"], "needs Gaussian noise"),
+    ([*BASE, *OVER, "--trainer.devices", "2"], "tries settings on one device, got 2"),
+])  # fmt: skip
+def test_invalid_input_is_one_sentence(arguments, why, tmp_path, capsys):
+    run(*arguments, "--output", str(tmp_path / "new"), expect=2)
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(errors) == 1 and why in errors[0]
+    assert not (tmp_path / "new" / "best.yaml").exists()
+
+
+def test_no_output_and_no_optuna(tmp_path, monkeypatch, capsys):
+    run(*BASE, *OVER, expect=2)
+    assert "there is no --output" in capsys.readouterr().err
+    monkeypatch.setattr(tune, "find_spec", lambda name: None)
+    run(*BASE, *OVER, "--output", str(tmp_path / "new"), expect=2)
+    assert "rps tune needs the package optuna, which is not installed; pip install" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_classes_are_choices_and_settings_belong_to_their_class(tmp_path, capsys):
+    """Settings that a class lacks fail; the class comes before its settings; best.yaml names it."""
+    over = ["--over", "model.sampler.step_size=0.1,0.2", "--over", "model.sampler=Dps,Ddrm"]
+    run(*BASE, *over, "--output", str(tmp_path / "new"))
+    found = {tuple(t["settings"].values()): t for t in trials(tmp_path / "new")}
+    assert {key[1] for key, t in found.items() if t["state"] == "complete"} == {"Dps"}
+    assert {t["state"] for key, t in found.items() if key[1] == "Ddrm"} == {"failed"}
+    assert "model.sampler.step_size is not an option of rps.samplers.Ddrm" in found[0.1, "Ddrm"]["reason"]
+    assert found[0.1, "Dps"]["figure"]["value"] != found[0.2, "Dps"]["figure"]["value"]
+    best = yaml.safe_load((tmp_path / "new" / "best.yaml").read_text())["model"]["init_args"]["sampler"]
+    assert best["class_path"].endswith(".Dps") and best["init_args"]["step_size"] in (0.1, 0.2)
+
+
+def test_pictures_that_are_already_degraded(tmp_path, capsys):
+    """RMSE is refused, fission is not, and its limits are printed."""
+    for i in range(6):
+        noise = torch.rand(8, 8, generator=torch.Generator().manual_seed(i))
+        (tmp_path / "small").mkdir(exist_ok=True)
+        Image.fromarray((255 * noise).byte().numpy()).save(tmp_path / "small" / f"{i}.png")
+    data = [
+        "--data.folder",
+        str(tmp_path / "small"),
+        "--data.degraded",
+        "true",
+        "--over",
+        OVER[1].replace("5:log", "2"),
+    ]
+    run(*BASE, *data, "--output", str(tmp_path / "a"), expect=2)
+    assert "if they have no clean reference, give --objective fission" in capsys.readouterr().err
+    run(*BASE, *data, "--objective", "fission", "--trials", "2", "--output", str(tmp_path / "b"))
+    assert "fission sees only A(x)" in capsys.readouterr().err
+    assert "Fission sees only A(x)" in (tmp_path / "b" / "trials.md").read_text()
+    assert [t["pictures"] for t in trials(tmp_path / "b")] == [6, 6]
+
+
+def test_processes_run_the_same_command(tmp_path, monkeypatch, capfd):
+    """Sharing the trials is tested in tests/rps/tuning/test_search.py; another process costs 15 seconds of imports."""
+    started = []
+    monkeypatch.setattr(processes, "copies", lambda *given: started.append(given) or nullcontext())
+    command = [*BASE, *OVER, "--trials", "1", "--processes", "3", "--output", str(tmp_path / "new")]
+    run(*command)
+    assert started == [(["tune", *command, "--processes", "1"], 2)]
+    monkeypatch.undo()
+    capfd.readouterr()
+    with processes.copies(["--version"], 1):
+        pass
+    shown = capfd.readouterr()
+    assert shown.out == shown.err == ""
+    with processes.copies(["nonsense"], 2):
+        pass
+    assert "2 of 2 other processes ended with code 2" in capfd.readouterr().err
+    with pytest.raises(KeyError), processes.copies(["nonsense"], 1):
+        raise KeyError
+
+
+def test_help(capsys):
+    run("--help")
+    assert "usage: rps tune" in capsys.readouterr().out

@@ -1,0 +1,190 @@
+"""Check rps tune on the embedded tasks: searches against the shipped settings, and rankings without clean pictures.
+
+    python tools/tuning.py --write                # all four tasks; --tasks sr4 inpaint runs some
+
+For each task:
+    search  20 trials of the step size of stage 2 on images 500 to 531, from DPS's default of 1.0, for the lowest
+            product of RMSE and sqrt FD at t0 = 100 and 400;
+    check   the best of them and the shipped one on images 600 to 663, paired;
+    ranks   lists of step sizes of MAP-RPS at t0 = 400, and of levels t0 of CCDF, on images 500 to 531, by RMSE, by
+            fission, and in inpainting by held-out pixels: the rank correlation with RMSE, and how much RMSE is lost by
+            the choice without clean pictures.
+Every part is an `rps tune`, whose command is printed and which a repeated command resumes. With --write, the tables and
+figures go to docs/choosing.md and docs/figures/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from pages import DOCS, markdown, write_part
+from scipy.stats import spearmanr
+
+from rps.cli import main as rps
+from rps.metrics.intervals import STEP, Draws
+from rps.records.files import written
+from rps.report.curve import BLUE, GREY, style
+from rps.tuning import Search, Trial, read_space
+from rps.tuning.space import shown
+from rps.tuning.trials import minus
+
+TASKS = ("denoise", "sr4", "inpaint", "deblur_aniso")
+OPTION, SHIPPED = "model.sampler.step_size", 0.15
+GRIDS = {
+    "step size": (OPTION, "0.03,0.07,0.15,0.3,0.6,1.2,2.5", ("--model.t0", "[400]")),
+    "t0 of CCDF": ("model.t0", "[25],[50],[100],[200],[400],[600],[800]", ("--config", "embedded/peers/TASK/ccdf")),
+}
+"""Title -> the option that is ranked, its values in order, and more options."""
+COLUMNS = 4
+TITLES = {"rmse": "RMSE", "fission": "fission", "held_out": "held-out pixels"}
+
+
+def tune(folder: Path, task: str, option: str, over: str, objective: str, *more: str) -> list[Trial]:
+    """Runs or resumes `rps tune`.  -> its completed trials."""
+    command = ["tune", "--config", "demo", "--config", f"embedded/{task}", *more]
+    command += ["--over", f"{option}={over}", "--objective", objective, "--output", str(folder)]
+    print(shlex.join(["rps", *command]), flush=True)
+    if status := rps(command):
+        raise SystemExit(f"rps tune into {folder} ended with exit code {status}")
+    trials = Search(folder, read_space([f"{option}={over}"]), "lower").trials()
+    return [trial for trial in trials if trial.state == "complete"]
+
+
+def setting(trial: Trial) -> str:
+    (found,) = trial.settings.values()
+    return shown(found).strip("[]")
+
+
+def value(trial: Trial) -> Draws:
+    assert trial.figure is not None
+    return trial.figure
+
+
+def search(folder: Path, task: str) -> list[str]:
+    """The line of a task: best step size, and its objective minus that of the shipped one on other pictures."""
+    product, levels = "rmse,sqrt_frechet", ("--model.t0", "[100, 400]")
+    found = tune(
+        folder / "search", task, OPTION, "0.01:10:log", product, *levels, f"--{OPTION}", "1.0", "--data.skip", "500",
+        "--data.limit", "32",
+    )  # fmt: skip
+    best = f"{min(found, key=lambda trial: value(trial).value).settings[OPTION]:.3g}"
+    other = ("--data.skip", "600", "--data.limit", "64", "--no_pruning")
+    ours, shipped = tune(folder / f"check_{best}", task, OPTION, f"{best},{SHIPPED:g}", product, *levels, *other)
+    difference = minus(ours, shipped)
+    assert difference is not None
+    return [
+        task,
+        best,
+        f"{value(ours).value:.4f}",
+        f"{value(shipped).value:.4f}",
+        f"{difference.value:+.4f} ({difference.se:.4f})",
+    ]
+
+
+def rank_correlation(a: Sequence[Draws], b: Sequence[Draws]) -> tuple[float, float, float]:
+    """Spearman's correlation of two lists of means, and its 95 % bootstrap interval over the pictures, resampled alike.
+
+    The draws of a mean have weights 1 + STEP (c - 1), from which those with the counts c follow.
+    """
+    whole = [torch.stack([d.value + (d.draws - d.value) / STEP for d in draws], dim=1) for draws in (a, b)]
+    resampled = [float(spearmanr(x, y).statistic) for x, y in zip(*whole, strict=True)]
+    low, high = torch.quantile(torch.tensor(resampled), torch.tensor([0.025, 0.975])).tolist()
+    return float(spearmanr([d.value for d in a], [d.value for d in b]).statistic), low, high
+
+
+def ranks(folder: Path, task: str, title: str) -> tuple[list[list[str]], dict[str, list[Trial]]]:
+    """The lines of a task and a list of settings, and the trials of each objective in the order of that list."""
+    option, over, more = GRIDS[title]
+    objectives = ["rmse", "fission"] + ["held_out"] * (task == "inpaint")
+    where = (*(part.replace("TASK", task) for part in more), "--data.skip", "500", "--data.limit", "32", "--no_pruning")
+    place = folder / title.replace(" ", "_")
+    found = {name: tune(place / name, task, option, over, name, *where) for name in objectives}
+    exact = found["rmse"]
+    best = min(exact, key=lambda trial: value(trial).value)
+    lines = []
+    for name in objectives[1:]:
+        correlation, low, high = rank_correlation([value(t) for t in exact], [value(t) for t in found[name]])
+        chosen = min(found[name], key=lambda trial: value(trial).value)
+        lost = minus(exact[found[name].index(chosen)], best)
+        assert lost is not None
+        choices = [setting(best), setting(chosen), f"{lost.value:.4f} ({lost.se:.4f})"]
+        lines.append([task, title, TITLES[name], f"{correlation:.2f} ({low:.2f} to {high:.2f})", *choices])
+    return lines, found
+
+
+def draw(found: dict[tuple[str, str], dict[str, list[Trial]]], path: Path) -> None:
+    """A panel per task, list of settings and objective: the objective against RMSE. Dotted: RMSE squared."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
+
+    panels = [(*place, name) for place, of_place in found.items() for name in of_place if name != "rmse"]
+    rows = -(-len(panels) // COLUMNS)
+    figure = Figure(figsize=(3.1 * COLUMNS, 2.8 * rows), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    every = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
+    for axes, (task, title, name) in zip(every, panels, strict=False):
+        trials = found[task, title]
+        xs = [value(trial).value for trial in trials["rmse"]]
+        ys = [value(trial).estimate() for trial in trials[name]]
+        axes.errorbar(
+            xs, [y.value for y in ys], [y.se for y in ys], fmt="-o", color=BLUE, ecolor=BLUE + "60", markersize=4,
+            linewidth=1,
+        )  # fmt: skip
+        axes.plot(sorted(xs), [x**2 for x in sorted(xs)], ":", color=GREY, zorder=1)
+        for x, y, trial in zip(xs, ys, trials[name], strict=True):
+            axes.annotate(setting(trial), (x, y.value), (5, -3), textcoords="offset points", fontsize=7)
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("RMSE", fontsize=8.5)
+        axes.set_title(f"{task}, {title}: {TITLES[name]}", fontsize=8.5, loc="left")
+        style(axes)
+    for axes in every[len(panels) :]:
+        axes.set_axis_off()
+    with written(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--search", nargs="*", choices=TASKS, help="tasks of the first two parts, by default all")
+    parser.add_argument("--output", type=Path, default=Path("runs/tuning"))
+    parser.add_argument("--write", action="store_true", help="write docs/choosing.md and docs/figures/")
+    given = parser.parse_args()
+    searched = given.tasks if given.search is None else given.search
+    settings = [search(given.output / task, task) for task in searched]
+    found, lines = {}, []
+    for task, title in itertools.product(given.tasks, GRIDS):
+        own, found[task, title] = ranks(given.output / task, task, title)
+        lines += own
+    heads = ["task", "best step size", "its RMSE x sqrt FD", f"that of {SHIPPED:g}", "difference, paired"]
+    blind = [
+        "task",
+        "settings",
+        "objective",
+        "rank correlation with RMSE",
+        "best by RMSE",
+        "best by it",
+        "RMSE lost, paired",
+    ]
+    tables = [markdown(heads, settings), markdown(blind, lines)]
+    print("\n\n".join(["", *tables]))
+    draw(found, given.output / "ranks.png")
+    if given.write:
+        names = {given.output / task / "search" / "trials.png": f"tuning_{task}.png" for task in searched}
+        for path, name in {**names, given.output / "ranks.png": "tuning_ranks.png"}.items():
+            shutil.copy(path, DOCS / "figures" / name)
+        shown = [f"![trials of the step size, {task}](figures/tuning_{task}.png)" for task in searched]
+        parts = [tables[0], *shown, tables[1], "![objectives without clean pictures](figures/tuning_ranks.png)"]
+        write_part("choosing", "tuning", "\n" + "\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()
