@@ -48,7 +48,7 @@ class RmpEstimator(ChainEstimator):
     One network call per step, differentiated with respect to its input.
 
     Args:
-        step_size: xi; published denoise 6, inpainting 9, sr4 9, deblur 17.
+        step_size: xi; None is derived, see rps.samplers.Dps. Published denoise 6, inpainting 9, sr4 9, deblur 17.
         num_steps: number of timesteps in the sampler's grid.
         clip: whether to clip the denoised image to [-1, 1]; None clips images but not latents.
         blend: whether to blend x_t with its re-noised estimate, see rps.samplers.VsDps.
@@ -57,7 +57,7 @@ class RmpEstimator(ChainEstimator):
 
     def __init__(
         self,
-        step_size: float = 9.0,
+        step_size: float | None = None,
         num_steps: int = 1000,
         clip: bool | None = None,
         blend: bool = False,

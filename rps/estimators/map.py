@@ -55,7 +55,7 @@ class MapEstimator(Estimator):
         lr: float = 0.1,
         t1: int | None = None,
         w: float | None = None,
-        w_factor: float = 0.4,
+        w_factor: float = 1.0,
         prior_term: PriorTerm = "centred",
         draws: int = 1,
         eta_min: float = 1e-5,

@@ -52,7 +52,7 @@ class Dmap(Dps):
         # One radius per row: where the network has learned s, its root mean square over the pixels.
         length = self.radius * _norm((s * torch.ones_like(x))[active])
         for _ in range(self.ascents):
-            _, gradient = self.guided(here, times, inside, own, noise[active])
+            _, gradient, _ = self.guided(here, times, inside, own, noise[active])
             offset = here - self.step_size * schedule.norm(times, here) ** 2 * gradient - centre
             here = centre + length * offset / _norm(offset).clamp(min=torch.finfo(x.dtype).tiny)
         return moved.index_copy(0, active, here)

@@ -26,7 +26,7 @@ class Ccdf(MapRps):
         self,
         t0: Sequence[int] = (100, 300),
         sampler: Sampler = Dps(),
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
         samples: int = 1,
         rcond: float = 0.1,

@@ -41,7 +41,7 @@ class Interpolation(Staged):
         estimator: Estimator = ProximalMap(),
         sampler: Sampler = Dps(),
         t0: int | None = None,
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
     ) -> None:
         super().__init__([float(level) for level in levels], estimator, sampler, micro_batch)

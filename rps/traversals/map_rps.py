@@ -42,7 +42,7 @@ class MapRps(Staged):
         t0: Sequence[int] = (0, 100, 300),
         estimator: Estimator = ProximalMap(),
         sampler: Sampler = Dps(),
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
         samples: int = 1,
     ) -> None:
@@ -81,10 +81,10 @@ class LmapRps(MapRps):
 
     def __init__(
         self,
-        t0: Sequence[int] = (0, 200, 400, 600, 800),
+        t0: Sequence[int] = (0, 100, 300),
         estimator: Estimator = ProximalMap(11, start=2.0),
         sampler: Sampler = LatentDps(),
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
         samples: int = 1,
     ) -> None:

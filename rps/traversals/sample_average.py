@@ -39,7 +39,7 @@ class SampleAverage(Staged):
         sampler: Sampler = Dps(),
         t0: int | None = None,
         estimator: Estimator | None = None,
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
     ) -> None:
         super().__init__([int(level) for level in levels], estimator, sampler, micro_batch)

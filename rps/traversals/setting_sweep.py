@@ -30,12 +30,12 @@ class SettingSweep(PerLevel):
 
     def __init__(
         self,
-        setting: str = "step_size",
+        setting: str = "step_factor",
         levels: Sequence[float] = (0.3, 1.0, 3.0),
         sampler: Sampler = Dps(),
         t0: int | None = None,
         estimator: Estimator | None = None,
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
     ) -> None:
         self.knob = setting

@@ -31,7 +31,7 @@ class StepNumber(PerLevel):
 
     def __init__(
         self,
-        levels: Sequence[int] = (900, 700, 500, 300, 100),
+        levels: Sequence[int] = (100, 50, 25, 12),
         step_size: float | Sequence[float] | None = None,
         sampler: Sampler = Dps(),
         t0: int | None = None,
