@@ -159,7 +159,7 @@ class MetricRecorder(RunCallback):
             if type(metric).judge is not Metric.judge:
                 continue  # it may look at the measurement, and there is none yet
             try:
-                metric.values(Candidate(image, image, degrade(image, Denoise(), 1.0), image))
+                metric.values(Candidate(image, image, degrade(2 * image - 1, Denoise(), 1.0), image))
             except Exception as error:
                 shape = " x ".join(map(str, image.shape[1:]))
                 raise ValueError(f"the metric {metric.name} fails on an image of {shape}: {error}") from error

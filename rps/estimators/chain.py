@@ -64,6 +64,7 @@ class RmpEstimator(ChainEstimator):
         legacy: bool = False,
     ) -> None:
         super().__init__(VsDps(0.0, step_size, clip, blend, legacy), num_steps)
+        self.step_size, self.clip, self.blend, self.legacy = step_size, clip, blend, legacy
 
 
 class DmapEstimator(ChainEstimator):
@@ -80,3 +81,4 @@ class DmapEstimator(ChainEstimator):
 
     def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, num_steps: int = 1000) -> None:
         super().__init__(Dmap(step_size, radius, ascents), num_steps)
+        self.step_size, self.radius, self.ascents = step_size, radius, ascents

@@ -41,7 +41,7 @@ class NonlinearBlur(Operator):
             raise ValueError(f"size must be a multiple of 128, got {size}")
         generator = weights if isinstance(weights, BlurGenerator) else BlurGenerator.from_file(weights)
         self.generator = generator.requires_grad_(False).eval()
-        self.size, self.antialias = size, antialias
+        self.code_seed, self.code_std, self.size, self.antialias = code_seed, code_std, size, antialias
         shape = (8 * generator.features, size // 128, size // 128)
         self.register_buffer("code", code_std * Streams(code_seed, ["code"]).normal(shape), persistent=False)
 

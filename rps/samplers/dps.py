@@ -71,7 +71,7 @@ class Dps(Sampler):
     def scale(
         self, gradient: Tensor, loss: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior
     ) -> Tensor:
-        """The factor of the gradient: xi, times abar_t with `decay`, times t - t' with `per_timestep`.  -> [N, 1, ...]."""
+        """The factor of the gradient: xi, times abar_t with `decay`, times t - t' with `per_timestep`."""
         schedule = prior.schedule
         if self.step_size is None:
             power = 2 if self.squared else 1
@@ -89,9 +89,7 @@ class Dps(Sampler):
             std = legacy_std(denoised, t, t_next, prior.schedule)
         return mean, std
 
-    def guided(
-        self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams
-    ) -> Guided:
+    def guided(self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams) -> Guided:
         """The denoised image, grad_x of the loss, and the loss."""
 
         def loss(_: Tensor, denoised: Denoised) -> Tensor:

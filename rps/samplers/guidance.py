@@ -10,7 +10,6 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Denoised, Prior
 
-
 Guided = tuple[Denoised, Tensor, Tensor]
 """(the Denoised of x_t, grad_x of a loss [N, ...], the loss [N]), all detached."""
 
@@ -24,9 +23,7 @@ def through_denoiser(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor]
     return through_prior(x, t, prior, lambda x, denoised: loss(denoised.x0))
 
 
-def through_prior(
-    x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor, Denoised], Tensor]
-) -> Guided:
+def through_prior(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor, Denoised], Tensor]) -> Guided:
     """`through_denoiser` for a loss of x_t and its whole Denoised."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()

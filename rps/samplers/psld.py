@@ -44,9 +44,7 @@ class Psld(LatentDps):
     def check(self, measurement: Measurement, prior: Prior) -> None:
         linear_on_images(measurement, self)
 
-    def guided(
-        self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams
-    ) -> Guided:
+    def guided(self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams) -> Guided:
         operator, y = linear_on_images(measurement, self), measurement.y
         n = noise.at("measurement noise").normal(y.shape[1:]).to(y)
 

@@ -36,9 +36,7 @@ class Stsl(LatentDps):
         not_negative(trace_weight=trace_weight)
         self.trace_weight = trace_weight
 
-    def guided(
-        self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams
-    ) -> Guided:
+    def guided(self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams) -> Guided:
         e = noise.at("trace").normal(x.shape[1:]).to(x)
         norm = prior.schedule.norm(t, x)
         sigma = (prior.schedule.at(t, x)[1] / norm).flatten()

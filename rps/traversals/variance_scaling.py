@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rps.samplers.vsdps import VsDps
+from rps.traversals.inputs import level_numbers
 from rps.traversals.per_level import PerLevel, one_per_level
 
 
@@ -30,7 +31,7 @@ class VarianceScaling(PerLevel):
 
     def __init__(
         self,
-        levels: Sequence[float] = (1.0, 0.8, 0.5, 0.3, 0.0),
+        levels: float | Sequence[float] = (1.0, 0.8, 0.5, 0.3, 0.0),
         step_size: float | Sequence[float] | None = None,
         clip: bool | None = None,
         blend: bool = False,
@@ -38,10 +39,10 @@ class VarianceScaling(PerLevel):
         micro_batch: int | None = None,
         legacy: bool = False,
     ) -> None:
-        if not all(0 <= level <= 1 for level in levels):
-            raise ValueError(f"lambda must be between 0 and 1, got {list(levels)}")
-        sizes = [None] * len(levels) if step_size is None else one_per_level(step_size, levels, "step_size")
-        samplers = [
-            VsDps(float(level), size, clip, blend, legacy) for level, size in zip(levels, sizes, strict=True)
-        ]
-        super().__init__([float(level) for level in levels], samplers, [steps] * len(samplers), micro_batch=micro_batch)
+        scales = [float(level) for level in level_numbers("levels", levels)]
+        if not all(0 <= scale <= 1 for scale in scales):
+            raise ValueError(f"lambda must be between 0 and 1, got {scales}")
+        sizes = [None] * len(scales) if step_size is None else one_per_level(step_size, scales, "step_size")
+        samplers = [VsDps(scale, size, clip, blend, legacy) for scale, size in zip(scales, sizes, strict=True)]
+        super().__init__(scales, samplers, [steps] * len(samplers), micro_batch=micro_batch)
+        self.step_size, self.clip, self.blend, self.steps, self.legacy = step_size, clip, blend, steps, legacy
