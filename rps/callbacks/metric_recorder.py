@@ -195,7 +195,7 @@ class MetricRecorder(RunCallback):
             for level in module.levels or ()
             for id_ in sorted(set(wanted) - found.get(level, {}).keys())
         ]
-        RecordWriter(run, trainer.global_rank).write(rows, module.knob)
+        RecordWriter(run, trainer.global_rank).write(rows, module.knob, origin=self.origin)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Merges without a barrier, since the state of other processes is unknown."""
