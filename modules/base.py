@@ -16,6 +16,7 @@ from torch import Tensor
 from modules.inference_mode import make_normal, no_inference_mode, normal
 from modules.isolation import Isolation, join, rows
 from rps.cost import Cost, RelativeCost
+from rps.image_checks import LARGEST, range_reason
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
@@ -29,9 +30,6 @@ from rps.traversals.base import Traversal
 EXACT = ("32-true", "64-true")
 """Precisions of a Trainer that do not round measurements."""
 
-
-LARGEST = 1.5
-"""Largest absolute value of a clean picture: resampling overshoots 1 by less."""
 
 ABSURD = 50
 """A measurement without negative values that exceeds those of white and black by this factor is in 8 or 16 bits."""
@@ -208,7 +206,7 @@ class SolverModule(L.LightningModule, RunModule):
             largest = largest.masked_fill((pictures < 0).flatten(1).any(1), 0)
             if limit < math.inf:
                 limit = self._absurd_measurement() if bool((largest > ABSURD).any()) else ABSURD
-        ranges = {i: _range_reason(pictures[i]) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()}
+        ranges = {i: range_reason(pictures[i]) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()}
         if ranges and not self.isolation.proven and len(ranges) == int(finite.sum()):
             raise ValueError(next(iter(ranges.values())))
         reasons = (
@@ -291,13 +289,6 @@ def _check_ids(ids: Any) -> None:
             raise ValueError(
                 f"the id {id_!r} holds a lone surrogate, which no file can hold; give texts that UTF-8 can encode"
             )
-
-
-def _range_reason(picture: Tensor) -> str:
-    return (
-        f"pictures must be in [-1, 1], got values from {float(picture.min()):.4g} to {float(picture.max()):.4g}; scale "
-        "them (8-bit values v to v / 127.5 - 1)"
-    )
 
 
 def _size(images: Tensor) -> str:

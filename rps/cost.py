@@ -45,6 +45,15 @@ class Cost:
     decoder_calls: float = 0
     decoder_backwards: float = 0
 
+    def __str__(self) -> str:
+        numbers = {
+            "network calls": self.network_calls,
+            "backwards": self.network_backwards,
+            "decoder calls": self.decoder_calls,
+            "decoder backwards": self.decoder_backwards,
+        }
+        return ", ".join(f"{number:.4g} {name}" for name, number in numbers.items() if number) or "no network calls"
+
     def __add__(self, other: Cost) -> Cost:
         return Cost(*map(operator.add, astuple(self), astuple(other)))
 

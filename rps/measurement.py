@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rps.image_checks import check_range, check_tensor
 from rps.noise import Gaussian, Noise
 from rps.operators.base import NoPseudoInverse, Operator
 from rps.randomness import Streams
@@ -18,7 +19,7 @@ class PictureMismatch(ValueError):
     """A degraded picture cannot be the measurement because it has the wrong size."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Measurement:
     """y = A(x) + noise_std n, n ~ N(0, I), for a batch of images: the only input of a solver.
 
@@ -41,6 +42,11 @@ class Measurement:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def __repr__(self) -> str:
+        image, y = (" x ".join(map(str, shape)) for shape in (self.image_shape, self.y.shape[1:]))
+        given = f", given a {' and a '.join(self.conditions)} each" if self.conditions else ""
+        return f"Measurement of {len(self)} images of {image}: y of {y}, {self.operator!r}, {self.noise!r}{given}"
 
     def rows(self, index: Tensor | slice) -> Measurement:
         """The measurement of some rows of the batch (a row may be taken more than once)."""
@@ -81,9 +87,11 @@ def degrade(
 
     images: [N, C, H, W] in [-1, 1]. noise: standard deviation in the same units, or a Noise such as Poisson(peak=255).
     ids: N names; None is "0", "1", ... The measurement of a sample is bit-identical in any batch.
+    Errors: ValueError for images of another form, with NaN, or in 0 .. 255. Warns of images that seem to be in [0, 1].
     """
     noise = noise if isinstance(noise, Noise) else Gaussian(noise)
-    ids, image_shape = _check(images, ids)
+    ids, image_shape = _check(images, operator, ids)
+    check_range(images)
     if not ids:
         # The shape of y comes from one image, because some operators reject an empty batch (an FFT does).
         return degrade(images.new_zeros(1, *image_shape), operator, noise, [""], seed).rows(slice(0, 0))
@@ -109,7 +117,7 @@ def measured(
     Errors: PictureMismatch for pictures of another shape.
     """
     noise = noise if isinstance(noise, Noise) else Gaussian(noise)
-    ids, _ = _check(pictures, ids)
+    ids, _ = _check(pictures, operator, ids)
     image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)
     bound = operator.bind(image_shape, streams.at("operator"))
@@ -143,11 +151,11 @@ def _apply(operator: Operator, images: Tensor) -> Tensor:
     return torch.cat(y) if y else operator(images)
 
 
-def _check(images: Tensor, ids: Sequence[str] | None) -> tuple[list[str], tuple[int, int, int]]:
-    if images.ndim != 4:
-        raise ValueError(f"images must be [N, C, H, W], got shape {tuple(images.shape)}")
-    if not images.is_floating_point():
-        raise ValueError(f"images must be floating point in [-1, 1], got {images.dtype}")
+def _check(images: Tensor, operator: Any, ids: Sequence[str] | None) -> tuple[list[str], tuple[int, int, int]]:
+    check_tensor(images)
+    if not isinstance(operator, Operator):
+        given = operator.__name__ if isinstance(operator, type) else type(operator).__name__
+        raise ValueError(f"operator must be an rps.operators.Operator such as SuperResolution(4), got {given}")
     names = [str(i) for i in range(len(images))] if ids is None else [str(i) for i in ids]
     if len(names) != len(images):
         raise ValueError(f"got {len(names)} ids for {len(images)} images; give one id per image")

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from rps.randomness import Streams
+from rps.shown import Shown
 
 
-class Noise:
+class Noise(Shown):
     """A law of y given A(x), in the [-1, 1] units of images."""
 
     std: float

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from rps.cost import Cost
 from rps.measurement import Measurement
+from rps.printable import printable
 
 Level = int | float
 """One value of a traversal's knob, e.g. t0 = 300."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Restoration:
     """The images of a batch along a traversal's knob.
 
@@ -40,6 +41,19 @@ class Restoration:
     seconds: dict[Level, float]
     spread: dict[Level, Tensor] = field(default_factory=dict)
     stored_cost: Cost = field(default_factory=Cost)
+
+    def __repr__(self) -> str:
+        number, *shape = self.images[self.levels[0]].shape if self.images else (0,)
+        levels = f"{len(self.levels)} level{'s' if len(self.levels) != 1 else ''} of {self.knob}"
+        size = f" of {' x '.join(map(str, shape))}" if shape else ""
+        lines = [f"Restoration of {number} images{size} at {levels}; costs per image:"]
+        for level in self.levels:
+            broken = number - int(self.images[level].isfinite().flatten(1).all(1).sum())
+            lines.append(
+                f"  {self.knob} = {level:g}: {self.cost[level]}, {self.seconds[level]:.2g} s"
+                + (f"; {broken} of {number} not finite" if broken else "")
+            )
+        return "\n".join([*lines, f"  all levels in one pass: {self.total_cost}"])
 
     @classmethod
     def cat(cls, parts: Sequence[Restoration]) -> Restoration:
@@ -69,7 +83,7 @@ class Restoration:
         )
 
 
-@dataclass
+@dataclass(repr=False)
 class Prediction:
     """The result of `predict_step` of every module in modules/, which a callback's on_predict_batch_end receives.
 
@@ -83,3 +97,11 @@ class Prediction:
     measurement: Measurement
     restoration: Restoration
     failures: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        names = ", ".join([*self.ids[:3], *(["..."] if len(self.ids) > 3 else [])])
+        failed = [f"  failed: {name}: {reason}" for name, reason in list(self.failures.items())[:3]]
+        more = [f"  and {len(self.failures) - 3} more failures"] if len(self.failures) > 3 else []
+        about = f"Prediction of {len(self.ids)} samples{f' ({names})' if names else ''}"
+        about += ", with their clean images" if self.reference is not None else ", without clean images"
+        return "\n".join([*map(printable, [about, *failed, *more]), repr(self.measurement), repr(self.restoration)])

@@ -38,6 +38,14 @@ def test_values_after_it_are_its_own(capsys):
     assert given["sampler"]["init_args"] == {**DAPS, "tau": 0.5}
 
 
+@pytest.mark.parametrize("flag", ["step_size null", "step_size=null", "init_args.step_size ~"])
+def test_a_setting_of_a_class_may_be_null(capsys, flag):
+    """The parser by itself takes it for the text "None"."""
+    given = model(capsys, "--config", "demo", *f"--model.sampler.{flag}".split(" "), "--model.steps", "7")
+    assert given["sampler"]["init_args"]["step_size"] is None and given["sampler"]["init_args"]["per_timestep"] is True
+    assert given["steps"] == 7
+
+
 def test_by_a_later_config(capsys, tmp_path):
     (tmp_path / "own.yaml").write_text("model: {init_args: {estimator: {class_path: rps.estimators.RedDiff}}}")
     given = model(capsys, "--config", "demo", "--config", str(tmp_path / "own.yaml"))

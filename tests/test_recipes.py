@@ -11,9 +11,11 @@ import torch
 
 import rps
 from rps.cli import main
+from rps.metrics import standard
 from rps.operators import Shared
-from rps.priors import EmbeddedPrior
 from rps.priors.analytic.images import read_images
+from rps.records import Origin, RecordWriter, Row
+from rps.records.rows import RowCost
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -107,20 +109,82 @@ def test_the_trainer_of_the_readme_runs(tmp_path, monkeypatch):
     assert [(level["level"], level["n"], level["failed"]) for level in levels] == [(0, 8, 0), (100, 8, 0)]
 
 
-def test_the_notebook_beats_the_pseudo_inverse_with_the_prior_that_ships():
-    """README's lines, with EmbeddedPrior() as its comment suggests: RMSE below that of A^+ y at every level, by more
-    than 2 standard errors of the paired difference."""
-    code = blocks("README.md")["In a notebook"].replace(
-        'DiffusersPrior.from_pretrained("google/ddpm-celebahq-256")', "EmbeddedPrior()"
-    )
-    images = read_images("embedded", limit=16)
-    space = {"images": images, "names": [f"picture {k}" for k in range(16)], "EmbeddedPrior": EmbeddedPrior}
-    exec(code, space)
+IMAGES = read_images("embedded", limit=6)
 
-    def error(restored: torch.Tensor) -> torch.Tensor:
-        return ((restored.clamp(-1, 1) - images) / 2).square().flatten(1).mean(1).sqrt()
 
-    start = error(space["y"].pseudo_inverse())
-    for level, restored in space["result"].images.items():
-        gain = start - error(restored)
-        assert gain.mean() > 2 * gain.std() / len(gain) ** 0.5, level
+def error(restored: torch.Tensor) -> torch.Tensor:
+    """RMSE of each image, in [0, 1]."""
+    return ((restored.clamp(-1, 1) - IMAGES) / 2).square().flatten(1).mean(1).sqrt()
+
+
+def check_gain(y: rps.Measurement, result: rps.Restoration) -> None:
+    """RMSE is below that of A^+ y at every level, by more than 2 standard errors of the paired difference."""
+    for level, restored in result.images.items():
+        gain = error(y.pseudo_inverse()) - error(restored)
+        assert gain.mean() > 2 * gain.std() / len(gain) ** 0.5, (level, gain)
+
+
+def test_the_notebook_beats_the_pseudo_inverse(capsys):
+    """README's lines, word for word."""
+    space = {"images": IMAGES, "names": [f"picture {k}" for k in range(6)]}
+    exec(blocks("README.md")["In a notebook"], space)
+    check_gain(space["y"], space["result"])
+    assert capsys.readouterr().out == f"{space['result']!r}\n"
+
+
+TASKS = {
+    "denoise": (rps.Denoise(), 0.5),
+    "sr4": (rps.SuperResolution(4), 0.1),
+    "inpaint": (rps.Inpaint(0.3), 0.2),
+    "blur": (rps.AnisotropicBlur(), 0.1),
+}
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return rps.EmbeddedPrior()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_defaults_beat_the_pseudo_inverse(prior, task):
+    """MapRps() at each of its levels, and a sampler from pure noise. A step tuned for this prior is not better by
+    more than 3 % and 2 standard errors."""
+    y = rps.degrade(IMAGES, *TASKS[task])
+    result = rps.MapRps().run(y, prior)
+    assert result.levels == [0, 100, 300]
+    check_gain(y, result)
+    check_gain(y, rps.PosteriorSampling(steps=25).run(y, prior))
+
+    class Same(rps.Estimator):
+        def estimate(self, measurement, prior):
+            return result.images[0]
+
+    tuned = rps.MapRps([100, 300], Same(), rps.Dps(0.15, per_timestep=True)).run(y, prior)
+    for level, images in tuned.images.items():
+        excess = error(result.images[level]) - 1.03 * error(images)
+        assert excess.mean() < 2 * excess.std() / len(excess) ** 0.5, level
+
+
+def test_latent_defaults_beat_the_pseudo_inverse():
+    y = rps.degrade(IMAGES, *TASKS["inpaint"])
+    check_gain(y, rps.LmapRps(t0=[0, 100]).run(y, rps.EmbeddedLatentPrior()))
+
+
+def test_records_are_a_table_for_pandas(tmp_path, monkeypatch, capsys):
+    """README's lines, on the records of a run whose first file has no metric and which tried a sample twice."""
+    pytest.importorskip("pandas")
+    writer, origin = RecordWriter(tmp_path / "runs" / "demo"), Origin(metrics={m.name: m.info for m in standard()})
+    rows = [Row(name, level, metrics={"rmse": 0.1 + 0.1 * k}) for k, name in enumerate("abc") for level in (0, 100)]
+    failed = [Row("d", level, status="failed", reason="unreadable") for level in (0, 100)]
+    first_try, baseline = Row("c", 100, metrics={"rmse": 9.0}), Row("a", None, "pseudo_inverse")
+    for part in (failed, [*rows[:5], first_try, baseline], rows[5:]):
+        writer.write(part, "t0", origin=origin)
+    monkeypatch.chdir(tmp_path)
+    space = {}
+    exec(blocks("README.md")["What a run writes"], space)
+    rows = space["rows"]
+    assert set(rows.columns) == {"id", "kind", "status", "reason", "level", *origin.metrics, *RowCost._fields}
+    assert len(rows) == 10 and rows.reason.notna().sum() == 2 and rows.psnr.isna().all()
+    found = space["restored"].groupby("level").rmse.agg(["mean", "sem", "count"])
+    assert found.loc[[0, 100]].values.tolist() == [pytest.approx([0.2, 0.1 / 3**0.5, 3])] * 2
+    assert "0.057735" in capsys.readouterr().out

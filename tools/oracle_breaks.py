@@ -61,7 +61,7 @@ def negated(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def wrapped(*args):
         result = function(*args)
-        return (result[0], -result[1]) if isinstance(result, tuple) else -result
+        return (result[0], -result[1], *result[2:]) if isinstance(result, tuple) else -result
 
     return wrapped
 
@@ -71,13 +71,14 @@ def without_jacobian(x, t, prior, loss):
     with torch.enable_grad():
         denoised = prior.denoise(x, t)
         x0 = denoised.x0.detach().requires_grad_()
-        return denoised, torch.autograd.grad(loss(x0).sum(), x0)[0]
+        losses = loss(x0)
+        return denoised, torch.autograd.grad(losses.sum(), x0)[0], losses.detach()
 
 
 def squared_norm(self, x, t, measurement, prior, *rest, right=Dps.guided):
     """The gradient of the squared norm, 2 ||r|| grad ||r||."""
-    denoised, gradient = right(self, x, t, measurement, prior, *rest)
-    return denoised, 2 * measurement.residual_norm(prior.decode(denoised.x0)).view(-1, 1, 1, 1) * gradient
+    denoised, gradient, norm = right(self, x, t, measurement, prior, *rest)
+    return denoised, 2 * norm.view(-1, 1, 1, 1) * gradient, norm
 
 
 def without_evidence(self, *args, right=GaussianMixture.given_noisy):

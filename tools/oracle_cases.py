@@ -59,6 +59,7 @@ SAMPLERS: dict[str, tuple[Callable[[], Sampler], int]] = {
     "Ddrm": (Ddrm, 20),
     "Daps": (lambda: Daps(tau=0.2, langevin_steps=10, step_size=1e-2), 10),
     "Dps": (Dps, 100),
+    "Dps, xi = 1": (lambda: Dps(1.0), 100),
     "Dmap": (Dmap, 50),
     "Sitcom": (lambda: Sitcom(5), 20),
 }
@@ -74,7 +75,7 @@ TRAVERSALS: dict[str, Callable[[], Traversal]] = {
     "Interpolation, exact stages": lambda: Interpolation([0.25], PosteriorMean(), ExactPosterior(), steps=2),
     "MapRps": lambda: MapRps([0, 100, 400], map_estimator(), Dps(), 100),
     "Ccdf": lambda: Ccdf([100, 400], Dps(), 100),
-    "VarianceScaling": lambda: VarianceScaling([0.5, 0.0], 1.0, steps=100),
+    "VarianceScaling": lambda: VarianceScaling([0.5, 0.0], steps=100),
     "SampleAverage": lambda: SampleAverage([4], Dps(), steps=50),
     "StepNumber": lambda: StepNumber([25], sampler=Dps()),
     "Interpolation": lambda: Interpolation([0.25], map_estimator(), Dps(), steps=50),
@@ -209,5 +210,5 @@ EXACT: dict[str, tuple[Traversal, Law]] = {
 APPROXIMATE: dict[str, Callable[[], Traversal]] = {
     "MAP-RPS with MAP and DPS": lambda: MapRps([0, 50, 100, 400], map_estimator(), Dps(), 100),
     "mean of DPS samples": lambda: SampleAverage([1, 2, 4, 8], Dps(), steps=100),
-    "VSDPS": lambda: VarianceScaling([1.0, 0.8, 0.5, 0.0], 1.0, steps=100),
+    "VSDPS": lambda: VarianceScaling([1.0, 0.8, 0.5, 0.0], steps=100),
 }

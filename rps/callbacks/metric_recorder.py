@@ -159,7 +159,7 @@ class MetricRecorder(RunCallback):
             if type(metric).judge is not Metric.judge:
                 continue  # it may look at the measurement, and there is none yet
             try:
-                metric.values(Candidate(image, image, degrade(image, Denoise(), 1.0), image))
+                metric.values(Candidate(image, image, degrade(2 * image - 1, Denoise(), 1.0), image))
             except Exception as error:
                 shape = " x ".join(map(str, image.shape[1:]))
                 raise ValueError(f"the metric {metric.name} fails on an image of {shape}: {error}") from error
@@ -195,7 +195,7 @@ class MetricRecorder(RunCallback):
             for level in module.levels or ()
             for id_ in sorted(set(wanted) - found.get(level, {}).keys())
         ]
-        RecordWriter(run, trainer.global_rank).write(rows, module.knob)
+        RecordWriter(run, trainer.global_rank).write(rows, module.knob, origin=self.origin)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Merges without a barrier, since the state of other processes is unknown."""

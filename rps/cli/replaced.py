@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rps.cli.classes import ROOM_OF, defaults, find, item_type, may_be_class, spelled, types
-from rps.cli.flags import Place, read_flags, write_flag
+from rps.cli.flags import Place, read_flags, write_flag, write_null
 
 SECTIONS = ("model", "data")
 HOLD_CLASSES = ("prior", "operator", "estimator", "sampler")
@@ -38,7 +38,9 @@ def write_defaults(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> 
             state.current.setdefault((section,), spelled(name, section) if section in SECTIONS else name)
     found = [state.complete(copy.deepcopy(content)) for content in contents]
     for i, place, value in list(read_flags(options)):
-        if value != (new := state.complete(value, place)):
+        if value is None and len(place) > 2 and state.may_be_class(place[:-1]):
+            write_null(options, i)
+        elif value != (new := state.complete(value, place)):
             write_flag(options, i, new)
     return found, options
 
@@ -66,7 +68,7 @@ class _State:
             node["class_path"] = spelled(name, place[-1])
         if len(place) == 1 and isinstance(node.get("class_path"), str):
             self.current[place] = node["class_path"]
-        if len(place) > 1 and ("class_path" in node or "init_args" in node) and self._may_be_class(place):
+        if len(place) > 1 and ("class_path" in node or "init_args" in node) and self.may_be_class(place):
             self._read(place, node)
         for key, inner in node.items():
             if key != "class_path":
@@ -77,12 +79,12 @@ class _State:
         """Whether a text at this place can only be the name of a class that has a room."""
         if not place or place[0] not in SECTIONS or place[-1] not in ROOM_OF:
             return False
-        return len(place) == 1 or self._may_be_class(place)
+        return len(place) == 1 or self.may_be_class(place)
 
     def _holds_class(self, place: Place) -> bool:
-        return place[0] == "model" and place[-1] in HOLD_CLASSES and self._may_be_class(place)
+        return place[0] == "model" and place[-1] in HOLD_CLASSES and self.may_be_class(place)
 
-    def _may_be_class(self, place: Place) -> bool:
+    def may_be_class(self, place: Place) -> bool:
         """Whether the option at this place may be a class; True if its type is not known."""
         kind = self._type(place)
         return place[0] != "data" if kind is None else may_be_class(kind)

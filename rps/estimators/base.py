@@ -7,9 +7,10 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.schedule import Schedule
+from rps.shown import Shown
 
 
-class Estimator:
+class Estimator(Shown):
     """A point estimate of x from y = A(x) + noise. Hyper-parameters are constructor arguments."""
 
     def network_calls(self, schedule: Schedule) -> int:

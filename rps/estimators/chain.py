@@ -48,7 +48,7 @@ class RmpEstimator(ChainEstimator):
     One network call per step, differentiated with respect to its input.
 
     Args:
-        step_size: xi; published denoise 6, inpainting 9, sr4 9, deblur 17.
+        step_size: xi; None is derived, see rps.samplers.Dps. Published denoise 6, inpainting 9, sr4 9, deblur 17.
         num_steps: number of timesteps in the sampler's grid.
         clip: whether to clip the denoised image to [-1, 1]; None clips images but not latents.
         blend: whether to blend x_t with its re-noised estimate, see rps.samplers.VsDps.
@@ -57,13 +57,14 @@ class RmpEstimator(ChainEstimator):
 
     def __init__(
         self,
-        step_size: float = 9.0,
+        step_size: float | None = None,
         num_steps: int = 1000,
         clip: bool | None = None,
         blend: bool = False,
         legacy: bool = False,
     ) -> None:
         super().__init__(VsDps(0.0, step_size, clip, blend, legacy), num_steps)
+        self.step_size, self.clip, self.blend, self.legacy = step_size, clip, blend, legacy
 
 
 class DmapEstimator(ChainEstimator):
@@ -80,3 +81,4 @@ class DmapEstimator(ChainEstimator):
 
     def __init__(self, step_size: float = 1.0, radius: float = 1.0, ascents: int = 2, num_steps: int = 1000) -> None:
         super().__init__(Dmap(step_size, radius, ascents), num_steps)
+        self.step_size, self.radius, self.ascents = step_size, radius, ascents

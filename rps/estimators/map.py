@@ -55,7 +55,7 @@ class MapEstimator(Estimator):
         lr: float = 0.1,
         t1: int | None = None,
         w: float | None = None,
-        w_factor: float = 0.4,
+        w_factor: float = 1.0,
         prior_term: PriorTerm = "centred",
         draws: int = 1,
         eta_min: float = 1e-5,
@@ -73,8 +73,8 @@ class MapEstimator(Estimator):
             raise ValueError(f"data_term must be squared or stable, got {data_term!r}")
         self.num_steps, self.lr, self.t1, self.w, self.w_factor = num_steps, lr, t1, w, w_factor
         self.prior_term, self.draws, self.eta_min, self.weight_decay = prior_term, draws, eta_min, weight_decay
-        self.squared, self.clip_image = data_term == "squared", clip_image
-        self.start = PseudoInverse(rcond)
+        self.data_term, self.clip_image, self.rcond = data_term, clip_image, rcond
+        self.squared, self.start = data_term == "squared", PseudoInverse(rcond)
 
     def network_calls(self, schedule: Schedule) -> int:
         return self.num_steps * self.draws

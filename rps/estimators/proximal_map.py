@@ -70,7 +70,7 @@ class ProximalMap(Estimator):
             raise ValueError(f"tail must be between 0 and 1, got {tail}")
         self.num_steps, self.start, self.t1, self.w_factor, self.tail = num_steps, start, t1, w_factor, tail
         self.matched, self.polish, self.clip, self.inner_steps, self.lr = matched, polish, clip, inner_steps, lr
-        self.first = PseudoInverse(rcond)
+        self.rcond, self.first = rcond, PseudoInverse(rcond)
 
     def network_calls(self, schedule: Schedule) -> int:
         """Network calls per image; one where A^T A = c I."""

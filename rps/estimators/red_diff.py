@@ -33,7 +33,7 @@ class RedDiff(Estimator):
         not_negative(lr=lr, lam=lam)
         at_least_one(num_steps=num_steps)
         self.num_steps, self.lr, self.lam = num_steps, lr, lam
-        self.start = PseudoInverse(rcond)
+        self.rcond, self.start = rcond, PseudoInverse(rcond)
 
     def network_calls(self, schedule: Schedule) -> int:
         return self.num_steps

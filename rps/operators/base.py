@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rps.randomness import Streams
 from rps.shallow import shallow_copy
+from rps.shown import Shown
 
 Gain = Callable[[Tensor], Tensor]
 """A function of the singular values, element by element, e.g. lambda s: s for the adjoint.
@@ -24,7 +25,7 @@ class NoPseudoInverse(ValueError):
     """The operator cannot turn its measurement into an image."""
 
 
-class Operator(nn.Module):
+class Operator(Shown, nn.Module):
     """A(x), differentiable, acting on each image of the batch by itself.
 
     A subclass only needs `forward`. If it has random parameters (a mask, a kernel), it draws them in `bind`, keeps them

@@ -87,6 +87,7 @@ class AnisotropicBlur(SeparableBlur):
         padding: Padding = "reflect",
     ) -> None:
         super().__init__(gaussian_taps(taps, std_vertical), gaussian_taps(taps, std_horizontal), padding)
+        self.taps, self.std_vertical, self.std_horizontal = taps, std_vertical, std_horizontal
 
 
 class GaussianBlur(SeparableBlur):
@@ -100,6 +101,7 @@ class GaussianBlur(SeparableBlur):
 
     def __init__(self, taps: int = 61, std: float = 3.0, padding: Padding = "reflect") -> None:
         super().__init__(gaussian_taps(taps, std), gaussian_taps(taps, std), padding)
+        self.taps, self.std = taps, std
 
 
 class UniformBlur(SeparableBlur):
@@ -114,3 +116,4 @@ class UniformBlur(SeparableBlur):
         if taps < 1 or taps % 2 == 0:
             raise ValueError(f"taps must be odd and >= 1, so that the kernel has a centre, got {taps}")
         super().__init__([1.0 / taps] * taps, [1.0 / taps] * taps, padding)
+        self.taps = taps

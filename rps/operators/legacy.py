@@ -33,6 +33,7 @@ class LegacyAnisotropicBlur(Separable):
     ) -> None:
         super().__init__()
         self.vertical, self.horizontal = gaussian_taps(taps, std_vertical), gaussian_taps(taps, std_horizontal)
+        self.taps, self.std_vertical, self.std_horizontal = taps, std_vertical, std_horizontal
         self.wrong_order = wrong_order
 
     def matrices(self, height: int, width: int) -> tuple[Tensor, Tensor]:

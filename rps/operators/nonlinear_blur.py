@@ -41,9 +41,15 @@ class NonlinearBlur(Operator):
             raise ValueError(f"size must be a multiple of 128, got {size}")
         generator = weights if isinstance(weights, BlurGenerator) else BlurGenerator.from_file(weights)
         self.generator = generator.requires_grad_(False).eval()
-        self.size, self.antialias = size, antialias
+        self.path = weights if isinstance(weights, str) else None
+        self.code_seed, self.code_std, self.size, self.antialias = code_seed, code_std, size, antialias
         shape = (8 * generator.features, size // 128, size // 128)
         self.register_buffer("code", code_std * Streams(code_seed, ["code"]).normal(shape), persistent=False)
+
+    @property
+    def weights(self) -> str | BlurGenerator:
+        """The path of the weights, or the generator that was given."""
+        return self.path or self.generator
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> NonlinearBlur:
         if shape[0] not in (1, 3):

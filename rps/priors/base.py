@@ -60,6 +60,15 @@ class Prior(nn.Module):
     relative_cost: RelativeCost = RelativeCost()
     needs: Need | None = None
 
+    def __repr__(self) -> str:
+        if not (hasattr(self, "schedule") and hasattr(self, "sample_shape")):  # not set yet
+            return super().__repr__()
+        shapes = {"images": self.image_shape} | ({"latents": self.sample_shape} if self.latent else {})
+        parts = [f"{name} of {' x '.join(map(str, shape))}" for name, shape in shapes.items()]
+        number = sum(weight.numel() for weight in self.parameters())
+        parts += [f"{len(self.schedule)} timesteps", *([f"{number:,} parameters"] if number else [])]
+        return f"{type(self).__name__}({', '.join(parts)})"
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """[C, H, W] of the images; the shape of the samples unless there is a decoder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ HOW = {
 HOW_CALLBACKS = ("ProgressBar",)
 """Callbacks that affect no record."""
 ABSENT = "nothing"
+OURS = re.compile(r"rps\.(?:estimators|operators|priors|samplers|traversals)\.([A-Z]\w*)")
+"""Paths of classes that rps also holds under their short names."""
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -34,8 +37,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[st
     return [
         (_short(key), _shown(before, key), _shown(now, key))
         for key in keys
-        if before.get(key) != now.get(key)  # an option that did not exist yet counts as null
+        if _same(before.get(key)) != _same(now.get(key))  # an option that did not exist yet counts as null
     ]
+
+
+def _same(value: Any) -> Any:
+    """The value, and "rps.Dps" for "rps.samplers.Dps": the parser writes either."""
+    if isinstance(value, str) and (path := OURS.fullmatch(value)):
+        return f"rps.{path[1]}"
+    return value
 
 
 def _what(config: Mapping[str, Any]) -> dict[str, Any]:

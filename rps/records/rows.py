@@ -7,7 +7,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -138,7 +138,8 @@ class RecordWriter:
         if any(len(v.ids) for v in vectors):
             self._save("features", name, _feature_columns(vectors), {"network": network})
         if rows:
-            self._save("records", name, _row_columns(rows), {"knob": knob, "origin": asdict(origin or Origin())})
+            origin = origin or Origin()
+            self._save("records", name, _row_columns(rows, origin.metrics), {"knob": knob, "origin": asdict(origin)})
 
     def _save(self, folder: str, name: str, columns: dict[str, Any], meta: dict[str, Any]) -> None:
         import pyarrow
@@ -149,10 +150,12 @@ class RecordWriter:
             pyarrow.parquet.write_table(table, path)
 
 
-def _row_columns(rows: Sequence[Row]) -> dict[str, Any]:
+def _row_columns(rows: Sequence[Row], metrics: Iterable[str]) -> dict[str, Any]:
+    """Columns of a file, the given metrics among them even if no row has one: whoever reads a folder of files takes
+    the columns of the first."""
     import pyarrow
 
-    metrics = dict.fromkeys(name for row in rows for name in row.metrics)
+    metrics = dict.fromkeys([*metrics, *(name for row in rows for name in row.metrics)])
     columns = {name: pyarrow.array([getattr(row, name) for row in rows], pyarrow.string()) for name in TEXTS}
     columns["level"] = pyarrow.array([row.level for row in rows], pyarrow.float64())
     for name in metrics:

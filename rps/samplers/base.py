@@ -12,9 +12,10 @@ from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.schedule import Schedule
+from rps.shown import Shown
 
 
-class Sampler:
+class Sampler(Shown):
     """One step of a posterior sampler, for a batch whose rows may be at different times.
 
     Hyper-parameters are constructor arguments, stored as attributes of the same names. A step keeps no state, so it can

@@ -39,7 +39,8 @@ class Dmap(Dps):
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
-        schedule = prior.schedule
+        schedule, xi = prior.schedule, self.step_size
+        assert xi is not None  # the constructor takes a number
         with torch.no_grad():
             mean, s = self.law(prior.denoise(x, t), t, t_next, prior)
             moved = mean + s * noise.normal(x.shape[1:]).to(x)
@@ -52,8 +53,8 @@ class Dmap(Dps):
         # One radius per row: where the network has learned s, its root mean square over the pixels.
         length = self.radius * _norm((s * torch.ones_like(x))[active])
         for _ in range(self.ascents):
-            _, gradient = self.guided(here, times, inside, own, noise[active])
-            offset = here - self.step_size * schedule.norm(times, here) ** 2 * gradient - centre
+            _, gradient, _ = self.guided(here, times, inside, own, noise[active])
+            offset = here - xi * schedule.norm(times, here) ** 2 * gradient - centre
             here = centre + length * offset / _norm(offset).clamp(min=torch.finfo(x.dtype).tiny)
         return moved.index_copy(0, active, here)
 

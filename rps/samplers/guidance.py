@@ -10,9 +10,12 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Denoised, Prior
 
+Guided = tuple[Denoised, Tensor, Tensor]
+"""(the Denoised of x_t, grad_x of a loss [N, ...], the loss [N]), all detached."""
 
-def through_denoiser(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor], Tensor]) -> tuple[Denoised, Tensor]:
-    """(the Denoised of x_t, grad_x loss(x0hat(x))), both detached.
+
+def through_denoiser(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor], Tensor]) -> Guided:
+    """The Denoised of x_t, grad_x loss(x0hat(x)) and the loss.
 
     x: [N, ...], t: [N]. loss: x0hat [N, ...] -> one number per row [N]; rows must not mix.
     One network call, differentiated with respect to its input.
@@ -20,18 +23,18 @@ def through_denoiser(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor]
     return through_prior(x, t, prior, lambda x, denoised: loss(denoised.x0))
 
 
-def through_prior(
-    x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor, Denoised], Tensor]
-) -> tuple[Denoised, Tensor]:
+def through_prior(x: Tensor, t: Tensor, prior: Prior, loss: Callable[[Tensor, Denoised], Tensor]) -> Guided:
     """`through_denoiser` for a loss of x_t and its whole Denoised."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         denoised = prior.denoise(x, t)
-        (gradient,) = torch.autograd.grad(loss(x, denoised).sum(), x)
+        losses = loss(x, denoised)
+        (gradient,) = torch.autograd.grad(losses.sum(), x)
     fraction = denoised.variance_fraction
     return (
         Denoised(denoised.x0.detach(), denoised.eps.detach(), None if fraction is None else fraction.detach()),
         gradient,
+        losses.detach(),
     )
 
 

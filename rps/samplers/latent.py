@@ -13,20 +13,27 @@ class LatentDps(Dps):
     LMAP-RPS (arXiv 2605.28711). One network call per step, differentiated with respect to its input.
 
     Args:
-        step_size: xi; published for FFHQ: denoise .015, inpainting .05, super-resolution .08; for Stable Diffusion:
-            inpainting .01, super-resolution and deblurring .1, and unsquared HDR .5, compressed sensing and nonlinear
-            deblurring 1.5.
+        step_size: xi; None is derived, see rps.samplers.Dps. Published for FFHQ: denoise .015, inpainting .05,
+            super-resolution .08; for Stable Diffusion: inpainting .01, super-resolution and deblurring .1, and
+            unsquared HDR .5, compressed sensing and nonlinear deblurring 1.5.
         squared: whether to square the norm; False is the "stable" form.
         clip_image: whether to clip D(z0hat) to [-1, 1] in the gradient, as published for Stable Diffusion.
-        per_timestep: whether xi is the size for one timestep, see rps.samplers.Dps.
+        per_timestep: whether a given xi is the size for one timestep, see rps.samplers.Dps.
+        step_factor: factor of log p(y | x_t) in the derived step.
     """
 
     def __init__(
-        self, step_size: float = 0.05, squared: bool = True, clip_image: bool = False, per_timestep: bool = False
+        self,
+        step_size: float | None = None,
+        squared: bool = True,
+        clip_image: bool = False,
+        per_timestep: bool = False,
+        step_factor: float = 1.0,
     ) -> None:
         super().__init__(
-            step_size, clip=False, squared=squared, decay=True, clip_image=clip_image, per_timestep=per_timestep
-        )
+            step_size, clip=False, squared=squared, decay=True, clip_image=clip_image, per_timestep=per_timestep,
+            step_factor=step_factor,
+        )  # fmt: skip
 
 
 class LatentDaps(Daps):

@@ -46,6 +46,6 @@ class Ldir(Sampler):
             residual = measurement.residual(image).flatten(1)
             return residual.square().sum(1) if self.squared else residual.norm(dim=1)
 
-        denoised, gradient = through_prior(x, t, prior, loss)
+        denoised, gradient, _ = through_prior(x, t, prior, loss)
         xi = self.step_size * ((schedule.at(t, x)[0] / norm) ** 2 if self.decay else 1.0)
         return moved(denoised) - xi * norm * norm_next * gradient

@@ -77,7 +77,7 @@ class PiGdm(Sampler):
             v = guidance(operator, measurement.residual(x0.detach()), r2, measurement.noise_std)
             return (v * x0).flatten(1).sum(1)
 
-        denoised, g = through_denoiser(x, t, prior, log_likelihood)
+        denoised, g, _ = through_denoiser(x, t, prior, log_likelihood)
         with torch.no_grad():
             if self.update == "published":
                 prior_step = clipped(denoised, prior, self.clip)._replace(variance_fraction=None)

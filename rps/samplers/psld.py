@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.priors.base import Denoised, Prior
+from rps.priors.base import Prior
 from rps.randomness import Streams
-from rps.samplers.guidance import image_of, through_denoiser
+from rps.samplers.guidance import Guided, image_of, through_denoiser
 from rps.samplers.latent import LatentDps
 from rps.samplers.linear import linear_on_images
 from rps.settings import not_negative
@@ -22,7 +22,7 @@ class Psld(LatentDps):
     differentiated with respect to its input. Needs a linear operator.
 
     Args:
-        step_size: xi; published .04 for deblurring on FFHQ.
+        step_size: xi; published .04 for deblurring on FFHQ; None is derived, see rps.samplers.Dps.
         lam: weight of the gluing term.
         squared: whether to square the norm of the first term.
         clip_image: whether to clip D(z0hat) to [-1, 1] in the gradient.
@@ -31,7 +31,7 @@ class Psld(LatentDps):
 
     def __init__(
         self,
-        step_size: float = 0.04,
+        step_size: float | None = None,
         lam: float = 0.1,
         squared: bool = True,
         clip_image: bool = False,
@@ -44,9 +44,7 @@ class Psld(LatentDps):
     def check(self, measurement: Measurement, prior: Prior) -> None:
         linear_on_images(measurement, self)
 
-    def guided(
-        self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams
-    ) -> tuple[Denoised, Tensor]:
+    def guided(self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams) -> Guided:
         operator, y = linear_on_images(measurement, self), measurement.y
         n = noise.at("measurement noise").normal(y.shape[1:]).to(y)
 

@@ -62,7 +62,7 @@ class Sitcom(Sampler):
         start = v.clone()
         adam = torch.optim.Adam([v], lr=self.lr)
         for _ in range(self.inner_steps):
-            denoised, gradient = through_prior(
+            denoised, gradient, _ = through_prior(
                 v * norm, t, prior, lambda _, d: measurement.residual_norm(prior.decode(clean(d))).square()
             )
             with torch.no_grad():

@@ -7,7 +7,7 @@ from torch import Tensor
 from rps.measurement import Measurement
 from rps.priors.base import Denoised, Prior
 from rps.randomness import Streams
-from rps.samplers.guidance import image_of, through_prior
+from rps.samplers.guidance import Guided, image_of, through_prior
 from rps.samplers.latent import LatentDps
 from rps.settings import not_negative
 
@@ -20,7 +20,7 @@ class Stsl(LatentDps):
     Two network calls per step, both differentiated with respect to their input.
 
     Args:
-        step_size: xi.
+        step_size: xi; None is derived, see rps.samplers.Dps.
         trace_weight: nu.
         squared: whether to square the norm.
         clip_image: whether to clip D(z0hat) to [-1, 1] in the gradient.
@@ -30,15 +30,13 @@ class Stsl(LatentDps):
         return 2 * steps
 
     def __init__(
-        self, step_size: float = 0.05, trace_weight: float = 0.02, squared: bool = True, clip_image: bool = False
+        self, step_size: float | None = None, trace_weight: float = 0.02, squared: bool = True, clip_image: bool = False
     ) -> None:
         super().__init__(step_size, squared, clip_image)
         not_negative(trace_weight=trace_weight)
         self.trace_weight = trace_weight
 
-    def guided(
-        self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams
-    ) -> tuple[Denoised, Tensor]:
+    def guided(self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams) -> Guided:
         e = noise.at("trace").normal(x.shape[1:]).to(x)
         norm = prior.schedule.norm(t, x)
         sigma = (prior.schedule.at(t, x)[1] / norm).flatten()

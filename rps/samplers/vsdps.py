@@ -21,7 +21,7 @@ class VsDps(Dps):
 
     Args:
         noise_scale: lambda.
-        step_size: xi; published values grow as lambda decreases.
+        step_size: xi; published values grow as lambda decreases; None is derived, see rps.samplers.Dps.
         clip: whether to clip x0hat to [-1, 1] in the update; None clips images but not latents.
         blend: whether to blend x_t with its re-noised estimate before the ancestral mean, as in the published runs:
             x~ = alpha (alpha clip(x0hat) + sigma eps) + (1 - alpha) x_t. Without clipping this changes nothing, since
@@ -32,7 +32,7 @@ class VsDps(Dps):
     def __init__(
         self,
         noise_scale: float = 1.0,
-        step_size: float = 1.0,
+        step_size: float | None = None,
         clip: bool | None = None,
         blend: bool = False,
         legacy: bool = False,
@@ -44,7 +44,7 @@ class VsDps(Dps):
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams
     ) -> Tensor:
-        denoised, guidance = self.guided(x, t, measurement, prior, noise)
+        denoised, gradient, loss = self.guided(x, t, measurement, prior, noise)
         with torch.no_grad():
             schedule = prior.schedule
             mean, s = self.law(denoised, t, t_next, prior)
@@ -55,5 +55,5 @@ class VsDps(Dps):
                 # keep / sigma is the coefficient of x_t in the ancestral mean; the rest is x~ - (alpha x0 + sigma eps).
                 mean = mean + keep / sigma * (1 - alpha / schedule.norm(t, x)) * alpha * lost
             z = noise.normal(x.shape[1:]).to(x.dtype)
-            xi = self.step_size * schedule.norm(t, x) * schedule.norm(t_next, x)
-            return mean + self.noise_scale * s * z - xi * guidance
+            xi = self.scale(gradient, loss, t, t_next, measurement, prior)
+            return mean + self.noise_scale * s * z - xi * gradient

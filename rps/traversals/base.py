@@ -10,11 +10,12 @@ from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.progress import Progress, silent
 from rps.restoration import Level, Restoration
+from rps.shown import Shown
 
 Self = TypeVar("Self", bound="Traversal")
 
 
-class Traversal:
+class Traversal(Shown):
     """Restores a batch at every level (value) of one knob. Subclasses set `knob` and `levels` and define `run`.
 
     level_arguments: names of the constructor's arguments that say which levels there are: the list of levels, then

@@ -12,6 +12,7 @@ from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
 from rps.schedule import Schedule
+from rps.traversals.inputs import level_numbers
 from rps.traversals.per_level import check_start
 from rps.traversals.staged import ChainPlan, Staged
 
@@ -37,14 +38,14 @@ class Interpolation(Staged):
 
     def __init__(
         self,
-        levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
+        levels: float | Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
         estimator: Estimator = ProximalMap(),
         sampler: Sampler = Dps(),
         t0: int | None = None,
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
     ) -> None:
-        super().__init__([float(level) for level in levels], estimator, sampler, micro_batch)
+        super().__init__([float(level) for level in level_numbers("levels", levels)], estimator, sampler, micro_batch)
         if not all(0 <= level <= 1 for level in self.levels):
             raise ValueError(f"levels must be weights between 0 and 1, got {self.levels}")
         check_start(t0, estimator)

@@ -14,6 +14,7 @@ from rps.samplers.dps import Dps
 from rps.samplers.latent import LatentDps
 from rps.schedule import Schedule
 from rps.settings import at_least_one
+from rps.traversals.inputs import whole_levels
 from rps.traversals.staged import ChainPlan, Staged
 
 
@@ -25,7 +26,7 @@ class MapRps(Staged):
     sum of the levels' own steps. Levels share the noise z of an image, so the image changes gradually with t0.
 
     Args:
-        t0: the levels, noise levels counted in timesteps, in any order, without repeats; 0 returns x_1 itself.
+        t0: the level or levels, noise levels counted in timesteps, in any order, without repeats; 0 returns x_1 itself.
         estimator: stage 1, which gives x_1.
         sampler: posterior-sampling step of stage 2.
         steps: number of timesteps in the grid of stage 2; None uses all T.
@@ -39,16 +40,21 @@ class MapRps(Staged):
 
     def __init__(
         self,
-        t0: Sequence[int] = (0, 100, 300),
+        t0: int | Sequence[int] = (0, 100, 300),
         estimator: Estimator = ProximalMap(),
         sampler: Sampler = Dps(),
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
         samples: int = 1,
     ) -> None:
-        super().__init__([int(level) for level in t0], estimator, sampler, micro_batch)
+        super().__init__(whole_levels("t0", t0), estimator, sampler, micro_batch)
         at_least_one(samples=samples)
         self.steps, self.samples = steps, samples
+
+    @property
+    def t0(self) -> Sequence[Level]:
+        """The levels."""
+        return self.levels
 
     @property
     def _chains(self) -> list[tuple[int, int]]:
@@ -69,7 +75,8 @@ class LmapRps(MapRps):
     """MAP-RPS in the latent space of a latent model, with latent DPS in stage 2.
 
     Args:
-        t0: the levels, noise levels counted in timesteps, in any order, without repeats; 0 returns the decoded x_1.
+        t0: the level or levels, noise levels counted in timesteps, in any order, without repeats; 0 returns the decoded
+            x_1.
         estimator: stage 1, which gives x_1. Published for FFHQ: MapEstimator with t1 = 50, prior_term = published, and
             for denoising num_steps 70, lr .5, w .6; inpainting 120, .5, .3; super-resolution 60, .5, .25;
             deblurring 100, .1, .001 (configs/method/ldm).
@@ -81,10 +88,10 @@ class LmapRps(MapRps):
 
     def __init__(
         self,
-        t0: Sequence[int] = (0, 200, 400, 600, 800),
+        t0: int | Sequence[int] = (0, 100, 300),
         estimator: Estimator = ProximalMap(11, start=2.0),
         sampler: Sampler = LatentDps(),
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
         samples: int = 1,
     ) -> None:

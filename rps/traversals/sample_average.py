@@ -9,6 +9,7 @@ from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
 from rps.schedule import Schedule
+from rps.traversals.inputs import whole_levels
 from rps.traversals.per_level import check_start
 from rps.traversals.staged import ChainPlan, Staged
 
@@ -35,14 +36,14 @@ class SampleAverage(Staged):
 
     def __init__(
         self,
-        levels: Sequence[int] = (1, 2, 4, 8, 16, 32),
+        levels: int | Sequence[int] = (1, 2, 4, 8, 16, 32),
         sampler: Sampler = Dps(),
         t0: int | None = None,
         estimator: Estimator | None = None,
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
     ) -> None:
-        super().__init__([int(level) for level in levels], estimator, sampler, micro_batch)
+        super().__init__(whole_levels("levels", levels), estimator, sampler, micro_batch)
         if min(self.levels) < 1:
             raise ValueError(f"levels must be numbers of samples >= 1, got {self.levels}")
         check_start(t0, estimator)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rps.estimators.base import Estimator
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
+from rps.traversals.inputs import level_numbers
 from rps.traversals.per_level import PerLevel
 
 
@@ -30,14 +31,16 @@ class SettingSweep(PerLevel):
 
     def __init__(
         self,
-        setting: str = "step_size",
-        levels: Sequence[float] = (0.3, 1.0, 3.0),
+        setting: str = "step_factor",
+        levels: float | Sequence[float] = (0.3, 1.0, 3.0),
         sampler: Sampler = Dps(),
         t0: int | None = None,
         estimator: Estimator | None = None,
-        steps: int | None = None,
+        steps: int | None = 50,
         micro_batch: int | None = None,
     ) -> None:
-        self.knob = setting
-        samplers = [sampler.replace(**{setting: level}) for level in levels]
-        super().__init__(list(levels), samplers, [steps] * len(samplers), t0, estimator, micro_batch)
+        self.knob = self.setting = setting
+        values = level_numbers("levels", levels)
+        samplers = [sampler.replace(**{setting: value}) for value in values]
+        super().__init__(values, samplers, [steps] * len(samplers), t0, estimator, micro_batch)
+        self.sampler, self.steps = sampler, steps

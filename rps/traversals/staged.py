@@ -21,6 +21,7 @@ from rps.samplers.base import Sampler
 from rps.samplers.chains import Chain, run_chains
 from rps.schedule import Schedule
 from rps.traversals.base import Traversal
+from rps.traversals.inputs import check_inputs
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Staged(Traversal):
         return samples.mean(0)
 
     def run(self, measurement: Measurement, prior: Prior, progress: Progress = silent) -> Restoration:
+        check_inputs(measurement, prior)
         plan = self.plan(prior.schedule)
         for sampler in {id(s): s for s in (c.sampler or self.sampler for c in plan if c.timesteps)}.values():
             sampler.check(measurement, prior)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from rps.estimators.base import Estimator
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
+from rps.traversals.inputs import whole_levels
 from rps.traversals.per_level import PerLevel, one_per_level
 
 
@@ -31,18 +32,19 @@ class StepNumber(PerLevel):
 
     def __init__(
         self,
-        levels: Sequence[int] = (900, 700, 500, 300, 100),
+        levels: int | Sequence[int] = (100, 50, 25, 12),
         step_size: float | Sequence[float] | None = None,
         sampler: Sampler = Dps(),
         t0: int | None = None,
         estimator: Estimator | None = None,
         micro_batch: int | None = None,
     ) -> None:
-        samplers = [sampler] * len(levels)
+        steps = whole_levels("levels", levels)
+        samplers = [sampler] * len(steps)
         if step_size is not None:
-            samplers = [sampler.replace(step_size=size) for size in one_per_level(step_size, levels, "step_size")]
-        steps = [int(level) for level in levels]
+            samplers = [sampler.replace(step_size=size) for size in one_per_level(step_size, steps, "step_size")]
         super().__init__(steps, samplers, steps, t0, estimator, micro_batch)
+        self.sampler, self.step_size = sampler, step_size
 
 
 class PosteriorSampling(StepNumber):
@@ -58,3 +60,4 @@ class PosteriorSampling(StepNumber):
 
     def __init__(self, sampler: Sampler = Dps(), steps: int | None = None, micro_batch: int | None = None) -> None:
         super().__init__([sampler.default_steps if steps is None else steps], None, sampler, micro_batch=micro_batch)
+        self.steps = self.levels[0]

@@ -300,7 +300,7 @@ def test_checkpointing_changes_memory_and_not_gradients(tmp_path):
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             data = data_gradient(z, measurement, given)
-            _, guidance = through_denoiser(
+            _, guidance, _ = through_denoiser(
                 z, torch.tensor([10, 500, 900]), given, lambda z0, p=given: measurement.residual_norm(p.decode(z0))
             )
         found.append((data, guidance, kept[0]))
