@@ -21,12 +21,12 @@ figures say, the pictures with error maps, and all tables. It opens in any brows
 
 Several runs must have the same task (operator, noise) and the same pictures. A point of the plane is grey if it is
 dominated: another point has less error and a smaller distance, each by more than the standard error of the paired
-difference where that is known. The page shows the commands of the runs, with the paths in them.
+difference where that is known.
 
 options:
   --output FILE     the page, a .html file; needed for several runs. Without --standalone it must be in a folder that
                     contains the runs, since the page links to their pictures
-  --standalone      put the pictures into the file
+  --standalone      put the pictures into the file, and cut the folders off the paths in its texts
   --pictures N      show the first N samples, by id; default 1000, or 24 with --standalone
 
 exit codes: 0 written; 2 invalid input, or runs that cannot be shown together.

@@ -14,7 +14,7 @@ function make(tag, attributes = {}, ...children) {
 }
 const place = () => `${runs[at.run].knob} = ${runs[at.run].levels[at.level]}`;
 const pairs = list => list.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]);
-const shown = value => value === null ? "–" : String(Number(value.toPrecision(4)));
+const shown = (value, digits = 4) => value === null ? "–" : value.toFixed(digits);
 
 // The plane.
 
@@ -41,18 +41,21 @@ function draw(svg) {
   if (clean !== null) axes.append(make("line", { class: "clean", x1: box.left, x2: box.right, y1: Y(clean), y2: Y(clean) }), make("text", { x: box.right - 4, y: Y(clean) - 5, "text-anchor": "end" }, "the clean images themselves"));
   svg.append(axes);
   runs.forEach((run, r) => svg.append(make("polyline", { class: `curve run${r % 8}`, points: run.points.filter(p => p).map(p => `${X(p.x)},${Y(p.y)}`).join(" "), ...(r > 7 && { "stroke-dasharray": "6 3" }) })));
+  const labels = make("g", { class: "labels", "aria-hidden": "true" });
   runs.forEach((run, r) => run.points.forEach((p, i) => {
     if (!p) return;
-    const name = `${runs.length > 1 ? `${run.name}, ` : ""}${run.knob} = ${run.levels[i]}: RMSE ${shown(p.x)}, √FD ${shown(p.y)}${p.dominated ? `; dominated by ${p.dominated}` : ""}`;
+    const name = `${runs.length > 1 ? `${run.name}, ` : ""}${run.knob} = ${run.levels[i]}: RMSE ${shown(p.x)}, √FD ${shown(p.y, 3)}${p.dominated ? `; dominated by ${p.dominated}` : ""}`;
     const point = make("g", { class: `point run${r % 8}${p.dominated ? " dominated" : ""}`, tabindex: 0, role: "button", "aria-label": name, "data-run": r, "data-level": i, transform: `translate(${X(p.x)} ${Y(p.y)})` }, make("title", {}, name));
     if (p.x_ends) point.append(make("line", { class: "bar", x1: X(p.x_ends[0]) - X(p.x), x2: X(p.x_ends[1]) - X(p.x) }));
     if (p.y_ends) point.append(make("line", { class: "bar", y1: Y(p.y_ends[0]) - Y(p.y), y2: Y(p.y_ends[1]) - Y(p.y) }));
     const shape = SHAPES[r % SHAPES.length];
-    point.append(shape === "circle" ? make("circle", { class: "mark", r: 5.5 }) : make("path", { class: "mark", d: shape }), make("text", { x: 9, y: -8 }, run.levels[i]));
+    point.append(shape === "circle" ? make("circle", { class: "mark", r: 5.5 }) : make("path", { class: "mark", d: shape }));
+    labels.append(make("text", { class: `run${r % 8}`, x: X(p.x) + 8, y: Y(p.y) - 8 }, run.levels[i]));
     point.addEventListener("click", () => choose(r, i));
     point.addEventListener("keydown", event => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(r, i); } });
     svg.append(point);
   }));
+  svg.append(labels);
 }
 
 // The pictures.
@@ -84,7 +87,7 @@ function sorted() {
 function fill() {
   const visible = at.order.slice(0, at.count), by = byId("sort").selectedOptions[0].textContent;
   byId("pictures").replaceChildren(...visible.map(k => {
-    const card = make("button", { type: "button", class: "card", "data-sample": k }, make("span", { class: "caption" }, make("b", { title: samples[k].id }, samples[k].id), make("span", { "data-value": k })), make("span", { class: "panes" }, ...panes(k)));
+    const card = make("button", { type: "button", class: "card", "aria-label": `Enlarge ${samples[k].id}` }, make("span", { class: "caption" }, make("b", { title: samples[k].id }, samples[k].id), make("span", { "data-value": k })), make("span", { class: "panes" }, ...panes(k)));
     card.addEventListener("click", () => open(k));
     return card;
   }));
@@ -94,8 +97,8 @@ function fill() {
 }
 function values() {
   const m = byId("sort").value || 0;
-  for (const label of document.querySelectorAll("[data-value]")) label.textContent = metrics.length ? `${metrics[m].title} ${shown(valueOf(label.dataset.value, m))}` : "";
-  byId("zoom-values").replaceChildren(...pairs(metrics.map((metric, i) => [metric.title, shown(valueOf(at.sample, i))])));
+  for (const label of document.querySelectorAll("[data-value]")) label.textContent = metrics.length ? `${metrics[m].title} ${shown(valueOf(label.dataset.value, m), metrics[m].digits)}` : "";
+  byId("zoom-values").replaceChildren(...pairs(metrics.map((metric, i) => [metric.title, shown(valueOf(at.sample, i), metric.digits)])));
 }
 function open(k) {
   at.sample = k;
@@ -151,8 +154,8 @@ const resort = () => { if (samples.length && byId("sort").value !== "") sorted()
 if (byId("plane")) draw(byId("plane"));
 for (const slider of [byId("knob"), byId("zoom-level")].filter(found => found)) {
   slider.addEventListener("input", () => choose(at.run, Number(slider.value)));
-  slider.addEventListener("change", resort);
 }
+byId("knob").addEventListener("change", resort);
 for (const radio of document.querySelectorAll("input[name=run]")) radio.addEventListener("change", () => { choose(Number(radio.value), at.level); resort(); });
 document.querySelectorAll("section.figures").forEach((section, r) => section.querySelectorAll("tr.level").forEach((row, i) => row.addEventListener("click", () => choose(r, i))));
 if (samples.length) {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def write_page(
     is escaped.
 
     dominated: for each run and level, the name of a point that is below it, or None; None takes those of each run's own
-    summary. standalone: inline the pictures instead of links. most: largest number of samples with pictures.
+    summary. standalone: inline the pictures instead of links, and show no folders. most: largest number of samples with pictures.
     remarks: sentences for the top. plane: whether the distances can be drawn on one plane. -> the file. Errors: ValueError for a picture that is not below the page's folder.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -50,7 +51,7 @@ def write_page(
     link, metrics = inlined if standalone else relative_to(path.parent), metrics_of(runs)
     most = (MOST_INLINED if standalone else MOST_PICTURES) if most is None else most
     dominated = dominated or [_own_dominated(run) for run in runs]
-    views = [_view(run) for run in runs]
+    views = [_view(run, without_folders if standalone else str) for run in runs]
     data = {
         "runs": [
             {
@@ -87,25 +88,30 @@ def write_page(
     return path
 
 
-def _view(run: Shown) -> dict[str, Any]:
-    """The texts and tables of a run."""
+def without_folders(text: str) -> str:
+    """Cuts the folders off absolute paths: a page that is sent to others does not show where its files were."""
+    return re.sub(r"(?<![\w./~-])(?:~|\.\.)?(?:/[^\s'\"/]+)+/(?=[^\s'\"/])", "…/", text)
+
+
+def _view(run: Shown, told: Callable[[str], str]) -> dict[str, Any]:
+    """The texts and tables of a run.  told: what is shown of a text that may have paths in it."""
     summary, table, changed = run.summary, columns(run.summary, counts=True), changes(run.summary)
     exact = [(f"{summary['knob']} {level_name(v['level'])}", v["oracle"]) for v in summary["levels"] if v.get("oracle")]
     return {
         "name": run.name,
         "knob": summary["knob"],
-        "command": _command(run.folder),
+        "command": told(_command(run.folder)),
         "n": max((level["n"] for level in summary["levels"]), default=0),
         "levels": run.levels,
         "titles": [title for title, _ in table],
         "lines": list(zip(*(cells for _, cells in table), strict=True)),
-        "findings": findings(summary),
+        "findings": list(map(told, findings(summary))),
         "change_titles": [title for title, _ in changed],
         "change_lines": list(zip(*(cells for _, cells in changed), strict=True)),
         "caption": caption(summary) if changed else "",
         "exact": oracle_rows(exact) if exact else [],
-        "notes": notes(summary),
-        "failures": sorted((summary.get("failures") or {}).items()),
+        "notes": list(map(told, notes(summary))),
+        "failures": [(id_, told(reason)) for id_, reason in sorted((summary.get("failures") or {}).items())],
         "failed": summary.get("failed") or 0,
         "definitions": summary.get("definitions") or {},
         "versions": summary.get("versions") or {},

@@ -48,15 +48,13 @@ def inlined(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def metrics_of(runs: Sequence[Shown]) -> list[dict[str, str]]:
-    """Name and title of the metrics of single pictures that some run has."""
-    return [
-        {"name": name, "title": title}
-        for name, title in dict.fromkeys((info.name, info.title) for run in runs for info in run.records.metrics)
-    ]
+def metrics_of(runs: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Name, title and digits of the metrics of single pictures that some run has."""
+    infos = {info.name: info for run in runs for info in run.records.metrics}
+    return [{"name": info.name, "title": info.title, "digits": info.digits} for info in infos.values()]
 
 
-def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, str]], link: Link, most: int) -> list[dict[str, Any]]:
+def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: Link, most: int) -> list[dict[str, Any]]:
     """The first samples, by id, of which every run has a picture at every level.
 
     -> of each its id; links to its pictures: "clean" (or None), and for each run "measured" (or None) and "restored",
