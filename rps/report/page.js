@@ -29,7 +29,7 @@ function span(values) {
   return [low - pad, high + pad];
 }
 function draw(svg) {
-  const all = runs.flatMap(run => run.points.filter(p => p)), box = { left: 58, right: 545, top: 14, bottom: 330 };
+  const all = runs.flatMap(run => run.points.filter(p => p)), box = { left: 64, right: 545, top: 14, bottom: 330 };
   const [x0, x1] = span(all.flatMap(p => [p.x, ...(p.x_ends || [])]));
   const [y0, y1] = span(all.flatMap(p => [p.y, ...(p.y_ends || [])]).concat(clean === null ? [] : [clean]));
   const X = v => box.left + (v - x0) / (x1 - x0) * (box.right - box.left), Y = v => box.bottom - (v - y0) / (y1 - y0) * (box.bottom - box.top);
@@ -37,7 +37,7 @@ function draw(svg) {
   for (const [v, text] of ticks(x0, x1)) axes.append(make("line", { class: "grid", x1: X(v), x2: X(v), y1: box.top, y2: box.bottom }), make("text", { x: X(v), y: box.bottom + 18, "text-anchor": "middle" }, text));
   for (const [v, text] of ticks(y0, y1)) axes.append(make("line", { class: "grid", x1: box.left, x2: box.right, y1: Y(v), y2: Y(v) }), make("text", { x: box.left - 8, y: Y(v) + 4, "text-anchor": "end" }, text));
   axes.append(make("text", { class: "title", x: (box.left + box.right) / 2, y: 371, "text-anchor": "middle" }, "distortion: RMSE"));
-  axes.append(make("text", { class: "title", x: 14, y: middle, "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }, "perception: √FD"));
+  axes.append(make("text", { class: "title", x: 13, y: middle, "text-anchor": "middle", transform: `rotate(-90 13 ${middle})` }, "perception: √FD"));
   if (clean !== null) axes.append(make("line", { class: "clean", x1: box.left, x2: box.right, y1: Y(clean), y2: Y(clean) }), make("text", { x: box.right - 4, y: Y(clean) - 5, "text-anchor": "end" }, "the clean images themselves"));
   svg.append(axes);
   runs.forEach((run, r) => svg.append(make("polyline", { class: `curve run${r % 8}`, points: run.points.filter(p => p).map(p => `${X(p.x)},${Y(p.y)}`).join(" "), ...(r > 7 && { "stroke-dasharray": "6 3" }) })));

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,7 +62,8 @@ def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: L
     one per level; and "values": run -> metric -> level -> value (or None). most: largest number of samples.
     """
     finders = [_Finder(run) for run in runs]
-    ids = sorted(set.intersection(*(finder.ids for finder in finders)))[:most] if finders else []
+    known = sorted(set.intersection(*(finder.run.records.restored() for finder in finders)))
+    whole = (id_ for id_ in known if all(finder.is_whole(id_) for finder in finders))
     return [
         {
             "id": id_,
@@ -72,7 +74,7 @@ def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: L
             ],
             "values": [[finder.values(metric["name"], id_) for metric in metrics] for finder in finders],
         }
-        for id_ in ids
+        for id_ in islice(whole, most)
     ]
 
 
@@ -82,8 +84,10 @@ class _Finder:
     def __init__(self, run: Shown) -> None:
         self.run = run
         self.names: dict[str, set[str]] = {}
-        known = {id_ for level in run.records.levels for id_ in run.records.rows["restored", level]}
-        self.ids = {id_ for id_ in known if run.levels and all(any(self.find(level, id_)) for level in run.levels)}
+
+    def is_whole(self, id_: str) -> bool:
+        """Whether there is a picture at every level."""
+        return all(any(self.find(level, id_)) for level in self.run.levels)
 
     def find(self, folder: str, id_: str) -> Iterator[Path]:
         """The picture, if there is one.  folder: a level, "measurement" or "reference"."""
