@@ -24,8 +24,8 @@ from rps.records.rows import Origin, RecordWriter
 from rps.records.staging import STAGED, complete
 from rps.report.finish import finish
 from rps.report.page import write_page
-from rps.report.shown import Shown
 from rps.report.pictures import read_png
+from rps.report.shown import Shown
 from rps.restoration import Prediction, Restoration
 from rps.traversals.base import Traversal
 

@@ -85,7 +85,7 @@ def _place(text: str | None, runs: Sequence[Path], standalone: bool) -> Path:
     outside = [run for run in runs if not run.absolute().is_relative_to(path.parent.absolute())]
     if outside and not standalone:
         raise InputError(
-            f"the page {path} would have to link to pictures outside its folder, in {outside[0]}; give --standalone, or "
-            "an --output in a folder that contains the runs"
+            f"the page {path} would have to link to pictures outside its folder, in {outside[0]}; give --standalone, "
+            "or an --output in a folder that contains the runs"
         )
     return path

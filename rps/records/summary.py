@@ -58,8 +58,8 @@ DEFINITIONS = {
     "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
     "difference_to_first": "this level minus the first one, paired on the images that both have; "
     "difference_to_previous: minus the one before it",
-    "dominated_by": "a level with less RMSE and a smaller Frechet distance, each by more than the standard error of the "
-    "paired difference",
+    "dominated_by": "a level with less RMSE and a smaller Frechet distance, each by more than the standard error of "
+    "the paired difference",
     "expected_sqrt": "mean root of the Frechet distance of n samples of a Gaussian with the reference's moments: what "
     "clean images of the reference's kind would have",
     "not_finite": "number of images that failed because they have values that are not finite",

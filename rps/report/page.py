@@ -40,8 +40,9 @@ def write_page(
     is escaped.
 
     dominated: for each run and level, the name of a point that is below it, or None; None takes those of each run's own
-    summary. standalone: inline the pictures instead of links, and show no folders. most: largest number of samples with pictures.
-    remarks: sentences for the top. plane: whether the distances can be drawn on one plane. -> the file. Errors: ValueError for a picture that is not below the page's folder.
+    summary. standalone: inline the pictures instead of links, and cut the folders off paths. most: largest number of
+    samples with pictures. remarks: sentences for the top. plane: whether the distances can be drawn on one plane.
+    -> the file. Errors: ValueError for a picture that is not below the page's folder.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -52,15 +53,14 @@ def write_page(
     most = (MOST_INLINED if standalone else MOST_PICTURES) if most is None else most
     dominated = dominated or [_own_dominated(run) for run in runs]
     views = [_view(run, without_folders if standalone else str) for run in runs]
-    data = {
+    data: dict[str, Any] = {
         "runs": [
             {
                 "name": run.name,
                 "knob": run.summary["knob"],
                 "levels": run.levels,
                 "points": [
-                    _point(level, by) if plane else None
-                    for level, by in zip(run.summary["levels"], names, strict=True)
+                    _point(level, by) if plane else None for level, by in zip(run.summary["levels"], names, strict=True)
                 ],
                 "titles": view["titles"],
                 "lines": view["lines"][: len(run.levels)],

@@ -29,7 +29,7 @@ def check_runs(runs: Sequence[Path]) -> None:
 
 
 def report_runs(runs: Sequence[Path], path: Path, standalone: bool = False, most: int | None = None) -> Path:
-    """Writes the page of a run, or of several on the samples that all of them restored, even while they are in progress.
+    """Writes the page of a run, or of several on the samples that all restored, even while they are in progress.
 
     standalone, most: see `write_page`. -> the file. Errors: ValueError for runs that cannot be shown together.
     """
@@ -73,8 +73,6 @@ def _summary(run: Path, records: Records) -> Mapping[str, Any]:
 def _dominated(runs: Sequence[Shown]) -> list[list[str | None]]:
     """For each run and level, the name of a point that is below it, of any run."""
     sets = [level_images(run.records, level, reference_of(run.records)) for run in runs for level in run.records.levels]
-    names = [
-        f"{run.name}, {run.summary['knob']} = {level_name(level)}" for run in runs for level in run.records.levels
-    ]
+    names = [f"{run.name}, {run.summary['knob']} = {level_name(level)}" for run in runs for level in run.records.levels]
     found = iter(None if by is None else names[by] for by in dominated_by(sets))
     return [[next(found) for _ in run.records.levels] for run in runs]

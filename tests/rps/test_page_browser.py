@@ -17,14 +17,17 @@ from tests.rps.test_page import write
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium")]
 
-IDS = ["a", "b & c", "<img src=x onerror=stolen=1>"]
+IDS = ["a", "b & c", "c <img src=x onerror=stolen=1>"]
 PHONE = """<!doctype html><body style="margin: 0"><pre id="found"></pre>
 <script>onmessage = event => { document.getElementById("found").textContent = event.data; };</script>
 <iframe src="{}" style="border: 0; position: absolute; top: 0; left: 0; width: 390px; height: 844px"></iframe>"""
 """A page of the size of a phone's; Chromium's own windows are at least 500 pixels wide."""
 ACTIONS = """
 const found = {};
-const set = (id, value, ...events) => { byId(id).value = value; for (const name of events) byId(id).dispatchEvent(new Event(name)); };
+const set = (id, value, ...events) => {
+  byId(id).value = value;
+  for (const name of events) byId(id).dispatchEvent(new Event(name));
+};
 const state = () => ({
   level: byId("level").textContent, value: byId("knob").getAttribute("aria-valuetext"),
   restored: document.querySelector(".card img[data-shows=restored]").getAttribute("src").slice(0, 30),
@@ -65,8 +68,9 @@ def browse(page: Path, *options: str) -> str:
     phone = page.with_suffix(".phone.html")
     phone.write_text(PHONE.replace("{}", page.name))
     command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1",
-        f"--user-data-dir={page.parent / 'profile'}", "--window-size=600,900", "--virtual-time-budget=5000", *options, phone.as_uri(),
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=600,900",
+        "--force-device-scale-factor=1", "--virtual-time-budget=5000", f"--user-data-dir={page.parent / 'profile'}",
+        *options, phone.as_uri(),
     ]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
 
