@@ -111,10 +111,11 @@ def _compare(runs: Sequence[Path], pairs: list[tuple[float, float]] | None) -> l
     if len(runs) > MOST_RUNS:
         raise InputError(f"rps compare takes at most {MOST_RUNS} runs, got {len(runs)}; compare fewer at once")
     check_runs(runs)
-    return [compare_runs(runs[0], other, pairs=pairs, exact=_exact) for other in runs[1:]]
+    return [compare_runs(runs[0], other, pairs=pairs, exact=paired_with_exact) for other in runs[1:]]
 
 
-def _exact(*rows: Any) -> Any:
+def paired_with_exact(*rows: Any) -> Any:
+    """rps.oracle.paired.paired_figures."""
     from rps.oracle.paired import paired_figures  # imports Lightning, which only such runs need
 
     return paired_figures(*rows)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from rps.cli.compare import paired_with_exact
 from rps.cli.errors import InputError, SentenceParser, sentence
 from rps.cli.streams import say, show_written
 
@@ -13,7 +14,8 @@ HELP = """\
 usage: rps report RUN [RUN ...] [--output FILE] [--standalone] [--pictures N]
 
 Write a page of one run, or of several on the samples that all of them restored: their curves on one plane, what the
-figures say, the pictures with error maps, and all tables. It opens in any browser and needs no network.
+figures say, the pictures with error maps, all tables, and the paired differences of the first run from the others. It
+opens in any browser and needs no network.
 
   rps report runs/demo                                      rebuild runs/demo/report.html from the records so far
   rps report runs/a runs/b --output runs/a_and_b.html       several runs; links to the pictures in runs/
@@ -44,7 +46,7 @@ def run_report(argv: Sequence[str]) -> int:
         given = _parser().parse_args(list(argv))
         runs = [Path(run) for run in given.runs]
         path = _place(given.output, runs, given.standalone)
-        show_written([report_runs(runs, path, given.standalone, given.pictures)])
+        show_written([report_runs(runs, path, given.standalone, given.pictures, paired_with_exact)])
     except (ValueError, OSError) as error:
         say(f"error: {sentence(error)}")
         return 2

@@ -15,6 +15,7 @@ from rps.report.changes import caption, changes
 from rps.report.curve import plane_point
 from rps.report.findings import findings
 from rps.report.oracle_rows import oracle_rows
+from rps.report.paired_table import Comparison, paired_columns, paired_notes
 from rps.report.shown import Shown, inlined, metrics_of, relative_to, samples
 from rps.report.table import columns, notes
 
@@ -33,6 +34,7 @@ def write_page(
     most: int | None = None,
     remarks: Sequence[str] = (),
     plane: bool = True,
+    compared: Sequence[Comparison] = (),
 ) -> Path:
     """Writes a page of runs, which needs no network and has links only to files beside it or below.
 
@@ -42,6 +44,7 @@ def write_page(
     dominated: for each run and level, the name of a point that is below it, or None; None takes those of each run's own
     summary. standalone: inline the pictures instead of links, and cut the folders off paths. most: largest number of
     samples with pictures. remarks: sentences for the top. plane: whether the distances can be drawn on one plane.
+    compared: the first run with each of the others.
     -> the file. Errors: ValueError for a picture that is not below the page's folder.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -81,6 +84,7 @@ def write_page(
         has_plane=any(point for run in data["runs"] for point in run["points"]),
         has_dominated=any(name for names in dominated for name in names),
         remarks=remarks,
+        paired=_paired(compared) if compared else None,
         grids=[link(grid) for grid in grids] if linked else [],
         files=[link(runs[0].folder / name) for name in ("config.yaml", "metrics.json")] if linked else [],
     )
@@ -116,6 +120,13 @@ def _view(run: Shown, told: Callable[[str], str]) -> dict[str, Any]:
         "definitions": summary.get("definitions") or {},
         "versions": summary.get("versions") or {},
     }
+
+
+def _paired(compared: Sequence[Comparison]) -> dict[str, Any]:
+    table = paired_columns(*compared)
+    left, remarks = paired_notes(*compared)
+    lines = list(zip(*(cells for _, cells in table), strict=True))
+    return {"titles": [title for title, _ in table], "lines": lines, "notes": [*left, *remarks]}
 
 
 def _own_dominated(run: Shown) -> list[str | None]:

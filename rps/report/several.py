@@ -16,7 +16,7 @@ from rps.records.reader import Records, read_records
 from rps.records.summary import level_images, reference_of, summary
 from rps.report.overlay import check_distances
 from rps.report.page import write_page
-from rps.report.paired import same_images
+from rps.report.paired import Exact, compare_runs, same_images
 from rps.report.shown import Shown
 
 
@@ -28,10 +28,13 @@ def check_runs(runs: Sequence[Path]) -> None:
         check_comparable(runs[0], other, lambda: bool(same_images(read_records(runs[0]), read_records(other))))  # noqa: B023
 
 
-def report_runs(runs: Sequence[Path], path: Path, standalone: bool = False, most: int | None = None) -> Path:
+def report_runs(
+    runs: Sequence[Path], path: Path, standalone: bool = False, most: int | None = None, exact: Exact | None = None
+) -> Path:
     """Writes the page of a run, or of several on the samples that all restored, even while they are in progress.
 
-    standalone, most: see `write_page`. -> the file. Errors: ValueError for runs that cannot be shown together.
+    standalone, most: see `write_page`. exact: see `compare_runs`. -> the file. Errors: ValueError for runs that cannot
+    be shown together.
     """
     check_runs(runs)
     found = [read_records(run) for run in runs]
@@ -56,7 +59,8 @@ def report_runs(runs: Sequence[Path], path: Path, standalone: bool = False, most
         remarks += check_distances({run.name: run.summary for run in shown})
     except ValueError as reason:
         plane, remarks = False, [*remarks, f"There is no plane: {reason}."]
-    return write_page(path, shown, _dominated(shown) if plane else None, standalone, most, remarks, plane)
+    compared = [compare_runs(runs[0], other, exact=exact) for other in runs[1:]]
+    return write_page(path, shown, _dominated(shown) if plane else None, standalone, most, remarks, plane, compared)
 
 
 def _summary(run: Path, records: Records) -> Mapping[str, Any]:

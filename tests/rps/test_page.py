@@ -11,8 +11,9 @@ import pytest
 from rps.metrics import Statistics, as_saved
 from rps.records import RecordWriter, evaluate, read_records, summary
 from rps.records.files import file_name, level_name
-from rps.report import Shown, pixels, report_runs, save_png, write_page
+from rps.report import Shown, compare_runs, pixels, report_runs, save_png, write_page
 from rps.report.page import without_folders
+from rps.report.paired_table import paired_columns
 from tests.rps.predictions import Blocks, clean_images, prediction
 
 IDS = ["a", "b & c", "100%", "<script>alert(1)</script>"]
@@ -161,6 +162,11 @@ def test_several_runs_on_one_page(tmp_path):
     here, there = ([point["dominated"] for point in run["points"]] for run in page.data["runs"])
     assert here == [None, "A: a, t0 = 0", "A: a, t0 = 0"] and there == ["A: a, t0 = 0"] * 3
     assert [run["lines"][0][1] for run in page.data["runs"]] == ["16", "16"]
+    titles, cells = zip(*paired_columns(compare_runs(a, b)), strict=True)
+    table = page.text.split("<h2>Paired differences</h2>")[1].split("</table>")[0]
+    assert re.findall(r'<th scope="col">([^<]*)</th>', table) == list(titles)
+    rows = [re.findall(r">([^<>]*)</t[hd]>", row) for row in table.split("<tr>")[2:]]
+    assert rows == [list(row) for row in zip(*cells, strict=True)] and rows[0][-1] == "A"
     assert "On the 16 samples that all runs restored." in page.words
 
 
