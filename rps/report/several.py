@@ -15,7 +15,7 @@ from rps.records.files import level_name
 from rps.records.reader import Records, read_records
 from rps.records.summary import level_images, reference_of, summary
 from rps.report.overlay import check_distances
-from rps.report.page import write_page
+from rps.report.page import Together, write_page
 from rps.report.paired import Exact, compare_runs, same_images
 from rps.report.shown import Shown
 
@@ -54,13 +54,14 @@ def report_runs(
         common = records.only(ids)
         shown.append(Shown(f"{letter}: {run.resolve().name}", run, common, _summary(run, common)))
     remarks = [f"On the {len(ids)} sample{'s' * (len(ids) != 1)} that all runs restored."]
-    plane = True
+    dominated: list[list[str | None]] | None = None
     try:
         remarks += check_distances({run.name: run.summary for run in shown})
+        dominated = _dominated(shown)
     except ValueError as reason:
-        plane, remarks = False, [*remarks, f"There is no plane: {reason}."]
+        remarks.append(f"There is no plane: {reason}.")
     compared = [compare_runs(runs[0], other, exact=exact) for other in runs[1:]]
-    return write_page(path, shown, _dominated(shown) if plane else None, standalone, most, remarks, plane, compared)
+    return write_page(path, shown, Together(dominated, remarks, compared), standalone, most)
 
 
 def _summary(run: Path, records: Records) -> Mapping[str, Any]:

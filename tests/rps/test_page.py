@@ -12,8 +12,8 @@ from rps.metrics import Statistics, as_saved
 from rps.records import RecordWriter, evaluate, read_records, summary
 from rps.records.files import file_name, level_name
 from rps.report import Shown, compare_runs, pixels, report_runs, save_png, write_page
-from rps.report.page import without_folders
 from rps.report.paired_table import paired_columns
+from rps.report.view import without_folders
 from tests.rps.predictions import Blocks, clean_images, prediction
 
 IDS = ["a", "b & c", "100%", "<script>alert(1)</script>"]
@@ -43,13 +43,20 @@ class Page(HTMLParser):
         return found
 
 
-def write(run: Path, ids: list[str], with_reference: bool = True, scale: float = 1.0, **more) -> Path:
-    """A run with records and pictures.  scale: of all restorations."""
+def write(
+    run: Path,
+    ids: list[str],
+    with_reference: bool = True,
+    scale: float = 1.0,
+    network: str = Blocks.name,
+    **more,
+) -> Path:
+    """A run with records and pictures.  scale: of all restorations. network: the name of the features."""
     made = prediction(ids, with_reference=with_reference, **more)
     for level, x in made.restoration.images.items():
         made.restoration.images[level] = scale * x
     found = evaluate(made, features=Blocks())
-    RecordWriter(run).write(found.rows, "t0", found.vectors, Blocks.name)
+    RecordWriter(run).write(found.rows, "t0", found.vectors, network)
     sets = {level_name(level): x for level, x in made.restoration.images.items()}
     sets |= {"measurement": made.measurement.y} | ({"reference": made.reference} if with_reference else {})
     for folder, x in sets.items():
@@ -168,6 +175,13 @@ def test_several_runs_on_one_page(tmp_path):
     rows = [re.findall(r">([^<>]*)</t[hd]>", row) for row in table.split("<tr>")[2:]]
     assert rows == [list(row) for row in zip(*cells, strict=True)] and rows[0][-1] == "A"
     assert "On the 16 samples that all runs restored." in page.words
+
+
+def test_runs_whose_distances_differ_in_kind_have_no_plane(tmp_path):
+    a, b = write(tmp_path / "a", IDS), write(tmp_path / "b", IDS, network="other features")
+    page = Page(report_runs([a, b], tmp_path / "both.html"))
+    assert not any(tag == "svg" for tag, _ in page.tags) and len(page.data["samples"]) == 4
+    assert any(word.startswith("There is no plane: Frechet distances of different features") for word in page.words)
 
 
 def test_runs_without_a_common_sample_have_no_page(tmp_path):
