@@ -60,7 +60,8 @@ def write_page(
     most = (MOST_INLINED if standalone else MOST_PICTURES) if most is None else most
     together = together or Together([_own_dominated(run) for run in runs], [], [])
     dominated = together.dominated or [[None] * len(run.levels) for run in runs]
-    views = [run_view(run, without_folders if standalone else str) for run in runs]
+    told = without_folders if standalone else str
+    views = [run_view(run, told) for run in runs]
     data: dict[str, Any] = {
         "runs": [
             {
@@ -86,8 +87,8 @@ def write_page(
         data=data,
         has_plane=together.dominated is not None and any(point for run in data["runs"] for point in run["points"]),
         has_dominated=any(name for names in dominated for name in names),
-        remarks=together.remarks,
-        paired=paired_view(together.compared) if together.compared else None,
+        remarks=list(map(told, together.remarks)),
+        paired=paired_view(together.compared, told) if together.compared else None,
         grids=[link(grid) for grid in grids] if linked else [],
         files=[link(runs[0].folder / name) for name in ("config.yaml", "metrics.json")] if linked else [],
     )

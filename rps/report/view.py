@@ -47,12 +47,12 @@ def run_view(run: Shown, told: Callable[[str], str]) -> dict[str, Any]:
     }
 
 
-def paired_view(compared: Sequence[Comparison]) -> dict[str, Any]:
+def paired_view(compared: Sequence[Comparison], told: Callable[[str], str]) -> dict[str, Any]:
     """The table of the first run and the others, and its notes."""
     table = paired_columns(*compared)
     left, remarks = paired_notes(*compared)
     lines = list(zip(*(cells for _, cells in table), strict=True))
-    return {"titles": [title for title, _ in table], "lines": lines, "notes": [*left, *remarks]}
+    return {"titles": [title for title, _ in table], "lines": lines, "notes": list(map(told, [*left, *remarks]))}
 
 
 def _command(folder: Path) -> str:
@@ -64,4 +64,4 @@ def _command(folder: Path) -> str:
                 return line.removeprefix("# command: ")
             if not line.startswith("#"):
                 break
-    return f"rps predict --config {shlex.quote(str(config))}"
+    return shlex.join(["rps", "predict", "--config", f"{folder.resolve().name}/config.yaml"])

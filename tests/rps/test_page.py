@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
+import rps.report
 from rps.metrics import Statistics, as_saved
 from rps.records import RecordWriter, evaluate, read_records, summary
 from rps.records.files import file_name, level_name
@@ -127,6 +128,24 @@ def test_everything_with_a_name_can_be_reached(page):
     assert all("alt" in a for tag, a in page.tags if tag == "img")
 
 
+def luminance(colour: str) -> float:
+    """WCAG 2.2, of "#rrggbb"."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_have_contrast():
+    """Of texts and of the curves' labels 4.5 : 1, of marks 3 : 1, light and dark."""
+    css = (Path(rps.report.__file__).parent / "page.css").read_text()
+    light, dark = (dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", css, re.S))
+    for colours in (light, dark):
+        for name in colours.keys() - {"paper", "wash", "line"}:
+            for ground in ("paper", "wash") if name in ("ink", "soft") else ("paper",):
+                high, low = sorted((luminance(colours[name]), luminance(colours[ground])), reverse=True)
+                assert (high + 0.05) / (low + 0.05) >= (3 if name == "grey" else 4.5), (name, colours[name], ground)
+
+
 def test_a_run_without_curve_and_pictures_has_a_page(tmp_path):
     found = evaluate(prediction(IDS, with_reference=False))
     RecordWriter(tmp_path).write(found.rows, "t0")
@@ -166,6 +185,7 @@ def test_several_runs_on_one_page(tmp_path):
     assert [run["name"] for run in page.data["runs"]] == ["A: a", "B: b"]
     assert [sample["id"] for sample in page.data["samples"]] == sorted(ids[2:18])
     assert {unquote(link).split("/images/")[0] for link in page.links()} == {"a", "more/b"}
+    assert str(tmp_path) not in page.text
     here, there = ([point["dominated"] for point in run["points"]] for run in page.data["runs"])
     assert here == [None, "A: a, t0 = 0", "A: a, t0 = 0"] and there == ["A: a, t0 = 0"] * 3
     assert [run["lines"][0][1] for run in page.data["runs"]] == ["16", "16"]
