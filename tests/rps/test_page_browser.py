@@ -63,6 +63,29 @@ parent.postMessage(JSON.stringify(found), "*");
 """
 
 
+CHOOSE_B = """
+document.querySelectorAll("input[name=run]")[1].click();
+parent.postMessage(JSON.stringify({
+  restored: document.querySelector(".card img[data-shows=restored]").getAttribute("src"),
+  now: byId("now").textContent,
+  chosen: document.querySelectorAll("section.figures")[1].querySelectorAll("tr.chosen").length,
+  pressed: document.querySelector(".point[aria-pressed=true]").getAttribute("aria-label"),
+  curves: document.querySelectorAll("polyline").length,
+}), "*");
+"""
+
+
+def act(page: Path, script: str) -> Path:
+    """Adds a script to the end of a page."""
+    text = page.read_text(encoding="utf-8").replace("</main></body>", f"<script>{script}</script></main></body>")
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+def found_in(dumped: str) -> dict:
+    return json.loads(unescape(re.search(r'<pre id="found">(.*)</pre>', dumped, re.DOTALL)[1]))
+
+
 def browse(page: Path, *options: str) -> str:
     """What the browser prints of a page on a phone, after its scripts."""
     phone = page.with_suffix(".phone.html")
@@ -88,16 +111,12 @@ def pages(tmp_path_factory):
             Image.fromarray(clean.astype(np.uint8)).save(run / "images" / "reference" / f"{name}.png")
         Image.fromarray((clean + (value or 0)).astype(np.uint8)).save(run / "images" / "50" / f"{name}.png")
     made = [report_runs([run], run / "report.html"), report_runs([run], folder / "one.html", standalone=True)]
-    for path in made:
-        text = path.read_text(encoding="utf-8").replace("</main></body>", f"<script>{ACTIONS}</script></main></body>")
-        path.write_text(text, encoding="utf-8")
-    return made
+    return [act(path, ACTIONS) for path in made]
 
 
 @pytest.mark.parametrize("standalone", [False, True])
 def test_the_page_can_be_used(pages, standalone):
-    dumped = browse(pages[standalone], "--dump-dom")
-    found = json.loads(unescape(re.search(r'<pre id="found">(.*)</pre>', dumped, re.DOTALL)[1]))
+    found = found_in(browse(pages[standalone], "--dump-dom"))
     picture = "data:image/png;base64," if standalone else "images/{}/"
     for step, level in (("start", "0"), ("moved", "100"), ("key", "50"), ("zoomed", "0")):
         state = found[step]
@@ -125,3 +144,10 @@ def test_error_maps_show_four_times_the_difference(pages):
     for name, level in (("a", 0), ("b & c", 80)):
         middle = 100 * order.index(name) + 50
         assert np.abs(picture[middle - 30 : middle + 30, 20:80] - level).max() <= 1, name
+
+
+def test_another_run_can_be_chosen(tmp_path):
+    runs = [write(tmp_path / "a", IDS), write(tmp_path / "b", IDS, scale=0.5)]
+    found = found_in(browse(act(report_runs(runs, tmp_path / "both.html"), CHOOSE_B), "--dump-dom"))
+    assert found["restored"] == "b/images/0/a.png" and found["now"].startswith("runB: bt00")
+    assert found["chosen"] == 1 and found["pressed"].startswith("B: b, t0 = 0: RMSE ") and found["curves"] == 2
