@@ -24,8 +24,9 @@ from rps.restoration import Level, Prediction
 class ImageWriter(RunCallback):
     """Writes RUN/images/LEVEL/ID.png: restorations rounded to 8 bits, exactly the images that metrics are computed on.
 
-    RUN/images/measurement/ID.png shows the measurement as A^+ y. Images with values that are not finite are not
-    written. rps.records.file_name turns ids into file names: none leaves the directory, and no two ids collide.
+    RUN/images/measurement/ID.png shows the measurement as A^+ y, and RUN/images/reference/ID.png the clean image, if
+    there is one. Images with values that are not finite are not written. rps.records.file_name turns ids into file
+    names: none leaves the directory, and no two ids collide.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
@@ -45,7 +46,9 @@ class ImageWriter(RunCallback):
         if not prediction.ids:
             return
         folder = self.run_directory(trainer) / "images"
-        sets = {level_name(level): images for level, images in prediction.restoration.images.items()}
+        # The clean images first: whoever finds a restoration finds its clean image as well.
+        sets = {} if prediction.reference is None else {"reference": prediction.reference}
+        sets |= {level_name(level): images for level, images in prediction.restoration.images.items()}
         if (shown := prediction.measurement.pseudo_inverse()) is not None:
             sets["measurement"] = shown
         for name, images in sets.items():

@@ -25,6 +25,7 @@ from rps.records.staging import STAGED, complete
 from rps.report.finish import finish
 from rps.report.page import write_page
 from rps.report.pictures import read_png
+from rps.report.shown import Shown
 from rps.restoration import Prediction, Restoration
 from rps.traversals.base import Traversal
 
@@ -127,7 +128,8 @@ class SavedRecorder(MetricRecorder):
         complete(self.run)
         if not there:
             (self.run / curve.name).unlink(missing_ok=True)
-        write_page(self.run, result)
+        shown = Shown(self.run.resolve().name, self.run, read_records(self.run, with_features=False), result)
+        write_page(self.run / "report.html", [shown])
         self.unmerged = False
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:

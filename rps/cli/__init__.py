@@ -14,6 +14,7 @@ usage: rps predict --config NAME_OR_FILE --output DIR [options]
        rps merge DIR
        rps compare DIR DIR ... [--levels A:B,...] [--output FILE_OR_FOLDER]
        rps recommend DIR (--max-METRIC X | --min-METRIC X | --knee)
+       rps report DIR [DIR ...] [--output FILE] [--standalone]
        rps study FILE --output DIR [options]
        rps tune --config NAME_OR_FILE --over OPTION=VALUES --output DIR [options]
        rps --version | --help
@@ -27,6 +28,8 @@ Restore images with a diffusion prior along the distortion-perception curve.
                                  other metrics of the pictures that are saved; see rps evaluate --help
   rps merge runs/demo            rebuild table, curve and page from the records so far, even during a run
   rps compare runs/a runs/b      paired differences between runs; see rps compare --help
+  rps report runs/demo --standalone --output demo.html
+                                 the page of a run, or of several, as one file; see rps report --help
   rps recommend runs/demo --max-rmse 0.105
                                  the most realistic level within a bound; see rps recommend --help
   rps study step_size --output runs/steps
@@ -118,6 +121,10 @@ def _run(arguments: list[str]) -> int:
         from rps.cli.recommend import run_recommend
 
         return run_recommend(arguments[1:])
+    if command == "report":
+        from rps.cli.report import run_report
+
+        return run_report(arguments[1:])
     if command == "study":
         from rps.cli.study import run_study
 

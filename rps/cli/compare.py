@@ -104,22 +104,18 @@ def _places(text: str | None) -> list[Path]:
 
 
 def _compare(runs: Sequence[Path], pairs: list[tuple[float, float]] | None) -> list[dict[str, Any]]:
-    from rps.records import check_comparable, check_has_records, read_records
-    from rps.report.paired import compare_runs, same_images
+    from rps.report.paired import compare_runs
     from rps.report.paired_table import MOST_RUNS
+    from rps.report.several import check_runs
 
     if len(runs) > MOST_RUNS:
         raise InputError(f"rps compare takes at most {MOST_RUNS} runs, got {len(runs)}; compare fewer at once")
-    for folder in runs:
-        check_has_records(folder)
-    run, found = runs[0], []
-    for other in runs[1:]:
-        check_comparable(run, other, lambda: bool(same_images(read_records(run), read_records(other))))  # noqa: B023
-        found.append(compare_runs(run, other, pairs=pairs, exact=_exact))
-    return found
+    check_runs(runs)
+    return [compare_runs(runs[0], other, pairs=pairs, exact=paired_with_exact) for other in runs[1:]]
 
 
-def _exact(*rows: Any) -> Any:
+def paired_with_exact(*rows: Any) -> Any:
+    """rps.oracle.paired.paired_figures."""
     from rps.oracle.paired import paired_figures  # imports Lightning, which only such runs need
 
     return paired_figures(*rows)

@@ -281,7 +281,7 @@ def _pictures(run: Path) -> tuple[set[str], set[str]]:
     import pyarrow
     import pyarrow.parquet
 
-    folders, files = {"measurement"}, set()
+    folders, files = {"measurement", "reference"}, set()
     for name in _named(run, "records"):
         try:
             table = pyarrow.parquet.read_table(run / name, columns=["id", "level"])

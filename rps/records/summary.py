@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rps.cost import Cost
+from rps.metrics.dominance import dominated_by
 from rps.metrics.dp import DISTANCES, Images, difference
 from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics, expected_root
@@ -57,6 +58,8 @@ DEFINITIONS = {
     "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
     "difference_to_first": "this level minus the first one, paired on the images that both have; "
     "difference_to_previous: minus the one before it",
+    "dominated_by": "a level with less RMSE and a smaller Frechet distance, each by more than the standard error of "
+    "the paired difference",
     "expected_sqrt": "mean root of the Frechet distance of n samples of a Gaussian with the reference's moments: what "
     "clean images of the reference's kind would have",
     "not_finite": "number of images that failed because they have values that are not finite",
@@ -89,6 +92,8 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
             entry["difference_to_first"] = _difference(sets[key], sets[levels[0]])
             entry["difference_to_previous"] = _difference(sets[key], sets[levels[len(result["levels"]) - 1]])
         result["levels"].append(entry)
+    for entry, by in zip(result["levels"], dominated_by([sets[key] for key in levels]), strict=True):
+        entry["dominated_by"] = None if by is None else result["levels"][by]["level"]
     if baseline := sets.get(("pseudo_inverse", None)):
         result["pseudo_inverse"] = {"n": len(baseline.ids), "metrics": _metrics(baseline, records, reference)}
         if levels:

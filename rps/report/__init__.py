@@ -8,10 +8,13 @@ from rps.report.paired import compare_runs, same_images
 from rps.report.paired_table import paired_table
 from rps.report.pictures import pixels, read_png, save_png
 from rps.report.recommend import Recommendation, recommend
+from rps.report.several import report_runs
+from rps.report.shown import Shown
 from rps.report.table import table
 
 __all__ = [
     "Recommendation",
+    "Shown",
     "compare_runs",
     "dp_curve_plot",
     "finish",
@@ -21,6 +24,7 @@ __all__ = [
     "prediction_grid",
     "read_png",
     "recommend",
+    "report_runs",
     "same_images",
     "save_png",
     "table",

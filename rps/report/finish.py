@@ -14,6 +14,7 @@ from rps.records.summary import reference_of, summary
 from rps.report.curve import dp_curve_plot
 from rps.report.findings import findings
 from rps.report.page import write_page
+from rps.report.shown import Shown
 from rps.report.table import table
 
 FILES = ("metrics.json", "table.md", "dp_curve.png", "report.html")
@@ -50,5 +51,5 @@ def finish(
     except ValueError as reason:
         (folder / "dp_curve.png").unlink(missing_ok=True)
         print(f"no distortion-perception curve: {printable(reason)}")
-    write_page(folder, result)
+    write_page(folder / "report.html", [Shown(folder.resolve().name, folder, records, result)])
     return result

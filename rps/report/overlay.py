@@ -39,7 +39,7 @@ def overlay_plot(
     curves = {name: curve for name, summary in summaries.items() if (curve := _curve(summary))}
     if not curves:
         raise ValueError("no run has a level with RMSE (clean images) and a Frechet distance (a feature network)")
-    notes = [title, *_check_comparable(curves)]
+    notes = [title, *check_distances(summaries)]
     figure, axes = new_plane(7.2, 5.0)
     points = [point for curve in curves.values() for _, point in curve]
     ends = {axis: limit([point[axis] for point in points]) for axis in ("x", "y")}
@@ -141,8 +141,12 @@ def _dearest(curves: Mapping[str, Curve]) -> float | None:
     return max(costs) or None if all(is_known(cost) for cost in costs) else None
 
 
-def _check_comparable(curves: Mapping[str, Curve]) -> list[str]:
-    """-> a note if the distances are of different numbers of images.  Errors: ValueError."""
+def check_distances(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """-> a note if the distances are of different numbers of images.
+
+    summaries: display name -> metrics.json. Errors: ValueError if they have different features or references.
+    """
+    curves = {name: curve for name, summary in summaries.items() if (curve := _curve(summary))}
     kinds: dict[str, str] = {}
     for name, curve in curves.items():
         frechet = curve[0][0]["metrics"]["frechet"]

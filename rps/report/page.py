@@ -1,102 +1,117 @@
-"""Writes report.html: the page of a run, with the knob as a slider."""
+"""Writes report.html: the page of one run, or of several, with the knob as a slider."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from rps.records.files import file_name, level_name, write_text
-from rps.report.changes import caption, changes
+from rps.metrics.standard import DISTORTION
+from rps.records.files import level_name, write_text
+from rps.report.cells import is_known
 from rps.report.curve import plane_point
-from rps.report.findings import findings
-from rps.report.table import columns, notes
+from rps.report.paired_table import Comparison
+from rps.report.shown import Shown, inlined, metrics_of, relative_to, samples
+from rps.report.view import paired_view, run_view, without_folders
 
-MOST_PICTURES = 24
+MOST_PICTURES, MOST_INLINED = 1000, 24
+"""Largest number of samples with pictures on a page that links to them, and on one that holds them."""
+MOST_GRIDS = 4
+MADE_BY = '<meta name="generator" content="rps report">'
+"""What a page has near its beginning."""
 
 
-def write_page(run: str | Path, summary: Mapping[str, Any]) -> Path:
-    """Writes RUN/report.html, which links only to the pictures beside it.
+@dataclass(frozen=True)
+class Together:
+    """What there is to know of several runs.
 
-    A slider sets the knob: it changes the restored pictures, the point on the plane and the figures. The page needs no
-    network and works from the folder. All text from data is escaped.
+    dominated: for each run and level, the name of a point that is below it, or None; None if the distances of the runs
+    cannot be drawn on one plane. remarks: sentences for the top. compared: the first run with each of the others.
+    """
 
-    summary: metrics.json. -> the file.
+    dominated: Sequence[Sequence[str | None]] | None
+    remarks: Sequence[str]
+    compared: Sequence[Comparison]
+
+
+def write_page(
+    path: Path,
+    runs: Sequence[Shown],
+    together: Together | None = None,
+    standalone: bool = False,
+    most: int | None = None,
+) -> Path:
+    """Writes a page of runs, which needs no network and has links only to files beside it or below.
+
+    A slider sets the knob: it changes the restored pictures, the point on the plane and the figures. All text from data
+    is escaped.
+
+    together: of several runs. standalone: inline the pictures instead of links, and cut the folders off paths.
+    most: largest number of samples with pictures. -> the file. Errors: ValueError for a picture that is not below the
+    page's folder.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    folder = Path(run)
-    levels = [level_name(level["level"]) for level in summary["levels"]]
     environment = Environment(
         loader=PackageLoader("rps.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    table, changed = columns(summary, counts=True), changes(summary)
+    link, metrics = inlined if standalone else relative_to(path.parent), metrics_of(runs)
+    most = (MOST_INLINED if standalone else MOST_PICTURES) if most is None else most
+    together = together or Together([_own_dominated(run) for run in runs], [], [])
+    dominated = together.dominated or [[None] * len(run.levels) for run in runs]
+    told = without_folders if standalone else str
+    views = [run_view(run, told) for run in runs]
+    data: dict[str, Any] = {
+        "runs": [
+            {
+                "name": run.name,
+                "knob": run.summary["knob"],
+                "levels": run.levels,
+                "points": [_point(*of) for of in zip(run.summary["levels"], names, strict=True)],
+                "titles": view["titles"],
+                "lines": view["lines"][: len(run.levels)],
+            }
+            for run, names, view in zip(runs, dominated, views, strict=True)
+        ],
+        "clean": _clean_distance(runs[0].summary),
+        "metrics": metrics,
+        "samples": samples(runs, metrics, link, most),
+    }
+    grids = sorted((runs[0].folder / "grids").glob("*.png"))[:MOST_GRIDS]
+    linked = len(runs) == 1 and not standalone
     text = environment.get_template("page.html").render(
-        name=folder.resolve().name,
-        command=_command(folder),
-        knob=summary["knob"],
-        n=max((level["n"] for level in summary["levels"]), default=0),
-        levels=levels,
-        points=[plane_point(level["metrics"]) for level in summary["levels"]],
-        clean=_clean_distance(summary.get("reference")),
-        titles=[title for title, _ in table],
-        lines=list(zip(*(cells for _, cells in table), strict=True)),
-        findings=findings(summary),
-        change_titles=[title for title, _ in changed],
-        change_lines=list(zip(*(cells for _, cells in changed), strict=True)),
-        caption=caption(summary) if changed else "",
-        notes=notes(summary),
-        samples=list(_samples(folder, levels)),
-        grids=[_link(path, folder) for path in sorted((folder / "grids").glob("*.png"))[:4]],
-        failures=sorted((summary.get("failures") or {}).items()),
-        failed=summary.get("failed") or 0,
-        definitions=summary.get("definitions") or {},
-        versions=summary.get("versions") or {},
+        title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs",
+        generator=MADE_BY,
+        runs=views,
+        data=data,
+        has_plane=together.dominated is not None and any(point for run in data["runs"] for point in run["points"]),
+        has_dominated=any(name for names in dominated for name in names),
+        remarks=list(map(told, together.remarks)),
+        paired=paired_view(together.compared, told) if together.compared else None,
+        grids=[link(grid) for grid in grids] if linked else [],
+        files=[link(runs[0].folder / name) for name in ("config.yaml", "metrics.json")] if linked else [],
     )
-    write_text(folder / "report.html", text)
-    return folder / "report.html"
+    write_text(path, text)
+    return path
 
 
-def _clean_distance(clean: Mapping[str, Any] | None) -> float | None:
+def _own_dominated(run: Shown) -> list[str | None]:
+    found = [level.get("dominated_by") for level in run.summary["levels"]]
+    return [None if by is None else f"{run.summary['knob']} = {level_name(by)}" for by in found]
+
+
+def _point(level: Mapping[str, Any], dominated: str | None) -> dict[str, Any] | None:
+    """The place of a level on the plane, the ends of its 95 % intervals, and the name of a point below it."""
+    place, metrics = plane_point(level["metrics"]), level["metrics"]
+    if place is None:
+        return None
+    ends = {"x": metrics[DISTORTION].get("ci95"), "y": metrics["frechet"].get("ci95_sqrt")}
+    bars = {f"{axis}_ends": found if found and all(map(is_known, found)) else None for axis, found in ends.items()}
+    return {"x": place["x"], "y": place["y"], **bars, "dominated": dominated}
+
+
+def _clean_distance(summary: Mapping[str, Any]) -> float | None:
     """sqrt(FD) of the clean images themselves."""
-    root: float | None = (clean or {}).get("metrics", {}).get("frechet", {}).get("sqrt")
-    return root
-
-
-def _samples(folder: Path, levels: list[str]) -> Iterator[dict[str, Any]]:
-    """Name and picture links of the first samples that have a picture at every level."""
-    if not levels:
-        return
-    names = sorted(path.name for path in (folder / "images" / file_name(levels[0])).glob("*.png"))
-    count = 0
-    for name in names:
-        paths = [folder / "images" / file_name(level) / name for level in levels]
-        if not all(path.is_file() for path in paths):
-            continue
-        measured = folder / "images" / "measurement" / name
-        yield {
-            "name": name.removesuffix(".png"),
-            "measurement": _link(measured, folder) if measured.is_file() else None,
-            "restored": [_link(path, folder) for path in paths],
-        }
-        count += 1
-        if count == MOST_PICTURES:
-            return
-
-
-def _link(path: Path, folder: Path) -> str:
-    return quote(path.relative_to(folder).as_posix())
-
-
-def _command(folder: Path) -> str:
-    """The command of the run, from the head of its config.yaml; else a command that repeats it."""
-    config = folder / "config.yaml"
-    if config.is_file():
-        for line in config.read_text(encoding="utf-8").splitlines():
-            if line.startswith("# command: "):
-                return line.removeprefix("# command: ")
-            if not line.startswith("#"):
-                break
-    return f"rps predict --config {shlex.quote(str(config))}"
+    root: float | None = (summary.get("reference") or {}).get("metrics", {}).get("frechet", {}).get("sqrt")
+    return root if is_known(root) else None

@@ -23,8 +23,17 @@ def paired_table(*comparisons: Comparison) -> str:
     """Comparisons of one run, A, with others, B, C, ..., as markdown: the runs, what was left out, and one line per
     pair of levels and figure.
     """
+    first = comparisons[0]
+    head = [f"A: {first['run']} ({first['knob']})"]
+    head += [f"{letter}: {found['other']} ({found['other_knob']})" for letter, found in _others(comparisons)]
+    left, notes = paired_notes(*comparisons)
+    table = align(paired_columns(*comparisons))
+    return "\n".join(["\\\n".join(head), "", "\\\n".join(left), "", *table, "", "\n\n".join(notes)]) + "\n"
+
+
+def paired_columns(*comparisons: Comparison) -> list[tuple[str, list[str]]]:
+    """(title, cells) of every column of this table."""
     first, several = comparisons[0], len(comparisons) > 1
-    others = list(zip(ascii_uppercase[1:], comparisons, strict=False))
     same_knob = all(found["knob"] == found["other_knob"] for found in comparisons)
     levels = [level for found in comparisons for level in found["levels"]]
     same_levels = same_knob and all(level["level"] == level["other_level"] for level in levels)
@@ -34,7 +43,7 @@ def paired_table(*comparisons: Comparison) -> str:
     titles += [*(["run"] if several else []), "n", "figure", "A", "its value" if several else "B"]
     titles += [f"A − {other}", "95 % interval", "better"]  # noqa: RUF001 - a minus, as tables have it
     cells = []
-    for letter, found in others:
+    for letter, found in _others(comparisons):
         for level in found["levels"]:
             there = level_name(level["other_level"])
             place = [level_name(level["level"])]
@@ -42,12 +51,19 @@ def paired_table(*comparisons: Comparison) -> str:
             place += [*([letter] if several else []), str(level["n"])]
             lines = _lines(level, found["infos"], letter)
             cells += [(place if i == 0 else [""] * len(place)) + line for i, line in enumerate(lines)]
-    head = [f"A: {first['run']} ({first['knob']})"]
-    head += [f"{letter}: {found['other']} ({found['other_knob']})" for letter, found in others]
+    return list(zip(titles, map(list, zip(*cells, strict=True)), strict=True))
+
+
+def paired_notes(*comparisons: Comparison) -> tuple[list[str], list[str]]:
+    """(which samples each comparison leaves out, the notes under the table)."""
+    others, several = _others(comparisons), len(comparisons) > 1
     left = [_left_out(found, letter, several) for letter, found in others]
-    notes = dict.fromkeys(note for letter, found in others for note in _notes(found, letter))
-    table = align(list(zip(titles, zip(*cells, strict=True), strict=True)))
-    return "\n".join(["\\\n".join(head), "", "\\\n".join(left), "", *table, "", "\n\n".join(notes)]) + "\n"
+    return left, list(dict.fromkeys(note for letter, found in others for note in _notes(found, letter)))
+
+
+def _others(comparisons: Sequence[Comparison]) -> list[tuple[str, Comparison]]:
+    """(letter, comparison) of each of the other runs."""
+    return list(zip(ascii_uppercase[1:], comparisons, strict=False))
 
 
 def _lines(level: Mapping[str, Any], infos: Sequence[Mapping[str, Any]], letter: str) -> list[list[str]]:

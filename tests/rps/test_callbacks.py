@@ -75,7 +75,7 @@ def test_a_whole_run(tmp_path):
     assert "images/measurement" in (tmp_path / "report.html").read_text()
     assert len(list((tmp_path / "records").iterdir())) == len(list((tmp_path / "features").iterdir())) == 3
     assert sorted(p.name for p in (tmp_path / "grids").iterdir()) == [f"rank0_batch{i:05d}.png" for i in range(3)]
-    folders = {*map(str, LEVELS), "measurement"}
+    folders = {*map(str, LEVELS), "measurement", "reference"}
     assert {p.name for p in (tmp_path / "images").iterdir()} == folders
     for folder in folders:
         assert sorted(p.stem for p in (tmp_path / "images" / folder).iterdir()) == list("abcdef")
@@ -91,6 +91,8 @@ def test_images_are_what_the_metrics_are_of(tmp_path):
     run([ImageWriter()], [["a", "b"]], tmp_path, channels=3)
     saved = np.asarray(Image.open(tmp_path / "images" / "50" / "b.png"))
     assert np.array_equal(saved, pixels(as_saved(0.8 * clean_images(["b"], 3))[0]))
+    clean = np.asarray(Image.open(tmp_path / "images" / "reference" / "b.png"))
+    assert np.array_equal(clean, pixels(as_saved(clean_images(["b"], 3))[0]))
 
 
 def test_an_image_that_is_not_finite_is_not_written(tmp_path):
@@ -103,7 +105,7 @@ def test_no_id_leads_out_of_the_directory(tmp_path):
     ids = ["../../out", "..", "/etc/passwd", "", "x" * 400, "a/b", "a%2Fb"]
     run([ImageWriter(), MetricRecorder()], [ids], tmp_path / "run")
     written = list(tmp_path.rglob("*.png"))
-    assert len(written) == len(ids) * (len(LEVELS) + 1)
+    assert len(written) == len(ids) * (len(LEVELS) + 2)
     assert {p.parent.parent for p in written} == {tmp_path / "run" / "images"}
     assert set(read_records(tmp_path / "run").rows["restored", 0]) == set(ids)
 

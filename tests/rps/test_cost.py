@@ -14,6 +14,7 @@ from rps.records import Origin, RecordWriter, evaluate, read_records, summary
 from rps.records.rows import RowCost
 from rps.report import compare_runs, paired_table
 from rps.report.page import write_page
+from rps.report.shown import Shown
 from rps.report.table import table
 from rps.samplers import Daps, Dcdp, Ddnm, Dmap, Dps, LatentDaps, LatentDps, Psld, ReSample, Sitcom, Stsl
 from rps.samplers.chains import Chain, run_chains
@@ -149,7 +150,8 @@ def test_costs_reach_the_reports(tmp_path):
     text = table(result)
     assert "cost |" in text and "calls" not in text.replace("decoder", "")
     assert "of which a backward counts 2. All levels together: cost 36." in text
-    page = write_page(tmp_path / "run", result).read_text()
+    shown = Shown("run", tmp_path / "run", read_records(tmp_path / "run"), result)
+    page = write_page(tmp_path / "run" / "report.html", [shown]).read_text().replace(' scope="col"', "")
     assert "<th>cost</th><th>calls</th><th>backwards</th><th>seconds</th>" in page
     compared = paired_table(compare_runs(tmp_path / "run", write(tmp_path / "other")))
     assert re.findall(r"cost \| +(\d+) \| +(\d+) \| +(\S+) ", compared) == [(c, c, "+0") for c in ("10", "13", "16")]

@@ -18,7 +18,7 @@ def write(run: Path, ids=("00", "a/b")) -> None:
     """What a run writes after `begin`."""
     rows = [Row(id_, level, metrics={"rmse": 0.1}) for id_ in ids for level in (0, 0.5)]
     RecordWriter(run).write(rows, "t0")
-    for level in ("0", "0.5", "measurement"):
+    for level in ("0", "0.5", "measurement", "reference"):
         for id_ in ids:
             put(run / "images" / level / f"{file_name(id_)}.png")
     put(run / "grids" / "rank0_batch00000.png")

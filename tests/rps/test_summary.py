@@ -17,6 +17,7 @@ from rps.records import (
 )
 from rps.records.rows import Origin
 from rps.report.page import write_page
+from rps.report.shown import Shown
 from rps.report.table import table
 from tests.rps.predictions import Blocks, clean_images, prediction
 
@@ -135,7 +136,8 @@ def test_one_perfect_image_does_not_remove_the_psnr_of_the_others(tmp_path):
     assert result["levels"][1]["difference_to_first"]["psnr"]["mean"] < 0
     text = table(result)
     assert "PSNR infinite for 1 of 4 (50); PSNR infinite for 4 of 4 (100). Means are over the others." in text
-    assert "PSNR infinite for 1 of 4 (50)" in write_page(tmp_path, result).read_text()
+    shown = Shown("run", tmp_path, read_records(tmp_path), result)
+    assert "PSNR infinite for 1 of 4 (50)" in write_page(tmp_path / "report.html", [shown]).read_text()
     psnr = [line.split("|")[5].strip() for line in text.splitlines()[2:5]]
     assert psnr[1].startswith(f"{some['mean']:.2f} ±") and psnr[2] == "∞"
     write_json(tmp_path / "metrics.json", result)

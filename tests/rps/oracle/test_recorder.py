@@ -61,6 +61,16 @@ def test_files(run):
     assert result["levels"][0]["n"] == 40 and "oracle_*" in result["definitions"]
 
 
+def test_the_page_has_the_table(run):
+    """Also after rps report, which cannot compute these figures from the records."""
+    page = run[0] / "report.html"
+    first = page.read_text()
+    value = run[1]["levels"][1]["oracle"]["sliced W2"]
+    assert f"<td>{value['value']:.3f} ({value['se']:.3f})</td>" in first and ">the exact law</th>" in first
+    assert main(["report", str(run[0])]) == 0
+    assert page.read_text() == first
+
+
 def test_a_level_that_is_added_has_the_figures_that_it_has_among_others(run, tmp_path):
     arguments = [*SMALL, "--config", "oracle/sr2", "--config", "oracle/exact", "--output", str(tmp_path)]
     for levels in ("[1000]", "[0,1000]"):

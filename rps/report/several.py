@@ -1,0 +1,83 @@
+"""The page of one run or several, from their records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+from rps.metrics.dominance import dominated_by
+from rps.records.comparable import check_comparable
+from rps.records.directory import check_has_records
+from rps.records.files import level_name
+from rps.records.reader import Records, read_records
+from rps.records.summary import level_images, reference_of, summary
+from rps.report.overlay import check_distances
+from rps.report.page import Together, write_page
+from rps.report.paired import Exact, compare_runs, same_images
+from rps.report.shown import Shown
+
+
+def check_runs(runs: Sequence[Path]) -> None:
+    """Errors: RunRefused if a run has no records, or if the first and another differ in task or data."""
+    for run in runs:
+        check_has_records(run)
+    for other in runs[1:]:
+        check_comparable(runs[0], other, lambda: bool(same_images(read_records(runs[0]), read_records(other))))  # noqa: B023
+
+
+def report_runs(
+    runs: Sequence[Path], path: Path, standalone: bool = False, most: int | None = None, exact: Exact | None = None
+) -> Path:
+    """Writes the page of a run, or of several on the samples that all restored, even while they are in progress.
+
+    standalone, most: see `write_page`. exact: see `compare_runs`. -> the file. Errors: ValueError for runs that cannot
+    be shown together.
+    """
+    check_runs(runs)
+    found = [read_records(run) for run in runs]
+    if len(runs) == 1:
+        name = runs[0].resolve().name
+        return write_page(path, [Shown(name, runs[0], found[0], _summary(runs[0], found[0]))], None, standalone, most)
+    ids = set.intersection(*(records.restored() for records in found))
+    if not ids:
+        raise ValueError(f"{', '.join(map(str, runs))} have no sample that all restored; give runs of the same data")
+    shown = []
+    for letter, run, records in zip(ascii_uppercase, runs, found, strict=False):
+        if records.judged and records.restored() != ids:
+            raise ValueError(
+                f"{run} was compared with exact posteriors on samples that another run lacks, and these figures cannot "
+                "be made again from its records; give runs of the same samples"
+            )
+        common = records.only(ids)
+        shown.append(Shown(f"{letter}: {run.resolve().name}", run, common, _summary(run, common)))
+    remarks = [f"On the {len(ids)} sample{'s' * (len(ids) != 1)} that all runs restored."]
+    dominated: list[list[str | None]] | None = None
+    try:
+        remarks += check_distances({run.name: run.summary for run in shown})
+        dominated = _dominated(shown)
+    except ValueError as reason:
+        remarks.append(f"There is no plane: {reason}.")
+    compared = [compare_runs(runs[0], other, exact=exact) for other in runs[1:]]
+    return write_page(path, shown, Together(dominated, remarks, compared), standalone, most)
+
+
+def _summary(run: Path, records: Records) -> Mapping[str, Any]:
+    """The figures of a run; those against exact posteriors are only in its metrics.json."""
+    if not records.judged:
+        return summary(records, reference_of(records))
+    file = run / "metrics.json"
+    if not file.is_file():
+        raise ValueError(f"{file} is missing, which has the figures against exact posteriors; repeat rps predict")
+    found: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _dominated(runs: Sequence[Shown]) -> list[list[str | None]]:
+    """For each run and level, the name of a point that is below it, of any run."""
+    sets = [level_images(run.records, level, reference_of(run.records)) for run in runs for level in run.records.levels]
+    names = [f"{run.name}, {run.summary['knob']} = {level_name(level)}" for run in runs for level in run.records.levels]
+    found = iter(None if by is None else names[by] for by in dominated_by(sets))
+    return [[next(found) for _ in run.records.levels] for run in runs]
