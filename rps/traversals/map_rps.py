@@ -91,7 +91,7 @@ class LmapRps(MapRps):
         t0: int | Sequence[int] = (0, 100, 300),
         estimator: Estimator = ProximalMap(11, start=2.0),
         sampler: Sampler = LatentDps(),
-        steps: int | None = 50,
+        steps: int | None = 100,
         micro_batch: int | None = None,
         samples: int = 1,
     ) -> None:
