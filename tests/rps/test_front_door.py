@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import rps
+from rps.records.changes import changes
 
 ROOMS = ("estimators", "operators", "priors", "samplers", "traversals")
 
@@ -36,6 +37,7 @@ def test_importing_it_imports_nothing_else_until_it_is_used():
     code = """
 import sys
 import rps
+from rps.records.changes import changes
 assert "torch" not in sys.modules and "diffusers" not in sys.modules
 dir(rps)
 assert "torch" not in sys.modules
@@ -45,3 +47,15 @@ MapRps(300, sampler=VsDps(0.5)), Inpaint(0.3), RedDiff(), degrade, ChainAverage
 assert "lightning" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_either_name_of_a_class_is_the_same_setting():
+    """The parser writes rps.Dps or rps.samplers.Dps; a run that began with one resumes with the other."""
+
+    def config(sampler: str) -> dict:
+        return {"model": {"init_args": {"sampler": {"class_path": sampler}}}}
+
+    assert changes(config("rps.samplers.Dps"), config("rps.Dps")) == []
+    (phrase,) = changes(config("rps.samplers.Dps"), config("rps.VsDps"))
+    assert phrase == 'model.sampler was "rps.samplers.Dps" and is now "rps.VsDps"'
+    assert changes(config("rps.samplers.Dps"), config("mine.Dps")) != []
