@@ -37,7 +37,6 @@ def test_importing_it_imports_nothing_else_until_it_is_used():
     code = """
 import sys
 import rps
-from rps.records.changes import changes
 assert "torch" not in sys.modules and "diffusers" not in sys.modules
 dir(rps)
 assert "torch" not in sys.modules
