@@ -139,7 +139,7 @@ def test_classes_are_choices_and_settings_belong_to_their_class(tmp_path, capsys
     found = {tuple(t["settings"].values()): t for t in trials(tmp_path / "new")}
     assert {key[1] for key, t in found.items() if t["state"] == "complete"} == {"Dps"}
     assert {t["state"] for key, t in found.items() if key[1] == "Ddrm"} == {"failed"}
-    assert "model.sampler.step_size is not an option of rps.samplers.Ddrm" in found[0.1, "Ddrm"]["reason"]
+    assert "model.sampler.step_size is not an option of rps.Ddrm" in found[0.1, "Ddrm"]["reason"]
     assert found[0.1, "Dps"]["figure"]["value"] != found[0.2, "Dps"]["figure"]["value"]
     best = yaml.safe_load((tmp_path / "new" / "best.yaml").read_text())["model"]["init_args"]["sampler"]
     assert best["class_path"].endswith(".Dps") and best["init_args"]["step_size"] in (0.1, 0.2)
