@@ -49,7 +49,7 @@ def filled(command: str, chosen: dict[str, str]) -> str:
     return command
 
 
-ELSEWHERE = ("my_blur", "my_operators", "my_metrics", "my_callbacks")  # of the reader's own files: tests/test_end_to_end.py
+ELSEWHERE = ("my_blur", "my_operators", "my_metrics", "my_callbacks")  # files of the reader
 SHOWN = [(page.name, c) for page in PAGES for c in commands(page) if not any(name in c for name in ELSEWHERE)]
 
 
