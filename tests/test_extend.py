@@ -83,7 +83,7 @@ def test_another_subset_of_the_data_and_another_level_of_it():
 
 
 def test_fewer_levels_and_samples_leave_the_run_as_it_is():
-    """What is recorded stays, all of it is reported, and config.yaml goes on to say it."""
+    """What is recorded stays, all of it is reported, and config.yaml still says so."""
     assert rps("[0,50]", "--data.limit", "4") == 0
     before, config = (records("run"), pictures("run"), metrics()), yaml.safe_load(Path("run/config.yaml").read_text())
     assert rps("[50]", "--data.limit", "2") == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from rps import __version__
 from rps.cli import signals, streams
@@ -79,6 +80,13 @@ EARLY = {
 """Command -> what a signal prints that comes before a run can handle it."""
 
 
+COMMANDS = {"predict": "rps.cli.predict.predict"} | {
+    name: f"rps.cli.{name}.run_{name}"
+    for name in ("evaluate", "merge", "compare", "recommend", "report", "study", "tune")
+}
+"""Command -> the function that runs it."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.  argv: the arguments after `rps`; None uses sys.argv.  -> the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -105,37 +113,9 @@ def _run(arguments: list[str]) -> int:
     if command == "--version":
         print(f"rps {__version__}")
         return 0
-    if command == "evaluate":
-        from rps.cli.evaluate import run_evaluate
-
-        return run_evaluate(arguments[1:])
-    if command == "merge":
-        from rps.cli.merge import run_merge
-
-        return run_merge(arguments[1:])
-    if command == "compare":
-        from rps.cli.compare import run_compare
-
-        return run_compare(arguments[1:])
-    if command == "recommend":
-        from rps.cli.recommend import run_recommend
-
-        return run_recommend(arguments[1:])
-    if command == "report":
-        from rps.cli.report import run_report
-
-        return run_report(arguments[1:])
-    if command == "study":
-        from rps.cli.study import run_study
-
-        return run_study(arguments[1:])
-    if command == "tune":
-        from rps.cli.tune import run_tune
-
-        return run_tune(arguments[1:])
-    if command == "predict":
-        from rps.cli.predict import predict
-
-        return predict(arguments[1:])
-    streams.say(f"error: {command!r} is not a command; try rps predict, or rps --help")
-    return 2
+    if command not in COMMANDS:
+        streams.say(f"error: {command!r} is not a command; try rps predict, or rps --help")
+        return 2
+    module, _, function = COMMANDS[command].rpartition(".")
+    code: int = getattr(import_module(module), function)(arguments[1:])
+    return code

@@ -63,7 +63,7 @@ def test_levels_that_only_lose(tmp_path):
 
 
 def test_a_level_without_any_image_hides_nothing(tmp_path):
-    """All images of t0 = 300 failed; the others are told as if it had not been run."""
+    """All images of t0 = 300 failed; the others are reported as if it had not been run."""
     (text,) = findings(curve(tmp_path))
     RecordWriter(tmp_path).write([Row(f"s{i:04d}", 300, status="failed", reason="gone") for i in range(64)], "t0")
     assert findings(summary(read_records(tmp_path))) == [text]

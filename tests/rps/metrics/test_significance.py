@@ -13,7 +13,7 @@ N = 400
 
 
 def claims(n: int, shift: float = 0.0) -> float:
-    """Share of N sets of n values N(shift, 1) whose mean is told from zero, by the bootstrap's standard error."""
+    """Share of N sets of n values N(shift, 1) whose mean differs significantly from zero (bootstrap standard error)."""
     values = np.random.default_rng(n).normal(shift, 1, (N, n))
     found = [means(torch.from_numpy(row).unsqueeze(1), resamples=300)[0] for row in values]
     return float(np.mean([is_change(each.value, each.se, n) for each in found]))
