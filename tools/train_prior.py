@@ -91,12 +91,12 @@ def train(images: np.ndarray, folder: Path, module: PriorTraining, batch_size: i
     fit(module, TensorDataset(to_float(images)), folder, batch_size, **options)
 
 
-def export(checkpoint: Path, output: Path) -> None:
+def export(checkpoint: Path, output: Path, training: type[PriorTraining] = PriorTraining) -> None:
     """The averaged weights of a checkpoint -> a diffusers DDPMPipeline folder, fp16 safetensors."""
     from diffusers import DDPMPipeline
 
     state, weights = averaged(checkpoint, "unet")
-    unet, scheduler = PriorTraining.build(state["prior"]["channels"])
+    unet, scheduler = training.build(state["prior"]["channels"])
     unet.load_state_dict(weights)
     pipeline: Any = DDPMPipeline(unet.half(), scheduler)
     pipeline.save_pretrained(output, safe_serialization=True)
