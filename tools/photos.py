@@ -21,7 +21,9 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 FREE = re.compile(r"CC0|CC-BY-\d|CC-BY-SA|public-domain")
-DRAWN = re.compile(r"analogpattern|Painting|Fossa|Infinite|umang|wide-gamut|/tools/|/others/|/alphabets/|/numbers/|cvo9xd.*\\.PNG")
+DRAWN = re.compile(
+    r"analogpattern|Painting|Fossa|Infinite|umang|wide-gamut|/tools/|/others/|/alphabets/|/numbers/|cvo9xd.*\\.PNG"
+)
 ACTIVITIES = ("categorization", "explore_world_animals")  # of GCompris: those with photographs by others
 LONG_SIDES = {"lomiri-wallpapers": (768, 384), "gcompris": (512,), "libjxl": (500,)}  # pixels of the saved pictures
 SMALL = 200  # the long side of pictures of less than 512 pixels, whose compression shows at full size

@@ -38,7 +38,7 @@ def build_vae(channels: Sequence[int]) -> Any:
     )  # fmt: skip
 
 
-def build_unet(channels: Sequence[int]) -> Any:
+def build_unet(channels: Sequence[int], classes: int | None = None) -> Any:
     """One residual layer per block, attention at every scale (8x8, 4x4).  (64, 96): 1.9 M parameters."""
     from diffusers import UNet2DModel
 
@@ -46,6 +46,7 @@ def build_unet(channels: Sequence[int]) -> Any:
         sample_size=LATENT[1], in_channels=LATENT[0], out_channels=LATENT[0], block_out_channels=tuple(channels),
         layers_per_block=1, down_block_types=("AttnDownBlock2D",) * len(channels),
         up_block_types=("AttnUpBlock2D",) * len(channels), norm_num_groups=8, attention_head_dim=32,
+        num_class_embeds=classes,
     )  # fmt: skip
 
 
@@ -84,8 +85,8 @@ class LatentTraining(PriorTraining):
     """PriorTraining on scaled latents.  A batch has the latents of the images and of the flipped images."""
 
     @staticmethod
-    def build(channels: Sequence[int]) -> tuple[Any, Any]:
-        return build_unet(channels), build_scheduler()
+    def build(channels: Sequence[int], classes: int | None = None) -> tuple[Any, Any]:
+        return build_unet(channels, classes), build_scheduler()
 
     def draw(self, batch: list[Tensor]) -> Tensor:
         z, flipped = batch

@@ -58,7 +58,7 @@ class PhotoTraining(PriorTraining):
         self.canvas, self.room = self.canvas.to(self.device), self.room.to(self.device)
 
     @staticmethod
-    def build(channels: Sequence[int]) -> tuple[Any, Any]:
+    def build(channels: Sequence[int], classes: int | None = None) -> tuple[Any, Any]:
         return build_unet(channels), build_scheduler()
 
     def draw(self, batch: list[Tensor]) -> Tensor:

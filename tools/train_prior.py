@@ -1,6 +1,7 @@
-"""Train and export the embedded diffusion prior (Fashion-MNIST, 1x32x32, eps prediction; arXiv 2006.11239).
+"""Train and export the embedded diffusion priors (Fashion-MNIST, 1x32x32, eps prediction; arXiv 2006.11239).
 
 python tools/train_prior.py train --max-minutes 90        # repeating the command resumes
+python tools/train_prior.py train --conditional --folder FOLDER       # class-conditional
 python tools/train_prior.py export --output FOLDER        # the averaged weights, as a diffusers DDPMPipeline folder
 python tools/train_prior.py evaluate FOLDER --samples sheet.png --count 256
 """
@@ -24,12 +25,16 @@ from training import BudgetedTraining, add_arguments, averaged, budget, either, 
 from rps.metrics import EmbeddedFeatures, Statistics, frechet_distance
 
 HELD_OUT = 1000  # the last images of the training set, never trained on
+CLASSES = 10  # a class-conditional network has one more, the last, which means "no class"
+DROPPED = 0.1  # probability with which "no class" replaces a label in training
+TABLE = "unet.class_embedding.weight"
 BANDS = ((0, 50), (50, 200), (200, 500), (500, 1000))
 SHEET = 64
 
 
-def build_unet(channels: Sequence[int]) -> Any:
-    """One residual layer per block, attention at the coarsest scale (8x8).  (32, 64, 96): 1.8 M parameters."""
+def build_unet(channels: Sequence[int], classes: int | None = None) -> Any:
+    """One residual layer per block, attention at the coarsest scale (8x8), and a table of classes, which is added to
+    the embedding of the timestep.  (32, 64, 96): 1.8 M parameters."""
     from diffusers import UNet2DModel
 
     plain = len(channels) - 1
@@ -37,6 +42,7 @@ def build_unet(channels: Sequence[int]) -> Any:
         sample_size=fashion_mnist.SIZE, in_channels=1, out_channels=1, block_out_channels=tuple(channels),
         layers_per_block=1, down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",),
         up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * plain, norm_num_groups=8, attention_head_dim=32,
+        num_class_embeds=classes,
     )  # fmt: skip
 
 
@@ -52,43 +58,65 @@ def to_float(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images)[:, None].float() / 127.5 - 1
 
 
-def stratified_timesteps(n: int, total: int = 1000) -> Tensor:
+def stratified_timesteps(n: int, device: torch.device | None = None, total: int = 1000) -> Tensor:
     """One t from each of n equal bins of 0..total-1, in random order: [n] int64."""
-    u = (torch.randperm(n) + torch.rand(n)) / n
+    u = (torch.randperm(n, device=device) + torch.rand(n, device=device)) / n
     return (u * total).long().clamp(max=total - 1)
 
 
 class PriorTraining(BudgetedTraining):
-    """min E |eps_theta(alpha_t x0 + sigma_t eps, t) - eps|^2; x0 is flipped with probability 1/2."""
+    """min E |eps_theta(alpha_t x0 + sigma_t eps, t, c) - eps|^2; x0 is flipped with probability 1/2.
 
-    def __init__(self, channels: Sequence[int] = (32, 64, 96), **budget: Any) -> None:
+    Args:
+        channels, budget: see BudgetedTraining.
+        classes: number of classes of the network. c is the label of x0 or, with probability DROPPED, the last class,
+            which means "no class" (arXiv 2207.12598). None: the network has no c.
+    """
+
+    def __init__(self, channels: Sequence[int] = (32, 64, 96), classes: int | None = None, **budget: Any) -> None:
         super().__init__(channels, **budget)
-        self.unet, scheduler = self.build(channels)
+        self.unet, scheduler = self.build(channels, classes)
+        self.classes = classes
         self.abar: Tensor
         self.register_buffer("abar", scheduler.alphas_cumprod, persistent=False)
 
     @staticmethod
-    def build(channels: Sequence[int]) -> tuple[Any, Any]:
+    def build(channels: Sequence[int], classes: int | None = None) -> tuple[Any, Any]:
         """(network, scheduler)."""
-        return build_unet(channels), build_scheduler()
+        return build_unet(channels, classes), build_scheduler()
 
     def draw(self, batch: list[Tensor]) -> Tensor:
         """x0 of a step."""
-        (x0,) = batch
-        return either(x0, x0.flip(-1))
+        return either(batch[0], batch[0].flip(-1))
+
+    def condition(self, batch: list[Tensor]) -> list[Tensor]:
+        """The classes of a step, if the network has any."""
+        if self.classes is None:
+            return []
+        dropped = torch.rand(len(batch[-1]), device=batch[-1].device) < DROPPED
+        return [torch.where(dropped, self.classes - 1, batch[-1])]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        found = TABLE in checkpoint["state_dict"]
+        if found != (self.classes is not None):
+            raise ValueError(
+                f"the checkpoint's network has {'' if found else 'no '}classes, expected "
+                f"{'none' if found else 'them'}; {'add' if found else 'omit'} --conditional, or give another --folder"
+            )
+        super().on_load_checkpoint(checkpoint)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         x0 = self.draw(batch)
-        t = stratified_timesteps(len(x0)).to(x0.device)
+        t = stratified_timesteps(len(x0), x0.device)
         abar = self.abar[t].view(-1, 1, 1, 1)
         eps = torch.randn_like(x0)
-        prediction = self.unet(abar.sqrt() * x0 + (1 - abar).sqrt() * eps, t).sample
+        prediction = self.unet(abar.sqrt() * x0 + (1 - abar).sqrt() * eps, t, *self.condition(batch)).sample
         return self.report(torch.nn.functional.mse_loss(prediction.float(), eps))
 
 
-def train(images: np.ndarray, folder: Path, module: PriorTraining, batch_size: int = 32, **options: Any) -> None:
-    """Trains on images.  images: uint8 [N,32,32]. options: passed to training.fit."""
-    fit(module, TensorDataset(to_float(images)), folder, batch_size, **options)
+def train(images: np.ndarray, labels: np.ndarray, folder: Path, module: PriorTraining, **options: Any) -> None:
+    """Trains on images.  images: uint8 [N,32,32]. labels: int64 [N]. options: passed to training.fit."""
+    fit(module, TensorDataset(to_float(images), torch.from_numpy(labels)), folder, **options)
 
 
 def export(checkpoint: Path, output: Path, training: type[PriorTraining] = PriorTraining) -> None:
@@ -96,7 +124,8 @@ def export(checkpoint: Path, output: Path, training: type[PriorTraining] = Prior
     from diffusers import DDPMPipeline
 
     state, weights = averaged(checkpoint, "unet")
-    unet, scheduler = training.build(state["prior"]["channels"])
+    classes = len(weights.get(TABLE.removeprefix("unet."), ())) or None
+    unet, scheduler = training.build(state["prior"]["channels"], classes)
     unet.load_state_dict(weights)
     pipeline: Any = DDPMPipeline(unet.half(), scheduler)
     pipeline.save_pretrained(output, safe_serialization=True)
@@ -104,9 +133,12 @@ def export(checkpoint: Path, output: Path, training: type[PriorTraining] = Prior
 
 
 @torch.no_grad()
-def band_losses(unet: Any, images: np.ndarray, batch_size: int = 100, seed: int = 0) -> dict[str, dict[str, float]]:
+def band_losses(
+    unet: Any, images: np.ndarray, labels: Tensor | None = None, batch_size: int = 100, seed: int = 0
+) -> dict[str, dict[str, float]]:
     """Mean over images of the eps error (per pixel), t uniform in each band low <= t < high, and its standard error.
-    images: uint8 [N,32,32].  t and eps depend on the seed alone, so they are the same for two networks."""
+    images: uint8 [N,32,32]. labels: int64 [N], for a network with classes. t and eps depend on the seed alone, so they
+    are the same for two networks."""
     abar = build_scheduler().alphas_cumprod
     x0, rows = to_float(images), {}
     for low, high in BANDS:
@@ -114,8 +146,9 @@ def band_losses(unet: Any, images: np.ndarray, batch_size: int = 100, seed: int 
         t = torch.randint(low, high, (len(x0),), generator=generator)
         eps = torch.randn(x0.shape, generator=generator)
         a = abar[t].view(-1, 1, 1, 1)
-        batches = zip((a.sqrt() * x0 + (1 - a).sqrt() * eps).split(batch_size), t.split(batch_size), strict=True)
-        error = (torch.cat([unet(x, s).sample for x, s in batches]) - eps).square().mean((1, 2, 3))
+        inputs = [a.sqrt() * x0 + (1 - a).sqrt() * eps, t, *([] if labels is None else [labels])]
+        batches = zip(*(each.split(batch_size) for each in inputs), strict=True)
+        error = (torch.cat([unet(*batch).sample for batch in batches]) - eps).square().mean((1, 2, 3))
         rows[f"{low}-{high}"] = {"loss": error.mean().item(), "standard_error": error.std().item() / len(error) ** 0.5}
     return rows
 
@@ -133,7 +166,14 @@ def evaluate(a: argparse.Namespace) -> None:
 
     pipeline: Any = DDPMPipeline.from_pretrained(a.model, torch_dtype=torch.float32)
     result: dict[str, Any] = {"model": str(a.model), "parameters": sum(p.numel() for p in pipeline.unet.parameters())}
-    result["eps_loss"] = band_losses(pipeline.unet, fashion_mnist.load("train", a.data)[0][-HELD_OUT:], seed=a.seed)
+    images, labels = (part[-HELD_OUT:] for part in fashion_mnist.load("train", a.data))
+    if classes := pipeline.unet.config.num_class_embeds:
+        result["eps_loss"] = band_losses(pipeline.unet, images, torch.from_numpy(labels), seed=a.seed)
+        none = torch.full((HELD_OUT,), classes - 1)
+        result["eps_loss_without_class"] = band_losses(pipeline.unet, images, none, seed=a.seed)
+        pipeline.unet.register_forward_pre_hook(lambda _, inputs: (*inputs, torch.arange(len(inputs[0])) % CLASSES))
+    else:
+        result["eps_loss"] = band_losses(pipeline.unet, images, seed=a.seed)
     if a.samples:
         groups = [sample(pipeline, SHEET, a.steps, a.seed + i) for i in range(a.count // SHEET)]
         network = EmbeddedFeatures()
@@ -152,6 +192,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     t = commands.add_parser("train", help="train, or resume")
     add_arguments(t, "runs/train_prior", [32, 64, 96], 10000, 32)
+    t.add_argument("--conditional", action="store_true", help="condition the network on the class of the image")
     e = commands.add_parser("export", help="checkpoint -> diffusers folder")
     e.add_argument("--output", type=Path, required=True)
     e.add_argument("--checkpoint", type=Path, default=Path("runs/train_prior/last.ckpt"))
@@ -171,9 +212,10 @@ def main(arguments: list[str] | None = None) -> None:
         return export(a.checkpoint, a.output)
     if a.command == "evaluate":
         return evaluate(a)
-    images = fashion_mnist.load("train", a.data)[0][:-HELD_OUT]
+    images, labels = (part[:-HELD_OUT] for part in fashion_mnist.load("train", a.data))
     lightning.seed_everything(a.seed)
-    return train(images, a.folder, PriorTraining(a.channels, **budget(a)), a.batch_size, precision=a.precision)
+    module = PriorTraining(a.channels, CLASSES + 1 if a.conditional else None, **budget(a))
+    return train(images, labels, a.folder, module, batch_size=a.batch_size, precision=a.precision)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 
-def ema_update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """average <- d average + (1 - d) current, d = min(.999, (1 + updates) / (10 + updates)).
-    The smaller d of the first updates lets a short run forget its initial weights."""
-    return average.lerp(current, 1 - min(0.999, float((1 + updates) / (10 + updates))))
+def ema_update(averages: Any, current: Any, updates: Tensor | int) -> None:
+    """average <- d average + (1 - d) current in place, d = min(.999, (1 + updates) / (10 + updates)), for lists of
+    tensors. The smaller d of the first updates lets a short run forget its initial weights."""
+    torch._foreach_lerp_(averages, current, 1 - min(0.999, float((1 + updates) / (10 + updates))))
 
 
 class BudgetedTraining(lightning.LightningModule):
@@ -109,22 +109,27 @@ class BudgetedTraining(lightning.LightningModule):
 
 def fit(
     module: BudgetedTraining,
-    data: Dataset,
+    data: TensorDataset,
     folder: Path,
     batch_size: int = 32,
     every: int = 250,
     precision: Any = "32-true",
     progress: bool = True,
 ) -> None:
-    """Trains to the module's budget, resuming from folder/last.ckpt if there is one; its weights are the averages."""
-    loader = DataLoader(data, batch_size, shuffle=True, drop_last=True)
+    """Trains to the module's budget, on a GPU if there is one, resuming from folder/last.ckpt if there is one; its
+    weights are the averages."""
     checkpoint = ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False)
-    callbacks = [WeightAveraging(avg_fn=ema_update), checkpoint] + [TQDMProgressBar(10)] * progress
+    callbacks = [WeightAveraging(multi_avg_fn=ema_update), checkpoint] + [TQDMProgressBar(10)] * progress
     trainer = lightning.Trainer(
-        accelerator="cpu", precision=precision, max_steps=int(module.budget["steps"]), max_epochs=-1,
+        accelerator="auto", devices=1, precision=precision, max_steps=int(module.budget["steps"]), max_epochs=-1,
         gradient_clip_val=1.0, callbacks=callbacks, logger=CSVLogger(folder, name="log"), log_every_n_steps=10,
         enable_progress_bar=progress, enable_model_summary=False,
     )  # fmt: skip
+    device = trainer.strategy.root_device
+    module.to(device)  # before the Trainer does, because WeightAveraging puts its copy where the module is
+    data = TensorDataset(*(tensor.to(device) for tensor in data.tensors))
+    batches = BatchSampler(RandomSampler(data), batch_size, drop_last=True)
+    loader = DataLoader(data, sampler=batches, batch_size=None)  # one indexing per batch
     last = folder / "last.ckpt"
     trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)
     trainer.save_checkpoint(last)
