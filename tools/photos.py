@@ -21,9 +21,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 FREE = re.compile(r"CC0|CC-BY-\d|CC-BY-SA|public-domain")
-DRAWN = re.compile(
-    r"analogpattern|Painting|Fossa|Infinite|umang|wide-gamut|/tools/|/others/|/alphabets/|/numbers/|cvo9xd.*\\.PNG"
-)
+DRAWN = re.compile(r"analogpattern|Painting|Fossa|Infinite|umang|wide-gamut|/tools/|/others/|/alphabets/|/numbers/")
 ACTIVITIES = ("categorization", "explore_world_animals")  # of GCompris: those with photographs by others
 LONG_SIDES = {"lomiri-wallpapers": (768, 384), "gcompris": (512,), "libjxl": (500,)}  # pixels of the saved pictures
 SMALL = 200  # the long side of pictures of less than 512 pixels, whose compression shows at full size
@@ -88,9 +86,10 @@ def main() -> None:
         rows = copyrights(a.root, package)
         sides = next((v for k, v in LONG_SIDES.items() if package.startswith(k)), (512,))
         for name, content in pictures(a.root, package):
-            # packages convert pictures and move folders: the name without its suffix, or below another folder, decides
-            matching = [r for r in rows if fnmatch(str(PurePosixPath(name).with_suffix("")), f"*{r[0].rsplit('.', 1)[0]}")
-                        or r[0].endswith(f"/{PurePosixPath(name).name}")]  # fmt: skip
+            # Packages convert pictures and move folders: the name without its suffix, or below another folder, decides.
+            path = PurePosixPath(name)
+            matching = [row for row in rows if fnmatch(str(path.with_suffix("")), "*" + row[0].rsplit(".", 1)[0])
+                        or row[0].endswith(f"/{path.name}")]  # fmt: skip
             if not matching or not FREE.match(matching[-1][2]) or DRAWN.search(name):
                 continue
             try:
@@ -102,7 +101,7 @@ def main() -> None:
             for side in sides if max(image.size) >= 500 else (SMALL,):
                 scaled = image.copy()
                 scaled.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=None)
-                scaled.save(a.output / f"{package.split('-')[0]}_{PurePosixPath(name).stem}_{side}.png")
+                scaled.save(a.output / f"{package.split('-')[0]}_{path.stem}_{side}.png")
             lines.append(f"| {name} | {' | '.join(matching[-1][1:])} |")
     (a.output / "ATTRIBUTION.md").write_text("\n".join(lines) + "\n")
     print(f"{len(lines) - 2} photographs: {a.output}")
