@@ -119,13 +119,13 @@ def train(images: np.ndarray, labels: np.ndarray, folder: Path, module: PriorTra
     fit(module, TensorDataset(to_float(images), torch.from_numpy(labels)), folder, **options)
 
 
-def export(checkpoint: Path, output: Path) -> None:
+def export(checkpoint: Path, output: Path, training: type[PriorTraining] = PriorTraining) -> None:
     """The averaged weights of a checkpoint -> a diffusers DDPMPipeline folder, fp16 safetensors."""
     from diffusers import DDPMPipeline
 
     state, weights = averaged(checkpoint, "unet")
     classes = len(weights.get(TABLE.removeprefix("unet."), ())) or None
-    unet, scheduler = PriorTraining.build(state["prior"]["channels"], classes)
+    unet, scheduler = training.build(state["prior"]["channels"], classes)
     unet.load_state_dict(weights)
     pipeline: Any = DDPMPipeline(unet.half(), scheduler)
     pipeline.save_pretrained(output, safe_serialization=True)
