@@ -1,4 +1,4 @@
-"""Shared by the tools that train priors: a budget of steps or minutes, resuming, and averaged weights."""
+"""Shared by the tools that train networks: images, a budget of steps or minutes, resuming, and averaged weights."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ from typing import Any
 
 import fashion_mnist
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+
+HELD_OUT = 1000  # the last images of the training set, never trained on
 
 
-def ema_update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
-    """average <- d average + (1 - d) current, d = min(.999, (1 + updates) / (10 + updates)).
+def to_float(images: np.ndarray) -> Tensor:
+    """uint8 [N,32,32] -> float [N,1,32,32] in [-1,1]."""
+    return torch.from_numpy(images)[:, None].float() / 127.5 - 1
+
+
+def ema_update(averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor | int) -> None:
+    """average <- d average + (1 - d) weight, d = min(.999, (1 + updates) / (10 + updates)).
     The smaller d of the first updates lets a short run forget its initial weights."""
-    return average.lerp(current, 1 - min(0.999, float((1 + updates) / (10 + updates))))
+    share = 1 - min(0.999, float((1 + updates) / (10 + updates)))
+    for average, weight in zip(averages, weights, strict=True):
+        average.lerp_(weight, share)
 
 
 class BudgetedTraining(lightning.LightningModule):
@@ -74,8 +84,9 @@ class BudgetedTraining(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: list[Tensor], batch_idx: int) -> None:
         self.rate = self.lr * self.cosine() * min(1.0, (self.global_step + 1) / self.warmup)
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.rate
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate
 
     def report(self, loss: Tensor, **parts: Tensor) -> Tensor:
         """Logs the loss and its parts.  -> the loss."""
@@ -116,14 +127,19 @@ def fit(
     precision: Any = "32-true",
     progress: bool = True,
 ) -> None:
-    """Trains to the module's budget, resuming from folder/last.ckpt if there is one; its weights are the averages."""
-    loader = DataLoader(data, batch_size, shuffle=True, drop_last=True)
+    """Trains to the module's budget, resuming from folder/last.ckpt if there is one; its weights are the averages.
+
+    data: indexed by a list of places, which is fast for a TensorDataset. Runs on a GPU if there is one.
+    """
+    batches = BatchSampler(RandomSampler(data), batch_size, drop_last=True)  # type: ignore[arg-type]
+    loader = DataLoader(data, batch_size=None, sampler=batches)
     checkpoint = ModelCheckpoint(folder, "last", every_n_train_steps=every, enable_version_counter=False)
-    callbacks = [WeightAveraging(avg_fn=ema_update), checkpoint] + [TQDMProgressBar(10)] * progress
+    averaging = WeightAveraging("cuda" if torch.cuda.is_available() else "cpu", multi_avg_fn=ema_update)
+    callbacks = [averaging, checkpoint] + [TQDMProgressBar(10)] * progress
     trainer = lightning.Trainer(
-        accelerator="cpu", precision=precision, max_steps=int(module.budget["steps"]), max_epochs=-1,
-        gradient_clip_val=1.0, callbacks=callbacks, logger=CSVLogger(folder, name="log"), log_every_n_steps=10,
-        enable_progress_bar=progress, enable_model_summary=False,
+        devices=1, precision=precision, max_steps=int(module.budget["steps"]), max_epochs=-1, callbacks=callbacks,
+        gradient_clip_val=1.0 if module.automatic_optimization else None, log_every_n_steps=10,
+        logger=CSVLogger(folder, name="log"), enable_progress_bar=progress, enable_model_summary=False,
     )  # fmt: skip
     last = folder / "last.ckpt"
     trainer.fit(module, loader, ckpt_path=last if last.is_file() else None, weights_only=True)

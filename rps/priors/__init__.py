@@ -12,15 +12,20 @@ from rps.priors.base import Denoised, Prior
 from rps.priors.check import check_prior
 from rps.priors.checkpoints.guided_diffusion import GuidedDiffusionPrior
 from rps.priors.diffusers_prior import DiffusersPrior, EmbeddedPrior
+from rps.priors.generator import ConditionalGenerator, EmbeddedGenerator
 from rps.priors.latent_prior import EmbeddedLatentPrior, LatentPrior
+from rps.priors.pmrf import EmbeddedPmrf, Pmrf
 from rps.priors.speed import Speed
 from rps.priors.stable_diffusion import StableDiffusionPrior
 
 __all__ = [
     "AnalyticPrior",
+    "ConditionalGenerator",
     "Denoised",
     "DiffusersPrior",
+    "EmbeddedGenerator",
     "EmbeddedLatentPrior",
+    "EmbeddedPmrf",
     "EmbeddedPrior",
     "EmpiricalPrior",
     "GaussianMixture",
@@ -31,6 +36,7 @@ __all__ = [
     "LowRankMixturePrior",
     "LowRankPosterior",
     "Mixture",
+    "Pmrf",
     "Prior",
     "Speed",
     "StableDiffusionPrior",
