@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
-from train_prior import HELD_OUT, PriorTraining, to_float
-from training import BudgetedTraining, add_arguments, averaged, budget, either, fit
+from train_prior import PriorTraining
+from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, either, fit, to_float
 
 LATENT = (4, 8, 8)
 OUTPUT = Path(__file__).resolve().parent.parent / "rps/assets/embedded/latent_prior"

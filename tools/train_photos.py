@@ -72,7 +72,7 @@ class PhotoTraining(PriorTraining):
 
 def load(folder: Path) -> list[Tensor]:
     """The PNGs of a folder, by name: uint8 [3,H,W]."""
-    files = sorted(folder.glob("*.png"))
+    files = sorted(f for f in folder.iterdir() if f.suffix in (".png", ".webp"))
     if not files:
         raise FileNotFoundError(f"no PNG in {folder}: make it with tools/photos.py, or pass --data FOLDER")
     return [torch.from_numpy(np.array(Image.open(f).convert("RGB"))).permute(2, 0, 1) for f in files]

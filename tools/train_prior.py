@@ -20,11 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
-from training import BudgetedTraining, add_arguments, averaged, budget, either, fit
+from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, either, fit, to_float
 
 from rps.metrics import EmbeddedFeatures, Statistics, frechet_distance
 
-HELD_OUT = 1000  # the last images of the training set, never trained on
 CLASSES = 10  # a class-conditional network has one more, the last, which means "no class"
 DROPPED = 0.1  # probability with which "no class" replaces a label in training
 TABLE = "unet.class_embedding.weight"
@@ -51,11 +50,6 @@ def build_scheduler() -> Any:
     from diffusers import DDPMScheduler
 
     return DDPMScheduler(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
-
-
-def to_float(images: np.ndarray) -> Tensor:
-    """uint8 [N,32,32] -> float [N,1,32,32] in [-1,1]."""
-    return torch.from_numpy(images)[:, None].float() / 127.5 - 1
 
 
 def stratified_timesteps(n: int, device: torch.device | None = None, total: int = 1000) -> Tensor:

@@ -1,4 +1,4 @@
-"""Shared by the tools that train priors: a budget of steps or minutes, resuming, and averaged weights."""
+"""Shared by the tools that train networks: images, a budget of steps or minutes, resuming, and averaged weights."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ from typing import Any
 
 import fashion_mnist
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+
+HELD_OUT = 1000  # the last images of the training set, never trained on
+
+
+def to_float(images: np.ndarray) -> Tensor:
+    """uint8 [N,32,32] -> float [N,1,32,32] in [-1,1]."""
+    return torch.from_numpy(images)[:, None].float() / 127.5 - 1
 
 
 def ema_update(averages: Any, current: Any, updates: Tensor | int) -> None:
@@ -74,8 +82,9 @@ class BudgetedTraining(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: list[Tensor], batch_idx: int) -> None:
         self.rate = self.lr * self.cosine() * min(1.0, (self.global_step + 1) / self.warmup)
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.rate
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate
 
     def report(self, loss: Tensor, **parts: Tensor) -> Tensor:
         """Logs the loss and its parts.  -> the loss."""
@@ -122,8 +131,8 @@ def fit(
     callbacks = [WeightAveraging(multi_avg_fn=ema_update), checkpoint] + [TQDMProgressBar(10)] * progress
     trainer = lightning.Trainer(
         accelerator="auto", devices=1, precision=precision, max_steps=int(module.budget["steps"]), max_epochs=-1,
-        gradient_clip_val=1.0, callbacks=callbacks, logger=CSVLogger(folder, name="log"), log_every_n_steps=10,
-        enable_progress_bar=progress, enable_model_summary=False,
+        gradient_clip_val=1.0 if module.automatic_optimization else None, callbacks=callbacks, log_every_n_steps=10,
+        logger=CSVLogger(folder, name="log"), enable_progress_bar=progress, enable_model_summary=False,
     )  # fmt: skip
     device = trainer.strategy.root_device
     module.to(device)  # before the Trainer does, because WeightAveraging puts its copy where the module is

@@ -13,16 +13,21 @@ from rps.priors.check import check_prior
 from rps.priors.checkpoints.guided_diffusion import GuidedDiffusionPrior
 from rps.priors.diffusers_prior import DiffusersPrior
 from rps.priors.embedded import EmbeddedConditionalPrior, EmbeddedLatentPrior, EmbeddedPrior
+from rps.priors.generator import ConditionalGenerator, EmbeddedGenerator
 from rps.priors.latent_prior import LatentPrior
+from rps.priors.pmrf import EmbeddedPmrf, Pmrf
 from rps.priors.speed import Speed
 from rps.priors.stable_diffusion import StableDiffusionPrior
 
 __all__ = [
     "AnalyticPrior",
+    "ConditionalGenerator",
     "Denoised",
     "DiffusersPrior",
     "EmbeddedConditionalPrior",
+    "EmbeddedGenerator",
     "EmbeddedLatentPrior",
+    "EmbeddedPmrf",
     "EmbeddedPrior",
     "EmpiricalPrior",
     "GaussianMixture",
@@ -33,6 +38,7 @@ __all__ = [
     "LowRankMixturePrior",
     "LowRankPosterior",
     "Mixture",
+    "Pmrf",
     "Prior",
     "Speed",
     "StableDiffusionPrior",

@@ -4,6 +4,7 @@ from rps.samplers.base import Sampler
 from rps.samplers.check import check_sampler
 from rps.samplers.daps import Daps
 from rps.samplers.dcdp import Dcdp
+from rps.samplers.ddim import Ddim
 from rps.samplers.ddnm import Ddnm
 from rps.samplers.ddrm import Ddrm
 from rps.samplers.diffpir import DiffPir
@@ -23,6 +24,7 @@ from rps.samplers.vsdps import VsDps
 __all__ = [
     "Daps",
     "Dcdp",
+    "Ddim",
     "Ddnm",
     "Ddrm",
     "DiffPir",
