@@ -72,8 +72,10 @@ class Method:
         for folder, _ in self.searches(output):
             if not (folder / "trials.json").is_file():
                 return None
-            trials = json.loads((folder / "trials.json").read_text(encoding="utf-8"))["trials"]
-            best.append({option: rounded(value) for option, value in trials[0]["settings"].items()})
+            first = json.loads((folder / "trials.json").read_text(encoding="utf-8"))["trials"][0]
+            if first["state"] != "complete":
+                return None
+            best.append({option: rounded(value) for option, value in first["settings"].items()})
         return {option: [b[option] for b in best] if self.levels else best[0][option] for option in self.over}
 
     def start(self) -> dict[str, Any]:
