@@ -13,7 +13,7 @@ from rps.tuning import read_space
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
-import settings
+import settings  # noqa: E402
 
 CONTENT, METHODS = settings.read(ROOT / "tools" / "settings.yaml")
 GENERATED = sorted(path for family in CONTENT["families"] for path in (settings.CONFIGS / family).glob("*/*.yaml"))
