@@ -81,11 +81,18 @@ class Understood(Exception):
 @pytest.mark.parametrize(("page", "command"), TOOLS)
 def test_command_of_a_tool_is_understood(page, command, monkeypatch):
     def parse_args(parser, arguments=None):
-        parse(parser, arguments)
+        with monkeypatch.context() as inner:
+            inner.setattr(argparse.ArgumentParser, "parse_known_args", known)
+            parse(parser, arguments)
         raise Understood
 
-    parse = argparse.ArgumentParser.parse_args
+    def parse_known_args(parser):
+        known(parser)
+        raise Understood
+
+    parse, known = argparse.ArgumentParser.parse_args, argparse.ArgumentParser.parse_known_args
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", parse_known_args)
     monkeypatch.syspath_prepend(ROOT / "tools")
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     with pytest.raises(Understood):

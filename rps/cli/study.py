@@ -42,7 +42,8 @@ out:
   tasks: [sr4, inpaint]                                 repeats all runs; the task replaces TASK in names of configs
   columns: [run, knob, RMSE, sqrt FD, consistency]      of the table
   baselines: true                                       lines for A^+ y and for the clean images
-  figures: {dp_curve.png: curve}                        copies files of the first run instead of drawing all curves
+  figures: {dp_curve.png: curve}                        copies files of the first run instead of drawing all curves;
+                                                        images: pictures draws the pictures of all runs, "": curves
 
 options:
   --output DIR      the folder of the study, with a folder for each run

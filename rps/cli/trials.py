@@ -71,8 +71,9 @@ class TrialCli(RunCli):
         device: torch.device = self.trainer.strategy.root_device
         return device
 
-    def batches(self) -> list[Any]:
-        """The pictures of the run in at least PARTS batches.  Errors: InputError if there are none."""
+    def batches(self, whole: bool = False) -> list[Any]:
+        """The pictures of the run in at least PARTS batches, or in those of the data if `whole`.  Errors: InputError if
+        there are none."""
         if self.trainer.world_size > 1:
             raise InputError(
                 f"rps tune tries settings on one device, got {self.trainer.world_size}; leave out trainer.devices, and "
@@ -85,7 +86,7 @@ class TrialCli(RunCli):
         count = sum(len(batch["id"]) for batch in batches)
         if not count:
             raise InputError("the data have no picture that can be read; rps predict lists the reasons")
-        size = max(-(-count // PARTS), FEWEST)
+        size = count if whole else max(-(-count // PARTS), FEWEST)
         return [part for batch in batches for part in split(batch, size)]
 
     def measure(self, settings: Mapping[str, Any], batches: Sequence[Any], objective: Objective) -> Iterator[Progress]:

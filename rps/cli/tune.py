@@ -44,7 +44,7 @@ options:
                          pictures fission or held_out, see below. It is the mean over the levels of the run
   --trials N             number of trials, earlier ones included; default 20
   --processes N          number of processes on this machine; or start the same command several times; default 1
-  --no_pruning           complete hopeless trials too
+  --no_pruning           complete hopeless trials too; network calls then take whole batches (--data.batch_size)
   --tau T                of fission; default 0.5
   --share S              of held_out; default 0.1
   --output DIR           the folder of the search; the same command resumes one, also with more trials
@@ -115,7 +115,7 @@ class Tune:
         cli = TrialCli(base, self.open)
         cli.parsed({option: values.first for option, values in self.space.items()})  # reports unknown options
         objective = cli.objective(self.given.objective, self.given.tau, self.given.share)
-        batches = cli.batches()
+        batches = cli.batches(whole=self.given.no_pruning)
         config = cli.config.as_dict()
         start = {option: value_at(option, config) for option in self.space}
         seed = value_at("model.seed", config)

@@ -49,7 +49,8 @@ def prediction_grid(
 
 
 def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:
-    """Draws a grid.  columns: (title, images [N, C, H, W] in [0, 1], as saved), with the same N -> uint8 [H, W, 3]."""
+    """Draws a grid.  columns: (title of one or more lines, images [N, C, H, W] in [0, 1], as saved), with the same N
+    -> uint8 [H, W, 3]."""
     cells = [[_cell(image) for image in images] for _, images in columns]
     height, width = (max(cell.shape[axis] for column in cells for cell in column) for axis in (0, 1))
     scale = max(1, -(-SMALLEST_CELL // max(height, width)))
@@ -58,10 +59,11 @@ def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:
     gap = max(2, width // 32)
     font = _font(max(11, min(28, width // 7)))
     # A title wider than its column would overlap the next one.
-    wide = max(font.getlength(title) for title, _ in columns)
+    lines = [title.splitlines() for title, _ in columns]
+    wide = max(font.getlength(line) for title in lines for line in title)
     if wide > width:
         font = _font(max(8, int(font.size * width / wide)))
-    top = int(font.size * 1.7)
+    top = int(font.size * (0.5 + 1.2 * max(map(len, lines))))
     sheet = np.full((top + rows * (height + gap), len(cells) * (width + gap) + gap, 3), PAPER, dtype=np.uint8)
     for j, column in enumerate(cells):
         for i, cell in enumerate(column):
@@ -107,5 +109,5 @@ def _titled(sheet: np.ndarray, titles: Sequence[str], font: Any, gap: int, width
     draw = ImageDraw.Draw(image)
     for j, title in enumerate(titles):
         centre = gap + j * (width + gap) + width / 2
-        draw.text((centre, top * 0.52), title, font=font, fill=(INK, INK, INK), anchor="mm")
+        draw.text((centre, top * 0.52), title, font=font, fill=(INK, INK, INK), anchor="mm", align="center")
     return np.asarray(image)

@@ -19,11 +19,6 @@ def linear_operator(measurement: Measurement, prior: Prior, sampler: object) -> 
             "decoder of this latent prior is not linear; use LatentDps, Psld, Ldir, Dcdp, ReSample, Stsl, Dmap, "
             "LatentDaps or Sitcom"
         )
-    return linear_on_images(measurement, sampler)
-
-
-def linear_on_images(measurement: Measurement, sampler: object) -> LinearOperator:
-    """The operator of the measurement, for a sampler that needs a linear operator."""
     operator, name = measurement.operator, type(sampler).__name__
     if not isinstance(operator, LinearOperator):
         raise ValueError(

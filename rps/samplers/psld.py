@@ -10,7 +10,6 @@ from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.guidance import Guided, image_of, through_denoiser
 from rps.samplers.latent import LatentDps
-from rps.samplers.linear import linear_on_images
 from rps.settings import not_negative
 
 
@@ -19,7 +18,8 @@ class Psld(LatentDps):
     Pi_y x = x + A^+ (y - A x); E(...) is treated as a constant.
 
     The second, gluing term keeps latents consistent with both y and the decoder. One network call per step,
-    differentiated with respect to its input. Needs a linear operator.
+    differentiated with respect to its input. For a nonlinear A, A^+ is the operator's `pinv`, which is y itself for
+    images, as in the runs of arXiv 2605.28711.
 
     Args:
         step_size: xi; published .04 for deblurring on FFHQ; None is derived, see rps.samplers.Dps.
@@ -41,11 +41,8 @@ class Psld(LatentDps):
         not_negative(lam=lam, rcond=rcond)
         self.lam, self.rcond = lam, rcond
 
-    def check(self, measurement: Measurement, prior: Prior) -> None:
-        linear_on_images(measurement, self)
-
     def guided(self, x: Tensor, t: Tensor, measurement: Measurement, prior: Prior, noise: Streams) -> Guided:
-        operator, y = linear_on_images(measurement, self), measurement.y
+        operator, y = measurement.operator, measurement.y
         n = noise.at("measurement noise").normal(y.shape[1:]).to(y)
 
         def loss(z0: Tensor) -> Tensor:

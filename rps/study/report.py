@@ -9,9 +9,11 @@ from pathlib import Path
 from rps.records.directory import RunRefused
 from rps.records.files import write_json, write_text
 from rps.report.overlay import overlay_plot
+from rps.report.pictures import save_png
 from rps.report.table import align
+from rps.study.pictures import visual_table
 from rps.study.results import Result, read_results
-from rps.study.settings import Study
+from rps.study.settings import PICTURES, Study
 from rps.study.table import column_title, saved, study_columns, study_notes
 
 MARKER, CONTENT = ".rps-study", "rps study directory, format 1\n"
@@ -58,10 +60,13 @@ def write_report(study: Study, tasks: Sequence[str], folder: Path) -> tuple[list
 
 
 def _draw(study: Study, file: str, results: Sequence[Result], path: Path) -> None:
-    """Copies a file of the first run, or draws the curves of all.  Errors: ValueError."""
+    """Copies a file of the first run, or draws the curves or the pictures of all.  Errors: ValueError."""
     if not file:
         title = f"{results[0].task}, {study.title}".removeprefix(", ")
         overlay_plot({of.run: of.summary for of in results}, path, title)
+        return
+    if file == PICTURES:
+        save_png(visual_table(results), path)
         return
     found = sorted(results[0].folder.glob(file))
     if not found:

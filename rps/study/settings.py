@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+PICTURES = "images"
+"""In place of a file of a run: the pictures of all runs side by side."""
+
 
 @dataclass
 class Runs:
@@ -33,8 +36,9 @@ class Study:
     title: of the table and the figures. runs: name -> settings, including the common ones and the values of the grid.
     varied: the options that the runs set differently. tasks: names that replace TASK in the names of configs, each with
     all runs; [""] without them. columns: of the table; None is the default ones. baselines: whether the table has lines
-    for A^+ y and for the clean images. figures: file of the first run -> suffix of a figure that it is copied to; None
-    draws the curves of all runs. page: the page of docs/ that shows the study; only tools/pages.py reads it.
+    for A^+ y and for the clean images. figures: file of the first run -> suffix of a figure that it is copied to; "" is
+    the curves of all runs and PICTURES their pictures; None is {"": ""}. page: the page of docs/ that shows the study;
+    only tools/pages.py reads it.
     """
 
     title: str
@@ -51,7 +55,7 @@ class Study:
         return Path(*filter(None, map(file_of, (task, run))))
 
     def plots(self, task: str) -> dict[str, str]:
-        """File of the first run -> name of a figure; "" is the curves of all runs."""
+        """File of the first run, "" for the curves of all or PICTURES -> name of a figure."""
         wanted = {"": "" if task else "curves"} if self.figures is None else self.figures
         return {file: "_".join(filter(None, map(file_of, (task, suffix)))) + ".png" for file, suffix in wanted.items()}
 

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from rps.cli.study import packaged_studies
 from rps.records import write_json
 from rps.report import compare_runs, finish
+from rps.report.pictures import save_png
 from rps.study import Runs, read_study, write_report
 from tests.rps.test_compare import write
 
@@ -122,6 +125,32 @@ def test_chosen_columns_and_lines_of_baselines(finished, tmp_path):
     found = cells((finished / "table.md").read_text())
     assert list(found) == ["run", "√FD", "minus its first level, paired"] and found["run"] == ("A⁺y", "a", "a")
     assert files[2].name == "curve.png" and files[2].read_bytes() == (finished / "a" / "dp_curve.png").read_bytes()
+
+
+def test_pictures_are_side_by_side(finished, tmp_path):
+    """Columns clean, A^+ y, a at both levels, b, c; rows the samples that all have, each in a grey of its own."""
+    greys = {"reference": 10, "measurement": 20, "0": 30, "100": 40, "1": 50, "2": 60}
+    for name, folders in {"a": list(greys)[:4], "b": ["0", "100"], "c": ["1", "2"]}.items():
+        for i, folder in enumerate(folders):
+            for sample in range(3 if name != "b" or i else 2):
+                grey = np.full((32, 32), greys[folder] + 80 * sample, dtype=np.uint8)
+                save_png(grey, finished / name / "images" / folder / f"s{sample}.png")
+    study = read_study(a_study(tmp_path, runs={"a": {}, "b": {}, "c": {}}, figures={"images": "pictures"}))
+    files, troubles = write_report(study, study.tasks, finished)
+    assert [file.name for file in files] == ["table.md", "study.json", "pictures.png"] and troubles == []
+    with Image.open(files[2]) as picture:
+        sheet = np.asarray(picture)[..., 0]
+    cell, gap = 96, 3
+    assert sheet.shape[1] == 8 * (cell + gap) + gap
+    top = sheet.shape[0] - 2 * (cell + gap)
+    middle = [[sheet[top + y * (cell + gap) + 48, gap + x * (cell + gap) + 48] for x in range(8)] for y in range(2)]
+    assert middle[0] == [10, 20, 30, 40, 30, 40, 50, 60]
+    assert middle[1] == [90, 100, 110, 120, 110, 120, 130, 140]
+    alone = read_study(a_study(tmp_path, runs={"b": {}}, figures={"images": "pictures"}))
+    assert write_report(alone, alone.tasks, finished)[1] == []
+    for path in (finished / "c" / "images" / "1").iterdir():
+        path.unlink()
+    assert "no pictures of the same samples; add rps.callbacks.ImageWriter" in write_report(study, [""], finished)[1][0]
 
 
 def test_what_was_saved_is_noted(finished, tmp_path):

@@ -1,0 +1,50 @@
+"""The pictures of several runs side by side."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rps.records.files import level_name
+from rps.report.grid import grid
+from rps.report.pictures import read_png
+from rps.study.results import Result
+
+ROWS, WRAP = 6, 15
+"""Samples, and characters in a line of a title."""
+
+
+def visual_table(results: Sequence[Result], rows: int = ROWS) -> np.ndarray:
+    """Rows are the first samples that all runs have restored, columns the clean image, A^+ y and the runs.
+
+    A single run is shown at all levels, each of several at its first, middle and last one. -> uint8 [H, W, 3].
+    Errors: ValueError if the runs have no pictures in common.
+    """
+    images = results[0].folder / "images"
+    columns = [("clean", images / "reference"), ("A⁺y", images / "measurement")]
+    columns = [(title, folder) for title, folder in columns if folder.is_dir()]
+    for of in results:
+        levels = [level["level"] for level in of.summary["levels"]]
+        shown = levels if len(results) == 1 else dict.fromkeys((levels[0], levels[len(levels) // 2], levels[-1]))
+        for level in shown:
+            lines = textwrap.wrap(of.run, WRAP)
+            lines += [f"{of.summary['knob']} {level_name(level)}"] if len(levels) > 1 else []
+            columns.append(("\n".join(lines), of.folder / "images" / level_name(level)))
+    names = sorted(set.intersection(*({path.name for path in folder.glob("*.png")} for _, folder in columns)))
+    if not names:
+        raise ValueError("the runs have no pictures of the same samples; add rps.callbacks.ImageWriter to their config")
+    return grid([(title, torch.stack([_picture(folder / name) for name in names[:rows]])) for title, folder in columns])
+
+
+def _picture(path: Path) -> Tensor:
+    """A picture as it is shown: images of neither 1 nor 3 channels are grey and side by side."""
+    from PIL import Image
+
+    with Image.open(path) as file:
+        shape = (len(file.getbands()), file.height, file.width)
+    return read_png(path, shape)
