@@ -14,7 +14,8 @@ PARQUET = Path(rps.__file__).parent / "assets" / "embedded" / "fashion_mnist_tes
 
 
 class Embedded(SampleDataModule):
-    """Fashion-MNIST test images 0..999, padded to 1 x 32 x 32 (MIT licence, Zalando SE), read by Hugging Face datasets.
+    """Fashion-MNIST test images 0..999, padded to 1 x 32 x 32, with their classes 0 .. 9 (MIT licence, Zalando SE), read
+    by Hugging Face datasets.
 
     Args:
         limit: largest number of images; null is all 1,000.
@@ -27,7 +28,7 @@ class Embedded(SampleDataModule):
         super().__init__(batch_size, num_workers, limit, skip)
 
     def samples(self) -> Rows:
-        columns, opened = Columns("image", id="id"), open_split("parquet", data_files=str(PARQUET))
+        columns, opened = Columns("image", label="label", id="id"), open_split("parquet", data_files=str(PARQUET))
         dataset = keep_encoded(opened.dataset, columns)
         return Rows(dataset, opened.files, columns, picture_decoder(channels=1), Retry(attempts=1))
 

@@ -49,8 +49,8 @@ _OTHERS = {
 _SHOWN = (
     *_ROOMS, "metrics", *_OTHERS, "check_operator", "check_prior", "check_sampler",
     "AnisotropicBlur", "BoxInpaint", "Denoise", "Inpaint", "SuperResolution",
-    "DiffusersPrior", "EmbeddedLatentPrior", "EmbeddedPrior", "GuidedDiffusionPrior", "LatentPrior",
-    "StableDiffusionPrior",
+    "DiffusersPrior", "EmbeddedConditionalPrior", "EmbeddedLatentPrior", "EmbeddedPrior", "GuidedDiffusionPrior",
+    "LatentPrior", "StableDiffusionPrior",
     "MapEstimator", "ProximalMap", "PseudoInverse", "Dps", "LatentDps", "LmapRps", "MapRps", "PosteriorSampling",
 )  # fmt: skip
 """What `dir` lists."""

@@ -11,8 +11,9 @@ from rps.priors.analytic.mixture import Mixture
 from rps.priors.base import Denoised, Prior
 from rps.priors.check import check_prior
 from rps.priors.checkpoints.guided_diffusion import GuidedDiffusionPrior
-from rps.priors.diffusers_prior import DiffusersPrior, EmbeddedPrior
-from rps.priors.latent_prior import EmbeddedLatentPrior, LatentPrior
+from rps.priors.diffusers_prior import DiffusersPrior
+from rps.priors.embedded import EmbeddedConditionalPrior, EmbeddedLatentPrior, EmbeddedPrior
+from rps.priors.latent_prior import LatentPrior
 from rps.priors.speed import Speed
 from rps.priors.stable_diffusion import StableDiffusionPrior
 
@@ -20,6 +21,7 @@ __all__ = [
     "AnalyticPrior",
     "Denoised",
     "DiffusersPrior",
+    "EmbeddedConditionalPrior",
     "EmbeddedLatentPrior",
     "EmbeddedPrior",
     "EmpiricalPrior",

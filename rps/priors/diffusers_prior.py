@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rps.cost import RelativeCost
 from rps.measurement import Measurement
 from rps.priors.base import Denoised, Need, Prior
-from rps.priors.loading import EMBEDDED, SchedulerLoader, load, load_network
+from rps.priors.loading import SchedulerLoader, load, load_network
 from rps.priors.parametrisation import Parametrisation
 from rps.priors.speed import Speed
 from rps.randomness import Streams
@@ -35,6 +35,9 @@ class DiffusersPrior(Prior):
             the batch must contain.
         image_size: height and width of the images, a multiple of 2^(levels - 1); None is the UNet config's sample_size.
         speed: compilation and memory layout of the network.
+        guidance_scale: g of u + g (c - u), c and u the network's output with the sample's class and with the last
+            class, which must mean "no class". Any g other than 1 needs two evaluations of the network, both of which
+            are counted.
     """
 
     schedule: Parametrisation
@@ -50,6 +53,7 @@ class DiffusersPrior(Prior):
         class_label: int | None = None,
         image_size: int | None = None,
         speed: Speed = Speed(),
+        guidance_scale: float = 1.0,
     ) -> None:
         super().__init__()
         config: Any = unet.config
@@ -60,6 +64,10 @@ class DiffusersPrior(Prior):
             raise ValueError(f"class_label is {class_label}, but this network has no classes; leave class_label out")
         self.class_label = None if class_label is None else self._class_index(class_label, "class_label")
         self.needs = Need("label", "class_label") if classes and class_label is None else None
+        if not math.isfinite(guidance_scale):
+            raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
+        self.guidance_scale = guidance_scale
+        self.evaluations = 2 if guidance_scale != 1 and classes else 1
         channels, out_channels = config.in_channels, config.out_channels
         if out_channels not in (channels, 2 * channels):
             raise ValueError(
@@ -81,6 +89,7 @@ class DiffusersPrior(Prior):
         class_label: int | None = None,
         image_size: int | None = None,
         speed: Speed = Speed(),
+        guidance_scale: float = 1.0,
     ) -> DiffusersPrior:
         """Loads a model from a folder or from the hub (e.g. google/ddpm-celebahq-256).
 
@@ -93,12 +102,15 @@ class DiffusersPrior(Prior):
             class_label: class of all images, for class-conditional models; None uses each sample's class.
             image_size: height and width of the images; None is the UNet config's sample_size.
             speed: compilation and memory layout of the network.
+            guidance_scale: scale of classifier-free guidance, for a network whose last class means "no class"; 1 is
+                none.
         """
         from diffusers import UNet2DModel
 
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         unet = load_network(UNet2DModel, path, "unet", dtype, **options)
-        return cls(unet, load(SchedulerLoader, path, "scheduler", **options), class_label, image_size, speed)
+        scheduler = load(SchedulerLoader, path, "scheduler", **options)
+        return cls(unet, scheduler, class_label, image_size, speed, guidance_scale)
 
     def given(self, measurement: Measurement) -> Prior:
         return shallow_copy(self, streams=measurement.streams, conditions=self.condition(measurement))
@@ -125,12 +137,21 @@ class DiffusersPrior(Prior):
         return self._interpret(x, t, lambda scaled, time: self.predict(scaled, time, self.conditions))
 
     def predict(self, x: Tensor, time: Tensor, condition: Any = None) -> Tensor:
-        """The network's output, in its precision.  x: [N, *sample_shape], time: [N]. condition: see `condition`."""
+        """The network's output, with guidance if there is any, in its precision.  x: [N, *sample_shape], time: [N].
+        condition: see `condition`."""
         unet: Any = self.unet
         if not self.classes:
             return unet(x, time).sample
         label: Any = self.class_label
         labels = torch.full_like(time, label, dtype=torch.int64) if condition is None else condition
+        output = self._of_class(x, time, labels)
+        if self.evaluations == 1:
+            return output
+        return guide(output, self._of_class(x, time, torch.full_like(labels, self.classes - 1)), self.guidance_scale)
+
+    def _of_class(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        """The network's output for a class per row.  labels: [N]."""
+        unet: Any = self.unet
         if unet.config.get("num_class_embeds"):
             return unet(x, time, class_labels=labels).sample
         one = torch.nn.functional.one_hot(labels, self.classes).to(x.dtype)
@@ -167,23 +188,9 @@ class DiffusersPrior(Prior):
         return self.schedule.answer(x, prediction, t)._replace(variance_fraction=fraction)
 
 
-class EmbeddedPrior(DiffusersPrior):
-    """The prior that ships with the package: 32x32 grey Fashion-MNIST images, trained by tools/train_prior.py.
-
-    Args:
-        dtype: precision of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
-        speed: compilation and memory layout of the network.
-    """
-
-    map_timestep = 100  # the best in 10 .. 200 over the embedded tasks (docs/embedded.md)
-    relative_cost = RelativeCost(backward=1.15)  # tools/benchmark.py ratios
-
-    def __init__(self, dtype: str = "float32", speed: Speed = Speed()) -> None:
-        from diffusers import DDPMScheduler, UNet2DModel
-
-        options: dict[str, Any] = {"local_files_only": True}
-        unet = load_network(UNet2DModel, str(EMBEDDED), "unet", dtype, **options)
-        super().__init__(unet, load(DDPMScheduler, str(EMBEDDED), "scheduler", **options), speed=speed)
+def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """u + g (c - u), classifier-free guidance (arXiv 2207.12598)."""
+    return unconditional + scale * (conditional - unconditional)
 
 
 LARGEST = 16384

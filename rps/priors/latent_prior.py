@@ -7,12 +7,10 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
-from rps.cost import RelativeCost
 from rps.priors.diffusers_prior import DiffusersPrior, sample_size
-from rps.priors.loading import EMBEDDED, SchedulerLoader, load, load_network
+from rps.priors.loading import SchedulerLoader, load, load_network
 from rps.priors.speed import Speed
 
 Posterior = Literal["mean", "sample"]
@@ -64,7 +62,7 @@ class LatentPrior(DiffusersPrior):
         config: Any = vae.config
         stride = 2 ** (len(config.block_out_channels) - 1)
         size = sample_size(unet.config, image_size, stride)
-        super().__init__(unet, scheduler, class_label, size, speed)
+        super().__init__(unet, scheduler, class_label, size, speed, guidance_scale)
         if posterior not in ("mean", "sample"):
             raise ValueError(f"posterior must be mean or sample, got {posterior!r}")
         if config.latent_channels != self.sample_shape[0]:
@@ -78,14 +76,11 @@ class LatentPrior(DiffusersPrior):
         self.scaling_factor = _scaling_factor(config) if scaling_factor is None else scaling_factor
         if not 0 < self.scaling_factor < math.inf:
             raise ValueError(f"scaling_factor must be a finite number > 0, got {self.scaling_factor}")
-        if not math.isfinite(guidance_scale):
-            raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
         self.latents_mean = _per_channel(config, "latents_mean") or [float(config.get("shift_factor") or 0.0)]
         self.latents_std = _per_channel(config, "latents_std") or [1.0]
         if min(self.latents_std) <= 0:
             raise ValueError(f"latents_std of the autoencoder's config must be > 0, got {self.latents_std}")
-        self.guidance_scale, self.encodes = guidance_scale, posterior
-        self.evaluations = 2 if guidance_scale != 1 and self.classes else 1
+        self.encodes = posterior
         for wanted, name in ((slicing, "slicing"), (tiling, "tiling"), (checkpointing, "gradient_checkpointing")):
             for network in (vae,) if name != "gradient_checkpointing" else (vae, unet):
                 if wanted:
@@ -142,13 +137,6 @@ class LatentPrior(DiffusersPrior):
     def image_shape(self) -> tuple[int, int, int]:
         return self._image_shape
 
-    def predict(self, x: Tensor, time: Tensor, condition: Any = None) -> Tensor:
-        output = super().predict(x, time, condition)
-        if self.evaluations == 1:
-            return output
-        none = torch.full_like(time, self.classes - 1, dtype=torch.int64)
-        return guide(output, super().predict(x, time, none), self.guidance_scale)
-
     def encode(self, image: Tensor) -> Tensor:
         """Image [N, C, H, W] in [-1, 1] -> z [N, *sample_shape].
 
@@ -178,35 +166,6 @@ class LatentPrior(DiffusersPrior):
         """(m, s), shaped to broadcast over latents [N, C, H, W]."""
         mean, std = like.new_tensor(self.latents_mean), like.new_tensor(self.latents_std)
         return mean.view(-1, 1, 1), std.view(-1, 1, 1)
-
-
-class EmbeddedLatentPrior(LatentPrior):
-    """The latent prior that ships with the package: 32x32 grey Fashion-MNIST images, latents of 4x8x8, trained by
-    tools/train_latent.py.
-
-    Args:
-        dtype: precision of the networks' weights: float32, float16 or bfloat16. Everything else runs in float32.
-        speed: compilation and memory layout of the networks.
-    """
-
-    relative_cost = RelativeCost(backward=1.1, decoder_call=1.25, decoder_backward=1.2)  # tools/benchmark.py ratios
-
-    def __init__(self, dtype: str = "float32", speed: Speed = Speed()) -> None:
-        from diffusers import UNet2DModel
-
-        path = str(EMBEDDED.parent / "latent_prior")
-        options: dict[str, Any] = {"local_files_only": True}
-        super().__init__(
-            load_network(UNet2DModel, path, "unet", dtype, **options),
-            load_autoencoder(path, dtype, **options),
-            load(SchedulerLoader, path, "scheduler", **options),
-            speed=speed,
-        )
-
-
-def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """u + g (c - u), classifier-free guidance (arXiv 2207.12598)."""
-    return unconditional + scale * (conditional - unconditional)
 
 
 def load_autoencoder(path: str, dtype: str, **options: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-EMBEDDED = Path(__file__).parent.parent / "assets" / "embedded" / "prior"
+EMBEDDED = Path(__file__).parent.parent / "assets" / "embedded"
 MOST_TIMESTEPS = 1_000_000
 MOST_LAYERS = 1000
 HARMLESS = 100_000_000  # parameters that fit into memory anyway, where reading the weights reports what is wrong

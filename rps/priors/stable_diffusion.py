@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from rps.measurement import Measurement
 from rps.priors.base import Need
-from rps.priors.latent_prior import LatentPrior, Posterior, guide, load_autoencoder
+from rps.priors.diffusers_prior import guide
+from rps.priors.latent_prior import LatentPrior, Posterior, load_autoencoder
 from rps.priors.loading import SchedulerLoader, load, load_network
 from rps.priors.speed import Speed
 from rps.priors.text import TextEncoder

@@ -29,7 +29,7 @@ def parquet(tmp_path):
 
 def test_grey_values_and_a_damaged_row(parquet, monkeypatch):
     monkeypatch.setattr(embedded, "PARQUET", parquet)
-    rows = dict(Embedded().samples())
+    rows = {name: read for name, read, _ in Embedded().samples()}
     assert torch.equal(rows["a"](), torch.full((1, 4, 4), -1.0))
     assert torch.equal(rows["c"](), torch.full((1, 4, 4), 1.0))
     with pytest.raises(ValueError, match="cannot be read: not a picture"):
@@ -58,3 +58,6 @@ def test_the_packaged_images():
     assert not any(b["failed"] for b in batches)
     first = next(iter(Embedded(limit=4, skip=2).predict_dataloader()))
     assert first["id"] == ids[2:6] and torch.equal(first["image"], images[2:6])
+    labels = [label for b in batches for label in b["label"]]
+    assert first["label"] == labels[2:6] == [1, 1, 6, 1]  # trousers and a shirt
+    assert set(labels) == set(range(10))

@@ -31,6 +31,10 @@ def pixel(label=None, *path) -> DiffusersPrior:
     return DiffusersPrior(unet(3, num_class_embeds=5), scheduler(), label)
 
 
+def guided(label=None, *path) -> DiffusersPrior:
+    return DiffusersPrior(unet(3, num_class_embeds=5), scheduler(), label, guidance_scale=4.0)
+
+
 def latent(label=None, *path) -> LatentPrior:
     return LatentPrior(unet(num_class_embeds=5), vae(), scheduler(), label, guidance_scale=4.0, posterior="sample")
 
@@ -40,7 +44,7 @@ def file(label, path) -> GuidedDiffusionPrior:
     return GuidedDiffusionPrior(str(path / "net.pt"), label, 32, image_size=8)
 
 
-PRIORS = [pixel, latent, file]
+PRIORS = [pixel, guided, latent, file]
 
 
 @pytest.mark.parametrize("make", PRIORS)

@@ -9,7 +9,7 @@ from rps.cost import Cost
 from rps.estimators import MapEstimator
 from rps.measurement import degrade
 from rps.operators import SuperResolution
-from rps.priors import LatentPrior, StableDiffusionPrior
+from rps.priors import DiffusersPrior, LatentPrior, StableDiffusionPrior
 from rps.priors.counted import CountedPrior
 from rps.samplers import Ddnm, Ddrm, DiffPir, Dmps, LatentDps, PiGdm
 from rps.samplers.guidance import data_gradient, through_denoiser
@@ -172,6 +172,23 @@ def test_class_guidance_is_the_published_formula():
     c, u = (network(z, t, class_labels=torch.full((3,), k)).sample for k in (2, 4))
     torch.testing.assert_close(plain.denoise(z, t).eps, c)
     torch.testing.assert_close(guided.denoise(z, t).eps, c + 3 * (c - u), atol=1e-5, rtol=1e-4)
+
+
+def test_class_guidance_of_a_pixel_model_is_the_same():
+    """u + g (c - u); the last class is u itself, at any g; two calls are counted, none of them without classes."""
+    network, z, t = unet(3, num_class_embeds=5), torch.randn(3, 3, 8, 8), torch.tensor([10, 500, 900])
+    c, u = (network(z, t, class_labels=torch.full((3,), k)).sample for k in (2, 4))
+    assert not close(c, u, 1e-3)
+    for g in (0.0, 1.0, 4.0):
+        prior, none = (DiffusersPrior(network, scheduler(), k, guidance_scale=g) for k in (2, 4))
+        torch.testing.assert_close(prior.denoise(z, t).eps, u + g * (c - u), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(none.denoise(z, t).eps, u, atol=1e-5, rtol=1e-4)
+        counted = CountedPrior(prior)
+        counted.denoise(z, t)
+        assert counted.cost == Cost(network_calls=3 * (1 if g == 1 else 2))
+    assert DiffusersPrior(unet(3), scheduler(), guidance_scale=4.0).evaluations == 1
+    with pytest.raises(ValueError, match="guidance_scale must be a finite number, got nan"):
+        DiffusersPrior(network, scheduler(), 2, guidance_scale=float("nan"))
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
