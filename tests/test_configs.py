@@ -12,6 +12,7 @@ SOLVERS = [name for name in NAMES if name.startswith("method/solver/")]
 TASKS = [name for name in NAMES if name.startswith("task/")]
 PRIORS = [name for name in NAMES if name.startswith("prior/")]
 LATENT = [name for name in NAMES if name.startswith(("method/ldm/", "method/coco/"))]
+CONDITIONAL = [name for name in NAMES if name.startswith("embedded/conditional/")]
 BASELINES = [name for name in NAMES if name.startswith("method/latent/")]
 
 
@@ -85,6 +86,14 @@ def test_the_class_conditional_latent_model_merges_with_box_inpainting(capsys):
     names = ["data/imagenet", "prior/imagenet_ldm", "task/box_imagenet", "method/ldm/inpaint/lmap_rps"]
     model = merged(capsys, *names)["model"]["init_args"]
     assert model["prior"]["init_args"]["guidance_scale"] == 4.0 and model["operator"]["init_args"]["size"] == 128
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_methods_merge_with_class_conditional_box_inpainting(name, capsys):
+    whole = merged(capsys, "demo", "demo_conditional", "task/box", name)
+    for part in ("demo_conditional", "task/box", name):
+        assert contains(whole, yaml.safe_load(packaged_configs()[part].read_text())), part
+    assert whole["model"]["init_args"]["prior"]["init_args"]["guidance_scale"] == 4.0
 
 
 def contains(whole: object, part: object) -> bool:
