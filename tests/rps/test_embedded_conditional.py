@@ -34,7 +34,7 @@ def test_the_right_class_denoises_better_than_none_and_none_better_than_a_wrong_
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
     prior, time = EmbeddedConditionalPrior(10, guidance_scale=1), torch.full((len(x0),), t)
     x = prior.schedule.add_noise(x0, eps, time)
-    wrong, none = (labels + 5) % 10, torch.full_like(labels, 10)  # clothes are not worn on the feet
+    wrong, none = (labels + 5) % 10, torch.full_like(labels, 10)  # trousers become a shirt, and a coat shoes
     error = {
         name: (prior.predict(x, time, label) - eps).square().flatten(1).mean(1)
         for name, label in (("right", labels), ("none", none), ("wrong", wrong))
