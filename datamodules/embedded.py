@@ -14,7 +14,7 @@ PARQUET = Path(rps.__file__).parent / "assets" / "embedded" / "fashion_mnist_tes
 
 
 class Embedded(SampleDataModule):
-    """Fashion-MNIST test images 0..999, padded to 1 x 32 x 32, with their classes 0 .. 9 (MIT licence, Zalando SE), read
+    """Fashion-MNIST test images 0..999, padded to 1 x 32 x 32, and their classes 0 .. 9 (MIT licence, Zalando SE); read
     by Hugging Face datasets.
 
     Args:

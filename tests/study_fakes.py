@@ -17,4 +17,4 @@ class Late(Embedded):
 
     def samples(self):
         found = list(super().samples())[: self.limit]
-        return [*found[:-1], (found[-1][0], partial(open, "nothing"))]
+        return [*found[:-1], (found[-1][0], partial(open, "nothing"), found[-1][2])]

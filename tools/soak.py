@@ -37,7 +37,7 @@ class Again(SampleDataModule):
 
     def samples(self) -> Iterator:
         for turn in itertools.count():
-            for name, read in Embedded(limit=None).samples():
+            for name, read, _ in Embedded(limit=None).samples():
                 yield f"{turn}-{name}", read
 
 

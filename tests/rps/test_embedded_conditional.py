@@ -34,7 +34,7 @@ def test_the_right_class_denoises_better_than_none_and_none_better_than_a_wrong_
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
     prior, time = EmbeddedConditionalPrior(10, guidance_scale=1), torch.full((len(x0),), t)
     x = prior.schedule.add_noise(x0, eps, time)
-    wrong, none = (labels + 5) % 10, torch.full_like(labels, 10)  # clothes are not worn on the feet
+    wrong, none = (labels + 5) % 10, torch.full_like(labels, 10)  # trousers become a shirt, and a coat shoes
     error = {
         name: (prior.predict(x, time, label) - eps).square().flatten(1).mean(1)
         for name, label in (("right", labels), ("none", none), ("wrong", wrong))
@@ -46,7 +46,7 @@ def test_the_right_class_denoises_better_than_none_and_none_better_than_a_wrong_
 
 def test_a_run_conditions_on_the_labels_of_the_data(batch):
     batch = {name: batch[name][:4] for name in ("id", "image", "label")}
-    module = MapRps(EmbeddedConditionalPrior(), BoxInpaint(), 0.1, [0], estimator=ProximalMap(num_steps=3))
+    module = MapRps(EmbeddedConditionalPrior(), BoxInpaint(), 0.1, t0=[0], estimator=ProximalMap(num_steps=3))
     found = module.predict_step(batch, 0)
     assert found.measurement.conditions == {"label": batch["label"]} and not found.failures
     assert found.restoration.cost[0].network_calls == 2 * 3
