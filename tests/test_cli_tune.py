@@ -12,6 +12,7 @@ import torch
 import yaml
 from PIL import Image
 
+from modules import MapRps
 from rps.cli import main, processes, tune
 
 BASE = [
@@ -81,6 +82,14 @@ def test_the_same_command_resumes_also_with_more_trials(copied, capsys):
     assert "4 trials are done" in capsys.readouterr().err
     assert [t for t in trials(copied) if t["number"] < 4] == before
     assert len(trials(copied)) == 5
+
+
+@pytest.mark.parametrize(("more", "sizes"), [([], [8, 8]), (["--no_pruning"], [16])])
+def test_trials_that_cannot_end_early_take_whole_batches(more, sizes, tmp_path, monkeypatch):
+    seen, step = [], MapRps.predict_step
+    monkeypatch.setattr(MapRps, "predict_step", lambda self, b, i: seen.append(len(b["id"])) or step(self, b, i))
+    run(*BASE, "--data.limit", "16", *OVER, "--trials", "1", "--output", str(tmp_path / "tuned"), *more)
+    assert seen == sizes
 
 
 def test_another_search_does_not_touch_the_folder(copied, tmp_path, capsys):

@@ -39,14 +39,15 @@ START = "where its search starts; nobody has run it"
 class Method:
     """A method of a family on a task.
 
-    common: what is below its model. model: where the search starts. over: option -> values. levels: values of its knob
-    that have a value of the option each; empty if one value serves all.
+    common: what is below its model. trials: number of them in each search. model: where the search starts. over: option
+    -> values. levels: values of its knob that have a value of the option each; empty if one value serves all.
     """
 
     name: str
     family: str
     task: str
     common: Runs
+    trials: int
     model: Mapping[str, Any]
     over: Mapping[str, Any]
     levels: Sequence[float] = ()
@@ -72,10 +73,10 @@ class Method:
         for folder, _ in self.searches(output):
             if not (folder / "trials.json").is_file():
                 return None
-            first = json.loads((folder / "trials.json").read_text(encoding="utf-8"))["trials"][0]
-            if first["state"] != "complete":
+            trials = json.loads((folder / "trials.json").read_text(encoding="utf-8"))["trials"]
+            if len(trials) < self.trials or trials[0]["state"] != "complete":
                 return None
-            best.append({option: rounded(value) for option, value in first["settings"].items()})
+            best.append({option: rounded(value) for option, value in trials[0]["settings"].items()})
         return {option: [b[option] for b in best] if self.levels else best[0][option] for option in self.over}
 
     def start(self) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Method]]:
     """The content of the file of the searches, and its methods."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     methods = [
-        Method(name, family, task, Runs(of["configs"], content["set"]), **settings)
+        Method(name, family, task, Runs(of["configs"], content["set"]), content["trials"], **settings)
         for family, of in content["families"].items()
         for name, settings in of["methods"].items()
         for task in of["tasks"]
@@ -129,7 +130,7 @@ def commands(method: Method, content: Mapping[str, Any], output: Path, more: Seq
         start.write_text(dumped(filled(method.model, options)), encoding="utf-8")
         runs = method.common | Runs([str(start)])
         over = [f"--over={option}={values_of(values)}" for option, values in method.over.items()]
-        rest = ["--objective", content["objective"], "--trials", str(content["trials"]), "--no_pruning"]
+        rest = ["--objective", content["objective"], "--trials", str(method.trials), "--no_pruning"]
         yield ["tune", *runs.arguments(method.task), *over, *rest, "--output", str(folder), *more]
 
 
@@ -153,7 +154,7 @@ def write(methods: Sequence[Method], content: Mapping[str, Any], output: Path) -
         found = method.found(output)
         if found is None and method.config.is_file() and START not in method.config.read_text(encoding="utf-8"):
             continue
-        how = f"the best of {content['trials']} trials" if found else START
+        how = f"the best of {method.trials} trials" if found else START
         head = f"# Settings of {method.name} for {method.task}, {how} (tools/settings.py, docs/comparison.md).\n"
         below = ", ".join(method.common.configs).replace("TASK", method.task)
         model = filled(method.model, found or method.start())

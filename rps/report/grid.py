@@ -63,7 +63,7 @@ def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:
     wide = max(font.getlength(line) for title in lines for line in title)
     if wide > width:
         font = _font(max(8, int(font.size * width / wide)))
-    top = int(font.size * (0.5 + 1.2 * max(map(len, lines))))
+    top = int(font.size * (0.3 + 1.4 * max(map(len, lines))))
     sheet = np.full((top + rows * (height + gap), len(cells) * (width + gap) + gap, 3), PAPER, dtype=np.uint8)
     for j, column in enumerate(cells):
         for i, cell in enumerate(column):

@@ -45,7 +45,7 @@ def overlay_plot(
     ends = {axis: limit([point[axis] for point in points]) for axis in ("x", "y")}
     dearest, far = _dearest(curves), []
     for i, (name, curve) in enumerate(curves.items()):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]
         _draw(axes, curve, colour, marker, dearest)
         if outside := _label(axes, curve, colour, ends):
             far.append(f"{name}: {', '.join(outside)}")

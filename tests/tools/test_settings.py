@@ -62,10 +62,10 @@ def place(tmp_path, monkeypatch):
     return tmp_path, written
 
 
-def finish(folder: Path, state: str = "complete", **values):
+def finish(folder: Path, state: str = "complete", count: int = 20, **values):
     """Writes what `rps tune` ends with."""
     folder.mkdir(parents=True)
-    trials = [{"state": state, "settings": {f"model.{name}": value for name, value in values.items()}}]
+    trials = [{"state": state, "settings": {f"model.{name}": value for name, value in values.items()}}] * count
     (folder / "trials.json").write_text(json.dumps({"trials": trials}))
 
 
@@ -81,8 +81,10 @@ def test_the_best_trials_are_written(place):
         finish(output / levels.place / level, step_size=float(level) * 10)
     failed = method_of("solvers/sr4/ddnm")
     finish(output / failed.place, "failed", **{"sampler.eta": 0.5, "sampler.clip": True})
+    few = method_of("solvers/sr4/dmps")
+    finish(output / few.place, count=19, **{"sampler.scale": 0.5, "sampler.eta": 0.5})
     settings.write(METHODS, CONTENT, output)
-    assert settings.START in failed.config.read_text()
+    assert settings.START in failed.config.read_text() and settings.START in few.config.read_text()
     model = yaml.safe_load(one.config.read_text())["model"]
     assert model["init_args"]["sampler"]["init_args"] == {"inner_steps": 4, "lr": 0.123, "lam": 2.0}
     assert "the best of 20 trials" in one.config.read_text()
