@@ -12,7 +12,7 @@ from rps.priors.base import Denoised, Prior
 from rps.priors.check import check_prior
 from rps.priors.checkpoints.guided_diffusion import GuidedDiffusionPrior
 from rps.priors.diffusers_prior import DiffusersPrior
-from rps.priors.embedded import EmbeddedConditionalPrior, EmbeddedLatentPrior, EmbeddedPrior
+from rps.priors.embedded import EmbeddedConditionalPrior, EmbeddedLatentPrior, EmbeddedPrior, PhotoPrior
 from rps.priors.generator import ConditionalGenerator, EmbeddedGenerator
 from rps.priors.latent_prior import LatentPrior
 from rps.priors.pmrf import EmbeddedPmrf, Pmrf
@@ -38,6 +38,7 @@ __all__ = [
     "LowRankMixturePrior",
     "LowRankPosterior",
     "Mixture",
+    "PhotoPrior",
     "Pmrf",
     "Prior",
     "Speed",

@@ -1,4 +1,4 @@
-"""The priors that ship with the package, of 32x32 grey Fashion-MNIST images."""
+"""The priors that ship with the package: of 32x32 grey Fashion-MNIST images, and of patches of photographs."""
 
 from __future__ import annotations
 
@@ -67,6 +67,21 @@ class EmbeddedLatentPrior(LatentPrior):
         unet, scheduler = _parts("latent_prior", dtype)
         vae = load_autoencoder(str(EMBEDDED / "latent_prior"), dtype, local_files_only=True)
         super().__init__(unet, vae, scheduler, speed=speed)
+
+
+class PhotoPrior(DiffusersPrior):
+    """RGB patches of 64x64 pixels of photographs, trained by tools/train_photos.py (rps/assets/photo_prior/README.md).
+
+    It knows edges and textures, no objects. rps.priors.TiledPrior restores pictures of any size with it.
+
+    Args:
+        dtype: precision of the network's weights: float32, float16 or bfloat16. Everything else runs in float32.
+        speed: compilation and memory layout of the network.
+    """
+
+    def __init__(self, dtype: str = "float32", speed: Speed = Speed()) -> None:
+        unet, scheduler = _parts("../photo_prior", dtype)
+        super().__init__(unet, scheduler, speed=speed)
 
 
 def _parts(name: str, dtype: str) -> tuple[Any, Any]:
