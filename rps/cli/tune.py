@@ -55,8 +55,9 @@ restored and the result x is compared with y- = y - w / tau, whose noise is inde
 same with a share of the pixels that a mask measures. Both estimate the mean squared error of A(x) without clean
 pictures. They see nothing that A does not measure, and say nothing about how real the images look.
 
-The first trial has the configured settings, if they are among the values. A trial that is worse after a part of the
-pictures than half of the others ends early. The search writes DIR/trials.md, trials.json and trials.png, and
+The first trial has the configured settings. They are kept if they are within one standard error of the best, paired over
+the pictures: the lead of the best of many is in part luck. A trial that is worse after a part of the pictures than half
+of the others ends early. The search writes DIR/trials.md, trials.json and trials.png, and
 DIR/best.yaml, a config to merge after the others; and prints the command to run next. Needs optuna: pip install
 'optuna>=4'.
 
@@ -164,12 +165,12 @@ class Tune:
         from rps.tuning.folder import write_results
         from rps.tuning.results import as_config, notes, table
 
-        trials, best = search.trials(), search.best()
-        overlay = None if best is None else as_config(best.settings, cli.parsed(best.settings).as_dict())
-        written = write_results(self.folder, trials, self.space, objective, overlay)
-        show("\n" + "\n\n".join([table(trials, self.space, objective), *notes(trials, self.space, objective)]))
+        trials, choice = search.trials(), search.choice()
+        config = {} if choice is None else as_config(choice.settings, cli.parsed(choice.settings).as_dict())
+        written = write_results(self.folder, trials, self.space, objective, choice, config)
+        show("\n" + "\n\n".join([table(trials, self.space, objective), *notes(trials, self.space, objective, choice)]))
         show_written(written)
-        if best is None:
+        if choice is None:
             raise InputError(f"no trial was completed; {self.folder / 'trials.md'} has the reasons")
         show("\nNext, on all pictures of the configs (those that the search has seen flatter it):")
         show(f"  {next_command(self.rest, list(self.space), self.folder)}")
