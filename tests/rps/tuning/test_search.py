@@ -173,8 +173,8 @@ def quadratic_trials(optima: torch.Tensor) -> list[Trial]:
 
 
 def test_a_lead_by_luck_keeps_the_configured_settings_and_a_clear_one_does_not():
-    """Pictures differ in their optimum, N(0, 1) around 0, so that of the search is off by 1 / sqrt(32) = .18. Where 0 is
-    configured, it is kept in 95 % of searches; where 1.5 is, in none."""
+    """Pictures differ in their optimum, N(0, 1) around 0, so the best of a search is off by 1 / sqrt(32) = .18. Where 0
+    is configured, it is kept in 95 % of searches; where 1.5 is, in none."""
     generator = torch.Generator().manual_seed(0)
     kept = []
     for _ in range(100):
