@@ -72,15 +72,12 @@ def search(folder: Path, task: str) -> list[str]:
     product, levels = "rmse,sqrt_frechet", ("--model.t0", "[100, 400]")
     pictures = ("--data.skip", "500", "--data.limit", "32")
     found = tune(folder / "search", task, OPTION, "0.01:10:log", product, *levels, *pictures)
-    start = {OPTION: SHIPPED}
-    first, chosen = choose(found[:1], "lower", start), choose(found, "lower", start)
-    winner = min(found, key=lambda trial: value(trial).value)
-    assert first is not None and chosen is not None
-    best, lead = f"{winner.settings[OPTION]:.3g}", minus(winner, first)
+    winner, chosen = min(found, key=lambda trial: value(trial).value), choose(found, "lower", {OPTION: SHIPPED})
+    best, lead = f"{winner.settings[OPTION]:.3g}", minus(winner, found[0])
     other = ("--data.skip", "600", "--data.limit", "64", "--no_pruning")
     ours, shipped = tune(folder / f"check_{best}", task, OPTION, f"{best},{SHIPPED:g}", product, *levels, *other)
     difference = minus(ours, shipped)
-    assert lead is not None and difference is not None
+    assert chosen is not None and lead is not None and difference is not None
     return [task, best, signed(lead), f"{chosen.settings[OPTION]:.3g}", signed(difference)]
 
 
