@@ -49,7 +49,7 @@ def test_tasks_merge_with_the_general_method(name, capsys):
     assert contains(model["init_args"], wanted["init_args"])
 
 
-@pytest.mark.parametrize(("k", "name"), enumerate(LATENT))
+@pytest.mark.parametrize(("k", "name"), list(enumerate(LATENT)))
 def test_published_latent_settings_merge_in_any_order(k, name, capsys):
     """method/ldm/TASK with data and priors of faces; method/coco/TASK with MS-COCO and Stable Diffusion. Priors and
     orders take turns."""
@@ -63,7 +63,7 @@ def test_published_latent_settings_merge_in_any_order(k, name, capsys):
         assert contains(whole, yaml.safe_load(packaged_configs()[part].read_text())), part
 
 
-@pytest.mark.parametrize(("k", "name"), enumerate(BASELINES))
+@pytest.mark.parametrize(("k", "name"), list(enumerate(BASELINES)))
 def test_latent_baselines_merge_before_and_after_their_prior(k, name, capsys):
     """In turns."""
     given = yaml.safe_load(packaged_configs()[name].read_text())
