@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,14 +12,13 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from modules.batch_checks import check_batch, check_ids, check_pictures, conditions, unusable
 from modules.inference_mode import make_normal, no_inference_mode, normal
 from modules.isolation import Isolation, join, rows
 from rps.cost import Cost, RelativeCost
-from rps.image_checks import LARGEST, range_reason
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
-from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.base import Prior
 from rps.protocol import RunModule
 from rps.records.ids import SeenIds, repeat_reason
@@ -29,10 +27,6 @@ from rps.traversals.base import Traversal
 
 EXACT = ("32-true", "64-true")
 """Precisions of a Trainer that do not round measurements."""
-
-
-ABSURD = 50
-"""A measurement without negative values that exceeds those of white and black by this factor is in 8 or 16 bits."""
 
 
 class SolverModule(L.LightningModule, RunModule):
@@ -118,20 +112,13 @@ class SolverModule(L.LightningModule, RunModule):
         ids = batch["id"]
         if not ids:
             return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), self.operator, self.noise, [])
+        check_pictures(batch, self.prior.image_shape)
         if "measurement" in batch:
-            pictures = batch["measurement"]
-            self._check_channels(pictures)
-            measurement = measured(pictures, self.operator, self.noise, self.prior.image_shape, ids, self.seed)
-            return self.split(replace(measurement, conditions=self._conditions(batch)))
-        images = batch["image"]
-        self._check_channels(images)
-        if len(images) and tuple(images.shape[1:]) != tuple(self.prior.image_shape):
-            raise ValueError(
-                f"the data are {_size(images)} but the prior's images are "
-                f"{_size(torch.empty(0, *self.prior.image_shape))}; set the size of the data to that of the prior"
-            )
-        measurement = degrade(images, self.operator, self.noise, ids, self.seed)
-        return self.split(replace(measurement, conditions=self._conditions(batch)))
+            shape = self.prior.image_shape
+            measurement = measured(batch["measurement"], self.operator, self.noise, shape, ids, self.seed)
+        else:
+            measurement = degrade(batch["image"], self.operator, self.noise, ids, self.seed)
+        return self.split(replace(measurement, conditions=conditions(batch, self.prior)))
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         with no_inference_mode():
@@ -139,19 +126,19 @@ class SolverModule(L.LightningModule, RunModule):
             return self._predict(normal(batch))
 
     def _predict(self, batch: dict[str, Any]) -> Prediction:
-        _check_batch(batch)
+        check_batch(batch)
         batch, failures = self._with_unique_ids(batch)
         left = [i for i, id_ in enumerate(batch["id"]) if id_ not in self.skip_ids]
         if len(left) < len(batch["id"]):
             batch = rows(batch, left)
         if batch["id"]:
-            self._conditions(batch)  # raises here if all data lack a condition: no sample's own failure
+            conditions(batch, self.prior)  # raises here if all data lack a condition: no sample's own failure
         traversal = self._traversal_for([*batch["id"], *failures])
         self.isolation.proven = self.isolation.proven or bool(self.skip_ids or self.levels_left)
-        batch, unusable = self._without_unusable(batch)
+        batch, refused = self._without_unusable(batch)
         parts, failed = self.isolation.run(batch, partial(self._restore, traversal=traversal))
         prediction = join(parts, batch, self.measure, _nothing(traversal, self.prior, self.device))
-        return replace(prediction, failures={**failures, **unusable, **prediction.failures, **failed})
+        return replace(prediction, failures={**failures, **refused, **prediction.failures, **failed})
 
     def setup(self, stage: str) -> None:
         """Takes the Trainer's predict loop, and thus its data and callbacks, out of inference mode."""
@@ -175,8 +162,8 @@ class SolverModule(L.LightningModule, RunModule):
     def _with_unique_ids(self, batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """The samples of a batch whose ids are new in this loop, and id -> reason of those that failed."""
         unread = list(batch.get("failed", ()))
-        _check_ids(batch["id"])
-        _check_ids([id_ for id_, _ in unread])
+        check_ids(batch["id"])
+        check_ids([id_ for id_, _ in unread])
         seen = self.seen or SeenIds()
         failures, first = {}, []
         for i, id_ in enumerate(batch["id"]):
@@ -190,36 +177,21 @@ class SolverModule(L.LightningModule, RunModule):
         return batch, {id_: why for id_, why in failures.items() if id_ not in self.skip_ids}
 
     def _without_unusable(self, batch: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-        """The samples of a batch that can be restored, and id -> reason of those with NaN or far outside [-1, 1].
-
-        Images of an AnalyticPrior, usually a mixture of Gaussians, may have any values. The range of a measurement is
-        known only for operators with positive weights, so only absurd measurements are refused: see ABSURD.
+        """The samples of a batch that can be restored, and id -> reason of the others.
 
         Errors: ValueError if all pictures are out of range before any was restored: the data are in other units.
         """
-        pictures = batch["measurement"] if "measurement" in batch else batch.get("image")
-        if not batch["id"] or pictures is None or not pictures.is_floating_point() or len(pictures) != len(batch["id"]):
-            return batch, {}
-        finite, largest = pictures.isfinite().flatten(1).all(1), pictures.abs().flatten(1).amax(1)
-        limit = math.inf if isinstance(self.prior, AnalyticPrior) else LARGEST
-        if "measurement" in batch:
-            largest = largest.masked_fill((pictures < 0).flatten(1).any(1), 0)
-            if limit < math.inf:
-                limit = self._absurd_measurement() if bool((largest > ABSURD).any()) else ABSURD
-        ranges = {i: range_reason(pictures[i]) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()}
-        if ranges and not self.isolation.proven and len(ranges) == int(finite.sum()):
-            raise ValueError(next(iter(ranges.values())))
-        reasons = (
-            dict.fromkeys((~finite).nonzero()[:, 0].tolist(), "the picture has values that are not finite") | ranges
-        )
-        good = [i for i in range(len(finite)) if i not in reasons]
+        reasons, every = unusable(batch, self.prior, self._extremes)
+        if every is not None and not self.isolation.proven:
+            raise ValueError(every)
+        good = [i for i in range(len(batch["id"])) if i not in reasons]
         return (rows(batch, good) if reasons else batch), {batch["id"][i]: why for i, why in reasons.items()}
 
-    def _absurd_measurement(self) -> float:
-        """A bound that non-negative measurements exceed only if they are in other units."""
+    def _extremes(self) -> tuple[Tensor, float]:
+        """The measurements of a white and a black image, and the standard deviation of their noise."""
         white = torch.ones(1, *self.prior.image_shape, device=self.device)
-        y = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed).y
-        return ABSURD * max(1.0, float(y.abs().max())) + 6 * self.noise.std
+        both = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed)
+        return both.y, self.noise.std
 
     def _traversal_for(self, ids: Sequence[str]) -> Traversal:
         """The traversal at the levels that some of these samples lack."""
@@ -236,60 +208,9 @@ class SolverModule(L.LightningModule, RunModule):
         restoration = traversal.run(measurement, self.prior, self.progress)
         return Prediction(list(batch["id"]), batch.get("image"), measurement, restoration)
 
-    def _conditions(self, batch: dict[str, Any]) -> dict[str, Sequence[Any]]:
-        """The conditions of each sample that the prior needs."""
-        if self.prior.needs is None:
-            return {}
-        name, instead = self.prior.needs
-        if name not in batch:
-            raise ValueError(
-                f"the prior is conditioned on the {name} of each image, but the data have no {name}s; name their "
-                f"column (--data.{name}_column, of datamodules.HuggingFace) or give one for all (--model.prior."
-                f"{instead})"
-            )
-        return {name: batch[name]}
-
-    def _check_channels(self, pictures: Tensor) -> None:
-        channels = self.prior.image_shape[0]
-        if len(pictures) and pictures.shape[1] != channels:
-            raise ValueError(
-                f"the data have {pictures.shape[1]} channels but the prior has {channels}; "
-                "choose data with the same number of channels (--data.channels) or another prior (--model.prior)"
-            )
-
 
 def _nothing(traversal: Traversal, prior: Prior, device: torch.device) -> Restoration:
     """A restoration without images."""
     levels, images = traversal.levels, torch.zeros(0, *prior.image_shape, device=device)
     per_level: list[dict[Level, Any]] = [dict.fromkeys(levels, value) for value in (images, Cost(), 0.0)]
     return Restoration(traversal.knob, levels, per_level[0], per_level[1], Cost(), per_level[2])
-
-
-def _check_batch(batch: Any) -> None:
-    """Errors: ValueError for a batch of another form than the class describes."""
-    if not isinstance(batch, dict) or "id" not in batch or not {"image", "measurement"} & batch.keys():
-        got = (
-            f"a dict with {', '.join(map(str, batch)) or 'nothing'}"
-            if isinstance(batch, dict)
-            else type(batch).__name__
-        )
-        raise ValueError(
-            f'a batch must be a dict with "id" (a list of names) and "image" or "measurement" (tensors), got {got}; '
-            "let the predict dataloader yield such dicts"
-        )
-
-
-def _check_ids(ids: Any) -> None:
-    """Errors: ValueError for ids that are not texts or cannot be written to a file."""
-    if isinstance(ids, Tensor) or not all(isinstance(id_, str) for id_ in ids):
-        kinds = f"a tensor of {ids.dtype}" if isinstance(ids, Tensor) else f"{type(ids).__name__} with {list(ids)[:3]}"
-        raise ValueError(f"the ids of a batch must be a list of texts, got {kinds}; give [str(i) for i in ids]")
-    for id_ in ids:
-        if any("\ud800" <= character <= "\udfff" for character in id_):
-            raise ValueError(
-                f"the id {id_!r} holds a lone surrogate, which no file can hold; give texts that UTF-8 can encode"
-            )
-
-
-def _size(images: Tensor) -> str:
-    return " x ".join(str(n) for n in images.shape[2:])

@@ -139,7 +139,14 @@ class Grey:
 def start(
     *arguments: str, output: str = "run", processes: int = 1, by: str = "torchrun", before=None, after=None
 ) -> int:
-    """`rps predict` in a child of its own process group, on so many processes.  -> its id.
+    """`rps predict` with fake.yaml in a child, on so many processes.  -> its id.  The rest as in `fork`."""
+    several = ["--trainer.devices", str(processes)] if processes > 1 else []
+    command = ["predict", "--config", "fake.yaml", "--output", output, *several, *arguments]
+    return fork(command, processes, by, before, after)
+
+
+def fork(command: list[str], processes: int = 1, by: str = "torchrun", before=None, after=None) -> int:
+    """`rps` in a child of its own process group, which has imported all that this process has.  -> its id.
 
     by: who starts these; "Lightning" itself starts one that imports everything anew. before, after: called in
     the child.
@@ -155,8 +162,6 @@ def start(
         torch.set_num_threads(1)
         # A test before may have asked which devices there are, which forbids CUDA in a fork. These runs take the CPU.
         torch.cuda._is_in_bad_fork = lambda: False
-        several = ["--trainer.devices", str(processes)] if processes > 1 else []
-        command = ["predict", "--config", "fake.yaml", "--output", output, *several, *arguments]
         if before is not None:
             before()
         if processes > 1 and by != "Lightning":

@@ -281,12 +281,10 @@ def test_the_console_script():
 
 
 def test_the_library_from_its_top():
-    """Every name that rps exports exists, and importing rps imports nothing heavy."""
+    """Every name that rps exports exists."""
     import rps as library
 
     assert all(getattr(library, name) is not None for name in library.__all__)
-    program = "import sys, rps, rps.cli; assert not {'torch', 'numpy', 'lightning', 'jsonargparse'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize(("enabled", "shown"), [("true", 1), ("false", 0)])

@@ -56,7 +56,8 @@ def test_the_table_has_every_trial_and_starts_from_the_config(tuned):
 
 def test_a_trial_is_what_rps_predict_gives_with_best_yaml(tuned, tmp_path, monkeypatch):
     """The printed command, on the pictures of the search: the same RMSE and standard error of the mean."""
-    best = trials(tuned)[0]
+    content = json.loads((tuned / "trials.json").read_text())
+    (best,) = [trial for trial in content["trials"] if trial["number"] == content["choice"]]
     arguments = [*BASE[:-2], "--config", str(tuned / "best.yaml"), "--output", str(tmp_path / "run")]
     assert main(["predict", *arguments]) == 0
     level = json.loads((tmp_path / "run" / "metrics.json").read_text())["levels"][0]
@@ -155,7 +156,7 @@ def test_classes_are_choices_and_settings_belong_to_their_class(tmp_path, capsys
 
 
 def test_pictures_that_are_already_degraded(tmp_path, capsys):
-    """RMSE is refused, fission is not, and its limits are printed."""
+    """RMSE is refused, fission is not, and its limits are printed. The step of the config is derived: no number."""
     for i in range(6):
         noise = torch.rand(8, 8, generator=torch.Generator().manual_seed(i))
         (tmp_path / "small").mkdir(exist_ok=True)
@@ -170,10 +171,15 @@ def test_pictures_that_are_already_degraded(tmp_path, capsys):
     ]
     run(*BASE, *data, "--output", str(tmp_path / "a"), expect=2)
     assert "if they have no clean reference, give --objective fission" in capsys.readouterr().err
-    run(*BASE, *data, "--objective", "fission", "--trials", "2", "--output", str(tmp_path / "b"))
+    derived = ["--model.sampler.step_size", "null"]
+    run(*BASE, *data, *derived, "--objective", "fission", "--trials", "2", "--output", str(tmp_path / "b"))
     assert "fission sees only A(x)" in capsys.readouterr().err
     assert "Fission sees only A(x)" in (tmp_path / "b" / "trials.md").read_text()
-    assert [t["pictures"] for t in trials(tmp_path / "b")] == [6, 6]
+    found = {t["number"]: t["settings"]["model.sampler.step_size"] for t in trials(tmp_path / "b")}
+    assert found[0] is None and 0.05 <= found[1] <= 2 and [t["pictures"] for t in trials(tmp_path / "b")] == [6, 6]
+    chosen = json.loads((tmp_path / "b" / "trials.json").read_text())["choice"]
+    best = yaml.safe_load((tmp_path / "b" / "best.yaml").read_text())["model"]["init_args"]["sampler"]["init_args"]
+    assert best["step_size"] == found[chosen]
 
 
 def test_processes_run_the_same_command(tmp_path, monkeypatch, capfd):

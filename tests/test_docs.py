@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from rps.cli import main, tune
+from rps.cli.arguments import packaged_configs
+from rps.cli.classes import find
 from rps.tuning import read_space
 
 ROOT = Path(__file__).parent.parent
@@ -22,9 +24,9 @@ def joined(page: Path) -> str:
     return page.read_text().replace("\\\n", " ")
 
 
-def commands(page: Path) -> list[str]:
-    """Every `rps predict` and `rps tune` of a page; names in capitals take each of the names that the page lists for
-    them in turn."""
+def commands(page: Path) -> list[list[str]]:
+    """Every `rps predict` and `rps tune` of a page: a list, in which names in capitals take each of the names that the
+    page lists for them in turn."""
     text = joined(page)
     found = []
     for match in re.finditer(r"^    (rps (?:predict|tune) .*)$", text, re.MULTILINE):
@@ -32,8 +34,8 @@ def commands(page: Path) -> list[str]:
         names = {place: names_of(place, after) for place in PLACES if place in command}
         first = {place: listed[0] for place, listed in names.items()}
         turns = [{**first, place: name} for place, listed in names.items() for name in listed] or [{}]
-        found += [filled(command, chosen) for chosen in turns]
-    return list(dict.fromkeys(found))
+        found.append([filled(command, chosen) for chosen in turns])
+    return found
 
 
 def names_of(place: str, text: str) -> list[str]:
@@ -50,16 +52,26 @@ def filled(command: str, chosen: dict[str, str]) -> str:
 
 
 ELSEWHERE = ("my_blur", "my_operators", "my_metrics", "my_callbacks")  # files of the reader
-SHOWN = [(page.name, c) for page in PAGES for c in commands(page) if not any(name in c for name in ELSEWHERE)]
+SHOWN = {c[0]: (page.name, c) for page in PAGES for c in commands(page) if not any(name in c[0] for name in ELSEWHERE)}
+EVERY = [command for _, turns in SHOWN.values() for command in turns]
 
 
 def test_commands_are_found():
-    assert len(SHOWN) > 60
-    assert any("method/ffhq/denoise/map_rps_s " in command for _, command in SHOWN)
-    assert not [command for _, command in SHOWN if any(place in command for place in PLACES)]
+    assert len(SHOWN) > 30 and len(EVERY) > 100
+    assert any("method/ffhq/denoise/map_rps_s " in command for command in EVERY)
+    assert not [command for command in EVERY if any(place in command for place in PLACES)]
 
 
-@pytest.mark.parametrize(("page", "command"), SHOWN)
+def test_the_configs_and_classes_of_all_commands_are_there():
+    """tests/test_configs.py parses these configs, so that one command of each list is enough below."""
+    configs = packaged_configs()
+    for command in EVERY:
+        named = [name for name in re.findall(r"--config (\S+)", command) if not name.startswith("runs/")]
+        assert all(name in configs or (ROOT / name).is_file() for name in named), command
+        assert all(find(path) for path in re.findall(r"\brps\.\w+\.[A-Z]\w+", command)), command
+
+
+@pytest.mark.parametrize(("page", "command"), [(page, command) for command, (page, _) in SHOWN.items()])
 def test_command_is_understood(page, command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     _, name, *arguments = shlex.split(command)

@@ -7,11 +7,14 @@ import difflib
 import errno
 import os
 import re
+import sys
+import traceback
 from collections.abc import Iterable
 from typing import NoReturn
 
 from rps.cli.classes import names_in, our_classes, parameters
-from rps.printable import printable
+from rps.cli.streams import say
+from rps.printable import printable, printable_lines
 
 
 class InputError(ValueError):
@@ -51,6 +54,23 @@ def is_bad_input(error: BaseException, started: bool) -> bool:
 
     fixable = (ValueError, OSError, ImportError, SyntaxError, MemoryError, OutOfMemoryError, MisconfigurationException)
     return isinstance(error, fixable if started else (*fixable, TypeError, RuntimeError))
+
+
+def report(error: BaseException, started: bool, kept: str) -> int:
+    """Prints one sentence on an error that the user can fix, else its traceback.  -> the exit code.
+
+    started: see `is_bad_input`. kept: what is left of the work, after a bug.
+    """
+    error = root_of(error)
+    bad_input = is_bad_input(error, started)
+    if not bad_input or os.environ.get("RPS_DEBUG"):
+        print(printable_lines("".join(traceback.format_exception(error))), file=sys.stderr)
+    if bad_input:
+        where = " (RPS_DEBUG=1 shows where)" if started and isinstance(error, ValueError) else ""
+        say(f"error: {sentence(error)}{where}")
+        return int(getattr(error, "exit_code", 2))
+    say(f"this looks like a bug in rps or in a class given to it; {kept}")
+    return 1
 
 
 def sentence(error: BaseException) -> str:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rps.bounded_yaml import load_yaml
 from rps.cli import arguments, processes, signals
 from rps.cli.choices import choices
-from rps.cli.errors import InputError, is_bad_input, one_line, root_of, sentence
+from rps.cli.errors import InputError, one_line, report
 from rps.cli.help import show_help
 from rps.cli.quiet import quiet
 from rps.cli.stage1 import store_stage1
 from rps.cli.streams import say, show, show_written
-from rps.printable import printable_lines
 
 if TYPE_CHECKING:
     from rps.cli.processes import Children
@@ -153,17 +149,7 @@ class Run:
                 return code
             say(f"another process of the run {_exit_phrase(code)}; {self._kept()}")
             return 1
-        error = root_of(error)
-        bad_input = is_bad_input(error, self.started)
-        kept = self._kept()
-        if not bad_input or os.environ.get("RPS_DEBUG"):
-            print(printable_lines("".join(traceback.format_exception(error))), file=sys.stderr)
-        if bad_input:
-            where = " (RPS_DEBUG=1 shows where)" if self.started and isinstance(error, ValueError) else ""
-            say(f"error: {sentence(error)}{where}")
-            return int(getattr(error, "exit_code", 2))
-        say(f"this looks like a bug in rps or in a class given to it; {kept}")
-        return 1
+        return report(error, self.started, self._kept())
 
     def interrupted(self, interrupt: BaseException) -> int:
         signals.ignore()

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import shlex
-import sys
-import traceback
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rps.bounded_yaml import load_yaml
 from rps.cli import arguments, processes, signals
-from rps.cli.errors import InputError, is_bad_input, root_of, sentence
+from rps.cli.errors import InputError, SentenceParser, report
 from rps.cli.quiet import quiet
 from rps.cli.streams import say, show, show_written
-from rps.printable import printable_lines
 
 if TYPE_CHECKING:
     from rps.cli.trials import TrialCli
@@ -55,10 +50,10 @@ restored and the result x is compared with y- = y - w / tau, whose noise is inde
 same with a share of the pixels that a mask measures. Both estimate the mean squared error of A(x) without clean
 pictures. They see nothing that A does not measure, and say nothing about how real the images look.
 
-The first trial has the configured settings, if they are among the values. A trial that is worse after a part of the
-pictures than half of the others ends early. The search writes DIR/trials.md, trials.json and trials.png, and
-DIR/best.yaml, a config to merge after the others; and prints the command to run next. Needs optuna: pip install
-'optuna>=4'.
+The first trial has the configured settings, which are kept if they are within one standard error of the best, paired
+over the pictures: the lead of the best of many is in part luck. A trial that is worse after a part of the pictures than
+half of the others ends early. The search writes DIR/trials.md, trials.json and trials.png, and DIR/best.yaml, a config
+to merge after the others; and prints the command to run next. Needs optuna: pip install 'optuna>=4'.
 
 exit codes: 0 done; 2 invalid input, or no trial was completed; 130 interrupted.
 """
@@ -83,7 +78,7 @@ def run_tune(argv: Sequence[str]) -> int:
         except SystemExit as stop:  # --print_config ends here
             return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         except Exception as error:
-            return tune.failed(root_of(error))
+            return report(error, tune.started, "finished trials are kept")
 
 
 class Tune:
@@ -164,37 +159,21 @@ class Tune:
         from rps.tuning.folder import write_results
         from rps.tuning.results import as_config, notes, table
 
-        trials, best = search.trials(), search.best()
-        overlay = None if best is None else as_config(best.settings, cli.parsed(best.settings).as_dict())
-        written = write_results(self.folder, trials, self.space, objective, overlay)
-        show("\n" + "\n\n".join([table(trials, self.space, objective), *notes(trials, self.space, objective)]))
+        trials, choice = search.trials(), search.choice()
+        config = {} if choice is None else as_config(choice.settings, cli.parsed(choice.settings).as_dict())
+        written = write_results(self.folder, trials, self.space, objective, choice, config)
+        show("\n" + "\n\n".join([table(trials, self.space, objective), *notes(trials, self.space, objective, choice)]))
         show_written(written)
-        if best is None:
+        if choice is None:
             raise InputError(f"no trial was completed; {self.folder / 'trials.md'} has the reasons")
         show("\nNext, on all pictures of the configs (those that the search has seen flatter it):")
         show(f"  {next_command(self.rest, list(self.space), self.folder)}")
         return 0
 
-    def failed(self, error: BaseException) -> int:
-        """Reports an error.  -> exit code."""
-        bad_input = is_bad_input(error, self.started)
-        if not bad_input or os.environ.get("RPS_DEBUG"):
-            print(printable_lines("".join(traceback.format_exception(error))), file=sys.stderr)
-        if bad_input:
-            say(f"error: {sentence(error)}")
-            return 2
-        say("this looks like a bug in rps or in a class given to it; finished trials are kept")
-        return 1
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"rps tune: {message} (see rps tune --help)")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> SentenceParser:
     """The options that rps predict does not have."""
-    found = _Parser(prog="rps tune", add_help=False, allow_abbrev=False)
+    found = SentenceParser("rps tune", "options of its own and those of rps predict")
     found.add_argument("--over", action="append", default=[])
     found.add_argument("--objective")
     found.add_argument("--trials", type=int, default=20)

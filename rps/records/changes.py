@@ -14,7 +14,7 @@ HOW_TRAINER = {
 }  # fmt: skip
 """Keys of the trainer that determine where and how it runs."""
 HOW = {
-    "batch_size", "num_workers", "micro_batch", "max_batch", "cache_dir", "device", "token", "retries", "timeout",
+    "batch_size", "num_workers", "micro_batch", "max_batch", "cache_dir", "device", "token", "attempts", "backoff",
     "retry_failed", "compile", "channels_last",
 }  # fmt: skip
 """Names of arguments, of any class, that do so too."""

@@ -11,8 +11,9 @@ from rps.records.directory import RunDirectory, RunRefused
 
 TASK = ("operator", "noise", "noise_std")
 """Arguments of the model that define what is measured."""
-WHICH = ("limit", "skip", "subset", "subset_seed", "attempts", "backoff")
-"""Arguments of the data that select samples or how they are read: pairing by ids makes up for these."""
+SELECTION = ("limit", "skip", "subset", "subset_seed")
+"""Arguments of the data that select samples, for which pairing by ids makes up: those that our datamodules name in
+`RunData.selection`. To compare runs, the classes in their configs are not imported."""
 
 
 def check_comparable(run: Path, other: Path, same_pictures: Callable[[], bool]) -> None:
@@ -40,7 +41,7 @@ def _data(config: Mapping[str, Any]) -> dict[str, Any]:
     section = config.get("data") or {}
     given = _arguments(config, "data")
     class_path = section.get("class_path") if isinstance(section, Mapping) else section
-    kept = {name: value for name, value in given.items() if name not in WHICH}
+    kept = {name: value for name, value in given.items() if name not in SELECTION}
     return {"data": {"class_path": class_path, "init_args": kept}}
 
 

@@ -21,10 +21,11 @@ class Sampler(Shown):
     Hyper-parameters are constructor arguments, stored as attributes of the same names. A step keeps no state, so it can
     start at any time, in stage 2 of any traversal, and be batched.
 
-    default_steps: number of steps of the published chain from t0 = T.
+    default_steps: number of steps of a chain from t0 = T where none is given: the published one, or 100 where
+        that is 1000.
     """
 
-    default_steps: int = 1000
+    default_steps: int = 100
 
     def step(
         self, x: Tensor, t: Tensor, t_next: Tensor, measurement: Measurement, prior: Prior, noise: Streams

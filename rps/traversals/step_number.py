@@ -52,7 +52,7 @@ class PosteriorSampling(StepNumber):
 
     Args:
         sampler: posterior-sampling step.
-        steps: number of timesteps in the sampler's grid; None is the sampler's published number.
+        steps: number of timesteps in the sampler's grid; None is the sampler's default_steps.
         micro_batch: largest number of images in one network call; None puts no limit.
     """
 

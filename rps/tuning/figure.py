@@ -9,9 +9,9 @@ from typing import Any
 from rps.records.files import written
 from rps.report.curve import BLUE, GREY, ORANGE, style
 from rps.tuning.objective import Objective
-from rps.tuning.results import in_order, short_names
+from rps.tuning.results import short_names
 from rps.tuning.space import Choices, Range, Space, shown
-from rps.tuning.trials import Trial, minus
+from rps.tuning.trials import Trial, in_order, minus
 
 ROW, WIDTH, HEIGHT = 3, 3.6, 3.2
 """Panels in a row, and the size of one in inches."""
@@ -27,7 +27,7 @@ def trials_plot(trials: Sequence[Trial], space: Space, objective: Objective, pat
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    ordered = in_order([trial for trial in trials if trial.figure], objective)
+    ordered = in_order([trial for trial in trials if trial.figure], objective.better)
     complete = [trial for trial in ordered if trial.state == "complete"]
     if not complete:
         raise ValueError("a figure of the trials needs one that was completed; there is none")
@@ -44,7 +44,7 @@ def trials_plot(trials: Sequence[Trial], space: Space, objective: Objective, pat
         axes.set_ylabel(objective.title)
     figure.suptitle(
         f"{complete[0].pictures} pictures; {objective.better} is better; crosses: ended early, or far worse\n"
-        "bars: 1 standard error of the paired difference to the best (orange)",
+        "bars: 1 standard error of the paired difference to the best (orange); dotted: configured settings outside",
         fontsize=7.5, color="#666666", x=0.01, ha="left",
     )  # fmt: skip
     with written(path) as temporary:
@@ -58,6 +58,9 @@ def _panel(axes: Any, option: str, ordered: Sequence[Trial], values: Range | Cho
     for trial in reversed(ordered):
         assert trial.figure is not None
         value: Any = trial.settings[option]
+        if value not in values:
+            axes.axhline(trial.figure.value, color=GREY, linestyle=":", zorder=2)
+            continue
         x = names.index(shown(value)) if names else value
         if trial not in near:
             axes.plot(x, edge, "x", color=GREY, markersize=5, zorder=2, transform=axes.get_xaxis_transform())

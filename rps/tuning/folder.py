@@ -60,19 +60,24 @@ def begin(folder: Path, search: Mapping[str, Any]) -> None:
 
 
 def write_results(
-    folder: Path, trials: Sequence[Trial], space: Space, objective: Objective, best: Mapping[str, Any] | None
+    folder: Path,
+    trials: Sequence[Trial],
+    space: Space,
+    objective: Objective,
+    choice: Trial | None,
+    config: Mapping[str, Any],
 ) -> list[Path]:
     """Writes FILES; best.yaml and the figure only if a trial was completed.  -> the files written.
 
-    best: the best settings as a config.
+    choice: the trial whose settings to use, or None. config: its settings as a config.
     """
-    write_text(folder / "trials.md", page(trials, space, objective))
-    write_json(folder / "trials.json", as_json(trials, space, objective))
-    if best is None:
+    write_text(folder / "trials.md", page(trials, space, objective, choice))
+    write_json(folder / "trials.json", as_json(trials, space, objective, choice))
+    if choice is None:
         return [folder / name for name in FILES if name.startswith("trials.") and not name.endswith("png")]
     import yaml
 
-    head = f"# The best of {len(trials)} trials by {objective.title}; merges over the configs of the search.\n"
-    write_text(folder / "best.yaml", head + yaml.safe_dump(dict(best), sort_keys=False))
+    head = f"# Trial {choice.number} of {len(trials)}, by {objective.title}; merges over the configs of the search.\n"
+    write_text(folder / "best.yaml", head + yaml.safe_dump(dict(config), sort_keys=False))
     trials_plot(trials, space, objective, folder / "trials.png")
     return [folder / name for name in FILES]

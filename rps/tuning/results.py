@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,14 +9,7 @@ from typing import Any
 from rps.report.table import ABSENT, align, number, plus_minus
 from rps.tuning.objective import Objective
 from rps.tuning.space import Space, shown
-from rps.tuning.trials import Trial, minus
-
-
-def in_order(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
-    """Completed trials, the best first; then pruned ones, then the others."""
-    rank = {"complete": 0, "pruned": 1, "failed": 2, "running": 3}
-    sign = 1 if objective.better == "lower" else -1
-    return sorted(trials, key=lambda t: (rank[t.state], sign * t.figure.value if t.figure else math.inf, t.number))
+from rps.tuning.trials import Trial, in_order, minus, near_best
 
 
 def short_names(space: Space) -> dict[str, str]:
@@ -28,7 +20,7 @@ def short_names(space: Space) -> dict[str, str]:
 
 def table(trials: Sequence[Trial], space: Space, objective: Objective) -> str:
     """A markdown table with one line per trial; differences to the best are paired over the pictures."""
-    ordered, digits = in_order(trials, objective), objective.digits
+    ordered, digits = in_order(trials, objective.better), objective.digits
     best = ordered[0] if ordered and ordered[0].state == "complete" else None
     columns: list[tuple[str, list[str]]] = [("trial", [str(trial.number) for trial in ordered])]
     for option, title in short_names(space).items():
@@ -60,31 +52,31 @@ def _difference(trial: Trial, best: Trial | None, digits: int) -> str:
     return f"{found.value:+.{digits}f}{plus_minus(found.se, digits)}"
 
 
-def notes(trials: Sequence[Trial], space: Space, objective: Objective) -> list[str]:
-    """Sentences on what the trials show."""
-    complete = [trial for trial in in_order(trials, objective) if trial.state == "complete"]
-    if not complete:
+def notes(trials: Sequence[Trial], space: Space, objective: Objective, choice: Trial | None) -> list[str]:
+    """Sentences on what the trials show.  choice: the trial whose settings to use."""
+    if choice is None:
         return ["No trial was completed."]
-    best, *others = complete
-    near = [t for t in others if (d := minus(t, best)) is not None and not abs(d.value) > d.se]
+    best, *near = near_best(trials, objective.better)
     found = [f"The best is {line(best, space, objective)}."]
     if near:
         numbers = ", ".join(str(trial.number) for trial in near)
         found.append(f"Within one standard error of it, paired: trial{'s' * (len(near) > 1)} {numbers}.")
+    if choice.number != best.number:
+        found.append(f"The configured settings, trial {choice.number}, are kept: the lead of the best is not clear.")
     reasons = [f"Trial {trial.number} failed: {trial.reason}." for trial in trials if trial.state == "failed"]
     return [*found, *reasons]
 
 
-def page(trials: Sequence[Trial], space: Space, objective: Objective) -> str:
+def page(trials: Sequence[Trial], space: Space, objective: Objective, choice: Trial | None) -> str:
     """The content of trials.md."""
     made = [f"{part.title}: {part.definition}." for part in objective.parts if part.definition]
     averaged = f"{objective.title}, mean over the levels, {objective.better} is better; ± is one standard error."
     limits = [f"{limit[0].upper()}{limit[1:]}." for limit in objective.limits]
-    parts = [table(trials, space, objective), *notes(trials, space, objective), averaged, *made, *limits]
+    parts = [table(trials, space, objective), *notes(trials, space, objective, choice), averaged, *made, *limits]
     return "\n\n".join(parts) + "\n"
 
 
-def as_json(trials: Sequence[Trial], space: Space, objective: Objective) -> dict[str, Any]:
+def as_json(trials: Sequence[Trial], space: Space, objective: Objective, choice: Trial | None) -> dict[str, Any]:
     """The content of trials.json."""
 
     def entry(trial: Trial) -> dict[str, Any]:
@@ -93,7 +85,8 @@ def as_json(trials: Sequence[Trial], space: Space, objective: Objective) -> dict
 
     objectives = [asdict(part) for part in objective.parts]
     over = {option: str(values) for option, values in space.items()}
-    return {"objective": objectives, "over": over, "trials": [entry(trial) for trial in in_order(trials, objective)]}
+    found = [entry(trial) for trial in in_order(trials, objective.better)]
+    return {"objective": objectives, "over": over, "choice": choice and choice.number, "trials": found}
 
 
 def as_config(settings: Mapping[str, Any], parsed: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rps.metrics.intervals import Draws
 from rps.randomness import Streams
 from rps.records.lock import RunLock, RunLocked
 from rps.tuning.space import Space, decoded, distributions, encoded, grid
-from rps.tuning.trials import Progress, SettingFails, State, Trial
+from rps.tuning.trials import Progress, SettingFails, State, Trial, choose
 
 if TYPE_CHECKING:
     import optuna
@@ -48,7 +48,8 @@ class Search:
         better: which of two objectives is better.
         seed: seed of the search.
         prune: whether to end hopeless trials early.
-        start: settings to try first, where they lie in the space.
+        start: the configured settings, which may lie outside the space. They are tried first, unless the space is a
+            grid, and are kept unless others are clearly better: see `choose`.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.optuna, self.folder, self.space, self.better, self.seed = optuna, folder, space, better, seed
-        self.grid = grid(space)
+        self.grid, self.start = grid(space), start
         folder.mkdir(parents=True, exist_ok=True)
         self.lock = RunLock(folder)
         path = str(folder / JOURNAL)
@@ -78,7 +79,7 @@ class Search:
         except optuna.exceptions.DuplicatedStudyError:
             self.study = optuna.load_study(**named)
         else:
-            first = [] if start is None or any(start[name] not in space[name] for name in space) else [start]
+            first = [start] if start is not None and self._inside(start) else []
             for settings in self.grid or first:
                 self.study.enqueue_trial(encoded(settings, space))
 
@@ -105,11 +106,9 @@ class Search:
         """All trials that were begun, in order, without those that were interrupted."""
         return [self._trial(trial) for trial in self.study.get_trials(deepcopy=False) if self._counts(trial)]
 
-    def best(self) -> Trial | None:
-        """The completed trial with the best objective."""
-        complete = [trial for trial in self.trials() if trial.state == "complete" and trial.figure is not None]
-        sign = 1 if self.better == "lower" else -1
-        return min(complete, key=lambda trial: sign * trial.figure.value if trial.figure else math.inf, default=None)
+    def choice(self) -> Trial | None:
+        """The trial whose settings to use, by `choose`; None if none was completed."""
+        return choose(self.trials(), self.better, self.start)
 
     def _enter(self) -> None:
         """Joins the processes of this search. The first one repeats the trials that killed processes left behind."""
@@ -138,12 +137,14 @@ class Search:
             if count >= wanted:
                 return None
             seed = int(Streams(self.seed, [f"trial {count}"]).bits(1)[0, 0])
+            several = len(self.space) > 1
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", self.optuna.exceptions.ExperimentalWarning)
                 self.study.sampler = self.optuna.samplers.TPESampler(
-                    n_startup_trials=STARTUP, seed=seed, multivariate=len(self.space) > 1, constant_liar=True
+                    n_startup_trials=STARTUP, seed=seed, multivariate=several, group=several, constant_liar=True
                 )
-            return self.study.ask(distributions(self.space))
+            outside = count == 0 and self.grid is None and self.start is not None and not self._inside(self.start)
+            return self.study.ask({} if outside else distributions(self.space))
         finally:
             self.asking.release()
 
@@ -151,7 +152,7 @@ class Search:
         begun, state, kept = time.monotonic(), self._states.COMPLETE, {}
         value: float | None = None
         try:
-            for step, progress in enumerate(measure(decoded(trial.params, self.space))):
+            for step, progress in enumerate(measure(self._settings(trial.params))):
                 value = progress.figure.value
                 kept = {"value": value, "draws": progress.figure.draws.tolist(), "pictures": progress.pictures}
                 trial.report(value, step)
@@ -171,7 +172,15 @@ class Search:
 
     def _undo(self, number: int, params: Mapping[str, Any]) -> None:
         self.study.tell(number, state=self._states.FAIL)
-        self.study.enqueue_trial(dict(params))
+        if params:
+            self.study.enqueue_trial(dict(params))
+
+    def _inside(self, settings: Mapping[str, Any]) -> bool:
+        return all(settings[name] in self.space[name] for name in self.space)
+
+    def _settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a trial; one without parameters has the configured ones, which Optuna's space does not hold."""
+        return decoded(params, self.space) or dict(self.start or {})
 
     @property
     def _states(self) -> Any:
@@ -188,6 +197,6 @@ class Search:
         figure = None
         if math.isfinite(value := own.get("value", math.nan)):
             figure = Draws(value, torch.tensor(own["draws"], dtype=torch.float64))
-        settings, seconds = decoded(trial.params, self.space), own.get("seconds", math.nan)
+        settings, seconds = self._settings(trial.params), own.get("seconds", math.nan)
         state = states[trial.state.name]
         return Trial(trial.number, settings, state, figure, own.get("pictures", 0), seconds, own.get("reason"))

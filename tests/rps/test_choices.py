@@ -7,6 +7,7 @@ from modules import MapRps, PosteriorSampling, SolverModule, VarianceScaling
 from rps.cli.choices import choices
 from rps.records.changes import changes
 from rps.records.choices import Choices
+from rps.records.comparable import SELECTION
 from rps.traversals import SampleAverage
 
 
@@ -77,3 +78,7 @@ def test_only_what_a_class_names_is_a_choice():
     found = choices({"model": node(SolverModule), "data": node(ImageFolder, folder="f", subset=3), "trainer": {}})
     assert found == Choices((), (("data", "init_args", "limit"), ("data", "init_args", "skip")))
     assert choices({"model": "nothing.Here", "data": {"class_path": "nothing.Here"}}) == Choices()
+
+
+def test_runs_may_differ_in_what_our_data_select():
+    assert set(SELECTION) == {*HuggingFace.selection, *ImageFolder.selection}

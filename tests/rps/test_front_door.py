@@ -32,14 +32,17 @@ def test_what_there_is_not_is_said():
     assert not hasattr(rps, "__wrapped__")
 
 
+@pytest.mark.slow
 def test_importing_it_imports_nothing_else_until_it_is_used():
-    """In a process of its own."""
+    """In a process of its own: neither `import rps`, nor that of the command, nor of rooms without networks."""
     code = """
 import sys
-import rps
-assert "torch" not in sys.modules and "diffusers" not in sys.modules
+import rps, rps.cli
 dir(rps)
-assert "torch" not in sys.modules
+assert not {"torch", "numpy", "diffusers", "lightning", "jsonargparse"} & set(sys.modules)
+import rps.metrics, rps.records, rps.report
+heavy = {"lightning", "matplotlib", "PIL", "pyarrow", "timm", "lpips", "torchmetrics", "torchvision", "datasets"}
+assert not heavy & set(sys.modules)
 rps.samplers.Dps, rps.metrics.Rmse, rps.operators, rps.estimators, rps.traversals, rps.priors, rps.noise.Poisson
 from rps import *
 MapRps(300, sampler=VsDps(0.5)), Inpaint(0.3), RedDiff(), degrade, ChainAverage

@@ -167,7 +167,7 @@ def test_lower_distortion_than_the_published_estimate_at_a_fifth_of_the_calls():
     measurement = degrade(x, SuperResolution(4), 0.1)
     errors = [
         rmse(as_saved(estimator.estimate(measurement, prior)), as_saved(x))
-        for estimator in (ProximalMap(20), MapEstimator(100, t1=200, w_factor=1.0))
+        for estimator in (ProximalMap(10), MapEstimator(50, t1=200, w_factor=1.0))
     ]
     difference = errors[0] - errors[1]
     assert float(difference.mean()) < -2 * float(difference.std()) / len(x) ** 0.5

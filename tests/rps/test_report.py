@@ -1,8 +1,5 @@
 """Table, curve and grids, from the figures of a run."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -179,16 +176,6 @@ def test_pixels_of_any_number_of_channels(channels, shape, tmp_path):
     assert pixels(image).shape == shape
     save_png(pixels(image), tmp_path / "sub" / "a.png")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "sub" / "a.png")), pixels(image))
-
-
-@pytest.mark.slow
-def test_nothing_heavy_is_imported_before_it_is_used():
-    heavy = ["lightning", "matplotlib", "PIL", "pyarrow", "timm", "lpips", "torchmetrics", "torchvision", "datasets"]
-    program = f"import sys, rps.metrics, rps.records, rps.report; print(*set({heavy}) & sys.modules.keys())"
-    out = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120
-    ).stdout
-    assert out.split() == []
 
 
 def test_a_mean_of_several_chains_has_its_map_of_doubt_beside_it():

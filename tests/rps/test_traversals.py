@@ -125,8 +125,8 @@ def test_weight_one_needs_no_estimate_and_weight_zero_no_sample():
     assert behind.cost[1.0].network_calls == 6
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [(Ddrm(), 20), (Ddnm(), 100), (Sitcom(2), 20)])
-def test_a_sampler_alone_takes_its_published_number_of_steps(sampler, steps):
+@pytest.mark.parametrize(("sampler", "steps"), [(Dps(), 100), (Ddrm(), 20), (Ddnm(), 100), (Sitcom(2), 20)])
+def test_a_sampler_alone_takes_its_own_number_of_steps(sampler, steps):
     result = run(PosteriorSampling(sampler))
     (level,) = result.levels
     assert level == steps

@@ -85,7 +85,8 @@ def test_a_level_that_is_added_has_the_figures_that_it_has_among_others(run, tmp
 def test_other_priors(prior, tmp_path):
     """From the command on: exact stages give the exact mean and figures, and the optimal curve runs from the exact MMSE
     point to the prior's mean and covariance, ever nearer to the prior at ever more RMSE."""
-    few = ["--data.limit", "2", "--model.t0", "[0]"] if prior == "fitted" else ["--data.limit", "40"]
+    small = ["--data.limit", "2", "--model.t0", "[0]", "--model.prior.components", "2", "--model.prior.limit", "40"]
+    few = [*small, "--model.prior.rank", "5"] if prior == "fitted" else ["--data.limit", "40"]
     arguments = [*SMALL, "--config", "oracle/sr2", "--config", "oracle/exact", "--config", f"oracle/{prior}", *few]
     assert main([*arguments, "--model.steps", "4", "--output", str(tmp_path / "run")]) == 0
     result = json.loads((tmp_path / "run" / "metrics.json").read_text())

@@ -1,6 +1,7 @@
 """What a search ends with: the order of its table, its sentences, and configs that merge over that of the search."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -46,17 +47,23 @@ def test_completed_trials_come_first_and_are_compared_with_the_best():
 
 
 def test_sentences_name_the_best_what_equals_it_and_what_failed():
-    found = " ".join(notes(TRIALS, SPACE, make_objective("rmse", standard())))
+    objective = make_objective("rmse", standard())
+    found = " ".join(notes(TRIALS, SPACE, objective, TRIALS[1]))
     assert "The best is trial 1: step_size = 1.5, steps = 2: RMSE 0.2000 ± " in found
     assert "Within one standard error of it, paired: trial 2." in found
     assert "Trial 4 failed: picture 7: not finite." in found
-    assert notes(TRIALS[3:], SPACE, make_objective("rmse", standard())) == ["No trial was completed."]
+    assert "kept" not in found
+    assert "settings, trial 2, are kept" in " ".join(notes(TRIALS, SPACE, objective, TRIALS[2]))
+    assert notes(TRIALS[3:], SPACE, objective, None) == ["No trial was completed."]
 
 
 def test_the_figure_needs_a_completed_trial(tmp_path):
     objective = make_objective("rmse", standard())
     trials_plot(TRIALS, SPACE, objective, tmp_path / "trials.png")
     assert (tmp_path / "trials.png").stat().st_size > 10_000
+    outside = replace(TRIALS[0], settings={"model.sampler.step_size": None, "model.steps": 0})
+    trials_plot([outside, *TRIALS[1:]], SPACE, objective, tmp_path / "outside.png")
+    assert (tmp_path / "outside.png").read_bytes() != (tmp_path / "trials.png").read_bytes()
     with pytest.raises(ValueError, match="needs one that was completed"):
         trials_plot(TRIALS[3:], SPACE, objective, tmp_path / "none.png")
 
