@@ -124,6 +124,14 @@ def test_one_step_is_the_regression_and_the_others_are_the_flow():
     assert set(prior.flow.times) == {1000, 800, 600, 400, 200}  # 1000 (1 - tau)
 
 
+def test_rows_of_one_call_may_be_at_different_times():
+    measurement, t = measure(4), torch.tensor([0, 5, 0, 5])
+    x = torch.ones(4, *SHAPE)
+    x0 = pmrf().given(measurement).denoise(x, t).x0
+    torch.testing.assert_close(x0[1::2], measurement.pseudo_inverse()[1::2] / 2)
+    torch.testing.assert_close(x0[::2], x[::2] * (1 - 1 / 5))
+
+
 def test_the_flow_starts_from_the_regression_with_noise():
     measurement = measure(64)
     at, near = (StepNumber([6], sampler=Ddim(s)).run(measurement, pmrf(std=0.2)).images[6] for s in (0.0, 1.0))
