@@ -13,6 +13,7 @@ TASKS = [name for name in NAMES if name.startswith("task/")]
 PRIORS = [name for name in NAMES if name.startswith("prior/")]
 LATENT = [name for name in NAMES if name.startswith(("method/ldm/", "method/coco/"))]
 CONDITIONAL = [name for name in NAMES if name.startswith("embedded/conditional/")]
+TRAINED = [name for name in NAMES if name.startswith("embedded/trained/")]
 BASELINES = [name for name in NAMES if name.startswith("method/latent/")]
 
 
@@ -80,6 +81,15 @@ def test_every_prior_config_has_arguments_that_its_class_takes(name, capsys):
     pixel = "GuidedDiffusionPrior" in prior["class_path"] or "DiffusersPrior" in prior["class_path"]
     base = ["photos"] if pixel else ["data/ffhq", "task/sr4", "method/ldm/sr4/lmap_rps"]
     assert contains(merged(capsys, *base, name), given) and prior["init_args"]["path"]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_networks_trained_for_a_task_merge_with_that_task(name, capsys):
+    task = name.split("/")[2]
+    model = merged(capsys, "demo", f"embedded/{task}", name)["model"]
+    assert contains(model, yaml.safe_load(packaged_configs()[name].read_text())["model"])
+    assert contains(model, yaml.safe_load(packaged_configs()[f"embedded/{task}"].read_text())["model"])
+    assert model["init_args"]["prior"]["init_args"]["task"] == task
 
 
 def test_the_class_conditional_latent_model_merges_with_box_inpainting(capsys):

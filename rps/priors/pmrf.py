@@ -41,9 +41,12 @@ class Pmrf(ConditionedPrior):
 
     f estimates the posterior mean, and the flow transports the law of x* to that of natural images. Use it with
     rps.samplers.Ddim: one step returns x*, and S steps are the regression and S - 1 Euler steps. Each is one network
-    call. Interpolation between x* and Z_1 with ChainEstimator(Ddim(), 1) as the estimator follows the line that is
-    the optimal distortion-perception curve if the flow is an optimal transport (arXiv 2107.02555); a straight flow
-    stopped at tau is at weight tau of it but for the noise (1 - tau) std z.
+    call.
+
+    Its knob is the weight w of Interpolation with estimator = ChainEstimator(Ddim(), 1), sampler = Ddim() and t0 =
+    flow_steps: (1 - w) x* + w Z_1. This line is the optimal distortion-perception curve if x* is the posterior mean and
+    the flow the optimal transport (arXiv 2107.02555). A straight flow stopped at tau = w gives the same image plus the
+    noise (1 - w) std z.
 
     Args:
         regressor: f, called as network(inputs, t), inputs [N, 2C, H, W] with A^+ y and A^+ A 1 (for inpainting, the
@@ -95,6 +98,6 @@ class EmbeddedPmrf(Pmrf):
     """
 
     def __init__(self, task: Task, flow_steps: int = 24) -> None:
-        parts = [embedded_network(f"pmrf/{task}/{part}") for part in ("regressor", "flow")]
-        super().__init__(*parts, (1, 32, 32), flow_steps=flow_steps)
+        regressor, flow = (embedded_network(f"pmrf/{task}/{part}") for part in ("regressor", "flow"))
+        super().__init__(regressor, flow, (1, 32, 32), flow_steps=flow_steps)
         self.task = task
