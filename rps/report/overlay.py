@@ -12,7 +12,8 @@ from rps.records.files import level_name, written
 from rps.records.reader import read_records
 from rps.records.summary import reference_of, summary
 from rps.report.cells import is_known
-from rps.report.curve import add_clean_images, decorate, new_plane, plane_point
+from rps.report.curve import add_guides, decorate, new_plane, plane_point
+from rps.report.trade import at
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#222222", "#8C564B", "#7F7F00")
 MARKERS = "osD^vPX*<>"
@@ -25,7 +26,11 @@ Curve = list[tuple[Mapping[str, Any], dict[str, float]]]
 
 
 def overlay_plot(
-    summaries: Mapping[str, Mapping[str, Any]], path: str | Path, title: str = "", made_by: str = ""
+    summaries: Mapping[str, Mapping[str, Any]],
+    path: str | Path,
+    title: str = "",
+    made_by: str = "",
+    guides: bool = True,
 ) -> None:
     """Plots RMSE against the square root of the Frechet distance, one curve per run, in the order of its knob.
 
@@ -33,7 +38,8 @@ def overlay_plot(
     level is a single point. The area of a marker grows with the level's cost, if all runs know theirs. Points far
     beyond the others (see `limit`) are arrows at the edge; the title has their places, and the runs without any point.
 
-    summaries: display name -> metrics.json of a run. made_by: a text to keep in the file. Errors: ValueError if no run
+    summaries: display name -> metrics.json of a run. made_by: a text to keep in the file. guides: whether to
+    draw reference curves, see rps.report.curve.add_guides. Errors: ValueError if no run
     has a level with both figures, or if the runs' distances have different features or references.
     """
     curves = {name: curve for name, summary in summaries.items() if (curve := _curve(summary))}
@@ -54,7 +60,10 @@ def overlay_plot(
             [], [], f"-{marker}", color=colour, linewidth=1.5, markersize=5.5, markeredgecolor="white", label=label
         )
     first = summaries[next(iter(curves))]
-    add_clean_images(axes, first.get("reference"))
+    if guides:
+        known = next((summary for summary in summaries.values() if summary.get("exact")), first)
+        named = [(f"{name}, {at(summaries[name], level)}", p) for name, of in curves.items() for level, p in of]
+        add_guides(axes, [of for of in named if all(of[1][axis] <= end for axis, end in ends.items())], known)
     axes.margins(0.08, 0.1)
     for axis, end in ends.items():
         _shorten(axes, axis, end, [point[axis] for point in points])
@@ -70,13 +79,13 @@ def overlay_plot(
         figure.savefig(temporary, format="png", metadata={"Source": made_by} if made_by else None)
 
 
-def overlay_runs(runs: Mapping[str, str | Path], path: str | Path, made_by: str = "") -> None:
+def overlay_runs(runs: Mapping[str, str | Path], path: str | Path, made_by: str = "", guides: bool = True) -> None:
     """`overlay_plot` of the samples that all runs restored.  runs: display name -> folder. Errors: ValueError."""
     records = {name: read_records(run) for name, run in runs.items()}
     restored = [ids for found in records.values() if (ids := found.restored())]
     ids = set.intersection(*restored) if restored else set()
     summaries = {name: summary(found.only(ids), reference_of(found)) for name, found in records.items()}
-    overlay_plot(summaries, path, made_by=made_by)
+    overlay_plot(summaries, path, made_by=made_by, guides=guides)
 
 
 def limit(values: Sequence[float]) -> float:
