@@ -11,6 +11,7 @@ from rps.records.files import level_name, written
 from rps.report.cells import is_known
 from rps.report.guides import clean_root
 from rps.report.guides import guides as find_guides
+from rps.report.labels import Label, add_labels
 from rps.report.trade import at
 
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"  # Okabe and Ito: colour-blind safe
@@ -24,8 +25,6 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path, guides: bool = T
     summary: metrics.json. guides: whether to draw reference curves, see `add_guides`. Errors: ValueError if no level
     has both figures.
     """
-    from matplotlib.patheffects import withStroke
-
     points = [(level_name(level["level"]), p) for level in summary["levels"] if (p := plane_point(level["metrics"]))]
     if not points:
         raise ValueError(
@@ -46,14 +45,9 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path, guides: bool = T
         add_guides(axes, named, summary)
     _add_exact(axes, summary.get("exact", {}))
     axes.margins(0.12, 0.14)
-    for i, (name, _) in enumerate(points):
-        dx, dy, ha = _label_offset(xs, ys, i)
-        label = f"{summary['knob']} = {name}" if i == 0 else name
-        axes.annotate(
-            label, (xs[i], ys[i]), (dx, dy), textcoords="offset points", ha=ha, va="center", fontsize=9, color=INK,
-            zorder=4, path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )  # fmt: skip
     decorate(axes, summary, note)
+    texts = [f"{summary['knob']} = {name}" if i == 0 else name for i, (name, _) in enumerate(points)]
+    add_labels(axes, [Label(text, x, y, INK) for text, x, y in zip(texts, xs, ys, strict=True)], 9)
     with written(Path(path)) as temporary:
         figure.savefig(temporary, format="png")
 
@@ -75,13 +69,6 @@ def plane_point(metrics: Mapping[str, Any]) -> dict[str, float] | None:
         return None
     bars = {"x_se": x.get("se"), "y_se": y.get("se_sqrt")}
     return {"x": x["mean"], "y": y["sqrt"], **{name: se if is_known(se) else 0.0 for name, se in bars.items()}}
-
-
-def _label_offset(xs: list[float], ys: list[float], i: int) -> tuple[float, float, str]:
-    """Offset of a label away from the curve: upper right where it falls, upper left where it rises."""
-    before, after = max(i - 1, 0), min(i + 1, len(xs) - 1)
-    falling = (xs[after] - xs[before]) * (ys[after] - ys[before]) <= 0
-    return (7, 8, "left") if falling else (-7, 8, "right")
 
 
 def _add_baseline(axes: Any, baseline: Mapping[str, float], xs: list[float], ys: list[float]) -> str:

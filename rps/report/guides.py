@@ -38,7 +38,7 @@ class Guides:
     def texts(self) -> dict[str, str]:
         """What is drawn -> what it is, for legends."""
         outside = "" if self.near else f" (outside, at {self.sampler:.4f})"
-        texts = {"sampler": f"2 D*: √2 times the RMSE of {self.best}, as a perfect posterior sampler would have{outside}"}
+        texts = {"sampler": f"2 D*: √2 times the RMSE of {self.best}, that of a perfect posterior sampler{outside}"}
         if self.curve:
             texts["curve"] = f"D(P) from {self.best}, in units that give 2 D* at the clean images: no bound, a guide"
         return texts
@@ -60,7 +60,7 @@ def guides(points: Sequence[tuple[str, Mapping[str, float]]], clean: float | Non
     best, point = min(points, key=lambda of: of[1]["x"])
     x, top, curve = point["x"], point["y"], list[tuple[float, float]]()
     farthest = max(of["x"] for _, of in points)
-    near = 2**0.5 * x <= 2 * farthest - x
+    near = 2**0.5 * x <= 3 * farthest - 2 * x
     if clean is not None and top - clean > 2 * point["y_se"]:
         y = torch.linspace(clean, top, CURVE, dtype=torch.float64)
         mse = distortion((y - clean) * x / (top - clean), x**2, x)

@@ -13,6 +13,7 @@ from rps.records.reader import read_records
 from rps.records.summary import reference_of, summary
 from rps.report.cells import is_known
 from rps.report.curve import add_guides, decorate, new_plane, plane_point
+from rps.report.labels import Label, add_labels
 from rps.report.trade import at
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#222222", "#8C564B", "#7F7F00")
@@ -53,7 +54,7 @@ def overlay_plot(
     for i, (name, curve) in enumerate(curves.items()):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
         _draw(axes, curve, colour, marker, dearest)
-        if outside := _label(axes, curve, colour, ends):
+        if outside := _mark_far(axes, curve, colour, ends):
             far.append(f"{name}: {', '.join(outside)}")
         label = f"{name} ({summaries[name]['knob']})" if len(curve) > 1 else name
         axes.plot(
@@ -75,6 +76,7 @@ def overlay_plot(
         notes.append(f"area of a marker: cost, at most {dearest:.0f} network forwards per image")
     decorate(axes, first, "\n".join(filter(None, notes)))
     axes.legend(fontsize=8, frameon=False)
+    add_labels(axes, _labels(curves, ends), 7.5)
     with written(Path(path)) as temporary:
         figure.savefig(temporary, format="png", metadata={"Source": made_by} if made_by else None)
 
@@ -115,11 +117,10 @@ def _draw(axes: Any, curve: Curve, colour: str, marker: str, dearest: float | No
     axes.scatter(xs, ys, sizes, colour, marker=marker, edgecolor="white", linewidth=0.7, zorder=3.5)
 
 
-def _label(axes: Any, curve: Curve, colour: str, ends: Mapping[str, float]) -> list[str]:
-    """Names the first and the last level, and marks those outside by arrows.  -> names and places of the latter."""
+def _mark_far(axes: Any, curve: Curve, colour: str, ends: Mapping[str, float]) -> list[str]:
+    """Marks the levels outside by arrows.  -> their names and places."""
     texts = []
-    for k, (level, point) in enumerate(curve):
-        name = level_name(level["level"])
+    for level, point in curve:
         outside = {axis: point[axis] > end for axis, end in ends.items()}
         if any(outside.values()):
             # In fractions of the axes where the point is outside, else in data.
@@ -128,12 +129,19 @@ def _label(axes: Any, curve: Curve, colour: str, ends: Mapping[str, float]) -> l
             start = (-14 * outside["x"], -14 * outside["y"])
             arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", place, start, xycoords=units, textcoords="offset points", arrowprops=arrow, zorder=4)
-            texts.append(f"{name} ({point['x']:.3g}, {point['y']:.3g})")
-        elif len(curve) > 1 and k in (0, len(curve) - 1):
-            axes.annotate(
-                name, (point["x"], point["y"]), (5, 5), textcoords="offset points", fontsize=7.5, color=colour, zorder=4
-            )
+            texts.append(f"{level_name(level['level'])} ({point['x']:.3g}, {point['y']:.3g})")
     return texts
+
+
+def _labels(curves: Mapping[str, Curve], ends: Mapping[str, float]) -> list[Label]:
+    """Every point inside, and the names of the first and the last level of each curve with several."""
+    found = []
+    for i, curve in enumerate(curves.values()):
+        for k, (level, point) in enumerate(curve):
+            if all(point[axis] <= end for axis, end in ends.items()):
+                text = level_name(level["level"]) if len(curve) > 1 and k in (0, len(curve) - 1) else ""
+                found.append(Label(text, point["x"], point["y"], COLOURS[i % len(COLOURS)]))
+    return found
 
 
 def _shorten(axes: Any, axis: str, end: float, values: Sequence[float]) -> None:

@@ -38,7 +38,7 @@ SMALL = {
     "StepNumber": {"levels": [4, 2], "step_size": [1.0, 2.0]},
     "VarianceScaling": {"levels": [1.0, 0.0], "step_size": [1.0, 6.0], "blend": True, "steps": 3},
 }
-MAP_OF_LATENTS = LatentMap(law(0.2, 1.0), law(-0.1, 2.0))
+MAP_OF_LATENTS = LatentMap.between(law(0.2, 1.0), law(-0.1, 2.0))
 MODULES = kinds(modules, SolverModule)
 IDS = ["a", "b", "c"]
 

@@ -59,7 +59,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "SettingSweep": {"steps": 4},
     "PosteriorSampling": {"steps": 4},
     "Interpolation": {"estimator": MapEstimator(2), "steps": 4},
-    "LatentTransport": {"transport": LatentMap(law(0.2, 1.0), law(-0.1, 2.0)), "estimator": MapEstimator(2)},
+    "LatentTransport": {"transport": LatentMap.between(law(0.2, 1.0), law(-0.1, 2.0)), "estimator": MapEstimator(2)},
 }
 
 
