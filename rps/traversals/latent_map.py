@@ -43,7 +43,12 @@ class LatentMap(nn.Module):
 
     @classmethod
     def fit(cls, a: Tensor, b: Tensor, patch: int = 1, ids: Sequence[str] = ()) -> LatentMap:
-        """`between` the laws of patches of two sets of latents.  a, b: [N, c, h, w], h and w multiples of `patch`."""
+        """`between` the laws of patches of two sets of latents.  a, b: [N, c, h, w].
+
+        Errors: ValueError if `patch` does not divide h and w.
+        """
+        if patch < 1 or a.shape[2] % patch or a.shape[3] % patch:
+            raise ValueError(f"patch must divide latents of {a.shape[2]} x {a.shape[3]} places, got {patch}")
         x, y = (pixel_unshuffle(z.double(), patch).movedim(1, -1).flatten(0, -2) for z in (a, b))
         return cls.between(Statistics.from_features(x), Statistics.from_features(y), patch, ids)
 
@@ -83,7 +88,8 @@ class LatentMap(nn.Module):
         try:
             with safe_open(place, framework="pt") as file:
                 about = file.metadata()
-                return cls(*map(file.get_tensor, TENSORS), int(about["patch"]), json.loads(about["ids"]))
+                matrix, before, after = map(file.get_tensor, TENSORS)
+            return cls(matrix, before, after, int(about["patch"]), json.loads(about["ids"]))
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is not a file of a transport ({error}); make one with tools/fit_transport.py"
