@@ -14,6 +14,8 @@ PRIORS = [name for name in NAMES if name.startswith("prior/")]
 LATENT = [name for name in NAMES if name.startswith(("method/ldm/", "method/coco/"))]
 BASELINES = [name for name in NAMES if name.startswith("method/latent/")]
 
+KNOBS = [name for name in NAMES if name.startswith(("embedded/sweeps/", "embedded/transport/"))]
+
 
 def merged(capsys, *names: str) -> dict:
     """What `rps predict` with these configs would run."""
@@ -79,6 +81,14 @@ def test_every_prior_config_has_arguments_that_its_class_takes(name, capsys):
     pixel = "GuidedDiffusionPrior" in prior["class_path"] or "DiffusersPrior" in prior["class_path"]
     base = ["photos"] if pixel else ["data/ffhq", "task/sr4", "method/ldm/sr4/lmap_rps"]
     assert contains(merged(capsys, *base, name), given) and prior["init_args"]["path"]
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_free_knobs_merge_over_the_demo_and_their_task(name, capsys):
+    task = name.split("/")[2]
+    given = yaml.safe_load(packaged_configs()[name].read_text())["model"]
+    model = merged(capsys, "demo", f"embedded/{task}", name)["model"]
+    assert contains(model, given) and model["init_args"]["noise"] in (0.1, 0.2, 0.5)
 
 
 def test_the_class_conditional_latent_model_merges_with_box_inpainting(capsys):

@@ -20,7 +20,7 @@ from rps.records import check_has_records, level_name
 from rps.records.files import file_name
 from rps.records.reader import read_records
 from rps.report import read_png
-from rps.traversals import LatentMap
+from rps.traversals.latent_map import LatentMap
 
 
 @torch.no_grad()

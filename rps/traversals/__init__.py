@@ -3,7 +3,6 @@
 from rps.traversals.base import Traversal
 from rps.traversals.ccdf import Ccdf
 from rps.traversals.interpolation import Interpolation
-from rps.traversals.latent_map import LatentMap
 from rps.traversals.latent_transport import LatentTransport
 from rps.traversals.map_rps import LmapRps, MapRps
 from rps.traversals.sample_average import SampleAverage
@@ -14,7 +13,6 @@ from rps.traversals.variance_scaling import VarianceScaling
 __all__ = [
     "Ccdf",
     "Interpolation",
-    "LatentMap",
     "LatentTransport",
     "LmapRps",
     "MapRps",

@@ -40,7 +40,7 @@ class LatentTransport(Staged):
     """
 
     level_arguments = ("levels",)
-    knob = "weight"
+    knob = "transport"  # not the weight of Interpolation: figures are not smooth at 0
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from modules import SolverModule
 from rps import traversals
 from rps.cost import RelativeCost
 from rps.operators import SuperResolution
-from rps.traversals import LatentMap
+from rps.traversals.latent_map import LatentMap
 from tests.rps.solvers import WORLDS, close, kinds, law
 from tests.trainers import quiet
 

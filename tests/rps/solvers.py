@@ -25,7 +25,7 @@ from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
 from rps.samplers import Dps
 from rps.samplers.chains import Chain, run_chains
-from rps.traversals import LatentMap
+from rps.traversals.latent_map import LatentMap
 from tests.rps.gaussian import SHAPE, correlated_prior, draw
 from tests.rps.latent_models import Z_SHAPE, LinearLatentPrior, latent_draws
 

@@ -7,7 +7,8 @@ from rps.cost import Cost
 from rps.estimators import MapEstimator
 from rps.metrics import Gaussian, Statistics
 from rps.operators import Denoise
-from rps.traversals import LatentMap, LatentTransport
+from rps.traversals import LatentTransport
+from rps.traversals.latent_map import LatentMap
 from tests.rps.latent_models import LinearLatentPrior
 from tests.rps.solvers import LATENT, PIXEL, close, law
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rps.cli import main
-from rps.traversals import LatentMap
+from rps.traversals.latent_map import LatentMap
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import fit_transport
