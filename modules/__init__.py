@@ -4,6 +4,7 @@ from modules.base import SolverModule
 from modules.methods import (
     Ccdf,
     Interpolation,
+    LatentTransport,
     LmapRps,
     MapRps,
     PosteriorSampling,
@@ -16,6 +17,7 @@ from modules.methods import (
 __all__ = [
     "Ccdf",
     "Interpolation",
+    "LatentTransport",
     "LmapRps",
     "MapRps",
     "PosteriorSampling",

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modules.batch_checks import check_batch, check_ids, check_pictures, conditions, unusable
 from modules.inference_mode import make_normal, no_inference_mode, normal
@@ -78,6 +78,9 @@ class SolverModule(L.LightningModule, RunModule):
         self.operator = operator
         self.noise = noise if isinstance(noise, Noise) else Gaussian(noise)
         self.traversal = traversal
+        # The networks of the traversal, which move with the module and count among its weights.
+        networks = [value for value in vars(traversal).values() if isinstance(value, nn.Module)]
+        self.networks = nn.ModuleList(networks).requires_grad_(False).eval()
         self.seed = seed
         self.isolation = Isolation()
         self.seen: SeenIds | None = None  # ids of the current predict loop
@@ -131,6 +134,7 @@ class SolverModule(L.LightningModule, RunModule):
         left = [i for i, id_ in enumerate(batch["id"]) if id_ not in self.skip_ids]
         if len(left) < len(batch["id"]):
             batch = rows(batch, left)
+        self.traversal.check_ids(batch["id"])
         if batch["id"]:
             conditions(batch, self.prior)  # raises here if all data lack a condition: no sample's own failure
         traversal = self._traversal_for([*batch["id"], *failures])

@@ -135,6 +135,23 @@ class Interpolation(SolverModule):
         super().__init__(prior, operator, noise, traversals.Interpolation(**kwargs), seed, relative_cost)
 
 
+class LatentTransport(SolverModule):
+    """DOT-DMax (arXiv 2306.02342): an estimate, moved in latents towards the statistics of clean images."""
+
+    level_arguments = traversals.LatentTransport.level_arguments
+
+    def __init__(
+        self,
+        prior: Prior,
+        operator: Operator,
+        noise: float | Noise,
+        seed: int = 0,
+        relative_cost: RelativeCost | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prior, operator, noise, traversals.LatentTransport(**kwargs), seed, relative_cost)
+
+
 class SettingSweep(SolverModule):
     """A numeric setting of a sampler as the knob, such as DiffPIR's zeta or DDNM's eta."""
 

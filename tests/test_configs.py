@@ -16,6 +16,8 @@ CONDITIONAL = [name for name in NAMES if name.startswith("embedded/conditional/"
 TRAINED = [name for name in NAMES if name.startswith("embedded/trained/")]
 BASELINES = [name for name in NAMES if name.startswith("method/latent/")]
 
+KNOBS = [name for name in NAMES if name.startswith(("embedded/sweeps/", "embedded/transport/"))]
+
 
 def merged(capsys, *names: str) -> dict:
     """What `rps predict` with these configs would run."""
@@ -90,6 +92,12 @@ def test_networks_trained_for_a_task_merge_with_that_task(name, capsys):
     assert contains(model, yaml.safe_load(packaged_configs()[name].read_text())["model"])
     assert contains(model, yaml.safe_load(packaged_configs()[f"embedded/{task}"].read_text())["model"])
     assert model["init_args"]["prior"]["init_args"]["task"] == task
+@pytest.mark.parametrize("name", KNOBS)
+def test_free_knobs_merge_over_the_demo_and_their_task(name, capsys):
+    task = name.split("/")[2]
+    given = yaml.safe_load(packaged_configs()[name].read_text())["model"]
+    model = merged(capsys, "demo", f"embedded/{task}", name)["model"]
+    assert contains(model, given) and model["init_args"]["noise"] in (0.1, 0.2, 0.5)
 
 
 def test_the_class_conditional_latent_model_merges_with_box_inpainting(capsys):

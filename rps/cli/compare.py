@@ -11,7 +11,7 @@ from rps.cli.errors import InputError, SentenceParser, sentence
 from rps.cli.streams import say, show, show_written
 
 HELP = """\
-usage: rps compare RUN_A RUN_B [RUN_C ...] [--levels A:B,A:B,...] [--output FILE_OR_FOLDER]
+usage: rps compare RUN_A RUN_B [RUN_C ...] [--levels A:B,A:B,...] [--output FILE_OR_FOLDER] [--no_guides]
 
 Report how much better or worse A is than each other run at every level: differences of each metric, paired over the
 samples that both restored, with 95 % bootstrap intervals; also of the Frechet and kernel distances if both runs kept
@@ -30,6 +30,7 @@ options:
   --levels A:B,...  pairs of a level of A and one of the others; a single number means that level of both
   --output PLACE    also write the comparison to a .md file (the table), a .json file (all figures and ids), a .png file
                     (the curves on the samples that all runs restored), or a folder (comparison.md, .json and .png)
+  --no_guides       leave out the reference curves of the figure
 
 exit codes: 0 compared; 2 invalid input, or runs that cannot be compared.
 """
@@ -52,7 +53,7 @@ def run_compare(argv: Sequence[str]) -> int:
         from rps.report.paired_table import paired_table
 
         text = paired_table(*found)
-        written = [place for place in places if _write(place, runs, found, text)]
+        written = [place for place in places if _write(place, runs, found, text, given.guides)]
     except (ValueError, OSError) as error:
         say(f"error: {sentence(error)}")
         return 2
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("others", metavar="RUN_B", nargs="+")
     parser.add_argument("--levels")
     parser.add_argument("--output")
+    parser.add_argument("--no_guides", dest="guides", action="store_false")
     return parser
 
 
@@ -121,7 +123,7 @@ def paired_with_exact(*rows: Any) -> Any:
     return paired_figures(*rows)
 
 
-def _write(place: Path, runs: Sequence[Path], found: Sequence[dict[str, Any]], text: str) -> bool:
+def _write(place: Path, runs: Sequence[Path], found: Sequence[dict[str, Any]], text: str, guides: bool) -> bool:
     """Writes one file.  -> whether it was written: without Frechet distances there is no figure."""
     from rps.records.files import write_json, write_text
     from rps.report.overlay import overlay_runs
@@ -132,7 +134,8 @@ def _write(place: Path, runs: Sequence[Path], found: Sequence[dict[str, Any]], t
         write_json(place, {"run": str(runs[0]), "comparisons": found})
     else:
         try:
-            overlay_runs({f"{chr(ord('A') + i)}: {run.name}": run for i, run in enumerate(runs)}, place, MADE_BY)
+            named = {f"{chr(ord('A') + i)}: {run.name}": run for i, run in enumerate(runs)}
+            overlay_runs(named, place, MADE_BY, guides)
         except ValueError as reason:
             say(f"there is no figure: {reason}")
             return False

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rps.cli.errors import InputError, sentence
+from rps.cli.errors import SentenceParser, sentence
 from rps.cli.streams import say, show, show_written
 
 HELP = """\
-usage: rps merge DIR
+usage: rps merge DIR [--no_guides]
 
 Rebuilds metrics.json, table.md, dp_curve.png and report.html from the records that the run in DIR has written so far,
 even while it is in progress.
+
+options:
+  --no_guides       leave out the reference curves of the figure and the page
 
 exit codes: 0 done; 2 bad input, or no records.
 """
@@ -27,14 +31,20 @@ def run_merge(argv: Sequence[str]) -> int:
     from rps.report.finish import FILES, finish
 
     try:
-        if len(argv) != 1 or argv[0].startswith("-"):
-            raise InputError("rps merge takes one run directory, e.g. rps merge runs/demo")
-        run = Path(argv[0])
+        given = _parser().parse_args(list(argv))
+        run = Path(given.run)
         check_has_records(run)
-        finish(run)
+        finish(run, guides=given.guides)
     except (ValueError, OSError) as error:
         say(f"error: {sentence(error)}")
         return 2
     show((run / "table.md").read_text(encoding="utf-8").strip())
     show_written(run / name for name in FILES if (run / name).is_file())
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = SentenceParser("rps merge", "one run directory, e.g. rps merge runs/demo")
+    parser.add_argument("run", metavar="DIR")
+    parser.add_argument("--no_guides", dest="guides", action="store_false")
+    return parser

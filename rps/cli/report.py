@@ -11,7 +11,7 @@ from rps.cli.errors import InputError, SentenceParser, sentence
 from rps.cli.streams import say, show_written
 
 HELP = """\
-usage: rps report RUN [RUN ...] [--output FILE] [--standalone] [--pictures N]
+usage: rps report RUN [RUN ...] [--output FILE] [--standalone] [--pictures N] [--no_guides]
 
 Write a page of one run, or of several on the samples that all of them restored: their curves on one plane, what the
 figures say, the pictures with error maps, all tables, and the paired differences of the first run from the others. It
@@ -30,6 +30,7 @@ options:
                     contains the runs, since the page links to their pictures
   --standalone      put the pictures into the file, and cut the folders off the paths in its texts
   --pictures N      show the first N samples, by id; default 1000, or 24 with --standalone
+  --no_guides       leave out the reference curves of the plane; a box on the page also hides them
 
 exit codes: 0 written; 2 invalid input, or runs that cannot be shown together.
 """
@@ -46,7 +47,7 @@ def run_report(argv: Sequence[str]) -> int:
         given = _parser().parse_args(list(argv))
         runs = [Path(run) for run in given.runs]
         path = _place(given.output, runs, given.standalone)
-        show_written([report_runs(runs, path, given.standalone, given.pictures, paired_with_exact)])
+        show_written([report_runs(runs, path, given.standalone, given.pictures, paired_with_exact, given.guides)])
     except (ValueError, OSError) as error:
         say(f"error: {sentence(error)}")
         return 2
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output")
     parser.add_argument("--standalone", action="store_true")
     parser.add_argument("--pictures", type=_count)
+    parser.add_argument("--no_guides", dest="guides", action="store_false")
     return parser
 
 

@@ -20,7 +20,7 @@ from rps.cli.stage1 import stage1_settings
 from rps.cli.streams import say, show, show_written
 
 HELP = """\
-usage: rps study FILE --output DIR [--tasks NAME ...] [options of rps predict]
+usage: rps study FILE --output DIR [--tasks NAME ...] [--no_guides] [options of rps predict]
 
 Run the runs that a study file lists, and report them together: DIR/table.md with the differences of every run to the
 first one, paired over the samples; DIR/curves.png with the curves of all runs, or one figure per task; DIR/study.json.
@@ -48,6 +48,7 @@ out:
 options:
   --output DIR      the folder of the study, with a folder for each run
   --tasks NAME ...  only these tasks
+  --no_guides       leave out the reference curves of the figures that are drawn
   --config, --model.KEY, --data.KEY, --trainer.KEY, --seed, --metric, --overwrite, --retry_failed
                     passed on to every run, see rps --help
 
@@ -100,7 +101,7 @@ def run_study(argv: Sequence[str]) -> int:
             say(f"the study stopped at {run.name}, with {i} of {len(planned)} runs done; the same command resumes")
             return code
         worst = max(worst, code)
-    files, troubles = write_report(study, tasks, output)
+    files, troubles = write_report(study, tasks, output, given.guides)
     show("\n" + (output / "table.md").read_text(encoding="utf-8").strip())
     show_written([*files, *(f"{output / study.folder(name, task)}/" for _, name, task in runs)])
     for trouble in troubles:
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--output", required=True)
     parser.add_argument("--tasks", nargs="+")
+    parser.add_argument("--no_guides", dest="guides", action="store_false")
     return parser
 
 
@@ -155,7 +157,7 @@ def _check_passed(passed: Sequence[str], varied: frozenset[str]) -> None:
     for option in (part.partition("=")[0] for part in passed if part.startswith("--")):
         name = option.removeprefix("--")
         if option not in PASSED and name.partition(".")[0] not in arguments.SECTIONS:
-            hint = did_you_mean(option, ["--output", "--tasks", *PASSED]) or "see rps study --help"
+            hint = did_you_mean(option, ["--output", "--tasks", "--no_guides", *PASSED]) or "see rps study --help"
             raise InputError(f"{option} is not an option of rps study; {hint}")
         if name in varied:
             raise InputError(f"{option} would make the runs of the study alike, since these differ in it; leave it out")

@@ -60,6 +60,15 @@ DISTANCES = (
 """Metrics of sets of images, computed from their features."""
 
 
+def distortion(perception: Tensor, d_star: float, p_star: float) -> Tensor:
+    """D(P) = D* + [(P* - P)_+]^2 (arXiv 2107.02555), the least MSE at W2(p_X, p_out) <= P.
+
+    d_star: the MMSE. p_star: W2(p_X, p_X*) for X* = E[X | Y]. For the curve of a Gaussian posterior of covariance C,
+    with perception measured against p(x | y), d_star = Tr C and p_star = sqrt(Tr C).
+    """
+    return d_star + (p_star - perception).clamp(min=0) ** 2
+
+
 @dataclass(frozen=True)
 class Images:
     """The metrics and features of a set of restored images.

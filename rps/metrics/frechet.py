@@ -20,6 +20,12 @@ def spectrum(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return values.where(values > rounding, 0.0), vectors
 
 
+def root(matrix: Tensor, power: float = 0.5) -> Tensor:
+    """The symmetric power of a positive semi-definite matrix; the pseudo-inverse where the power is negative."""
+    values, vectors = spectrum(matrix)
+    return (vectors * torch.where(values > 0, values**power, 0.0)) @ vectors.mT
+
+
 @dataclass(frozen=True)
 class Gaussian:
     """N(m, C).  mean: float64 [D]. cov: float64 [D, D]."""
@@ -118,3 +124,10 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
         )
     cross = torch.linalg.svdvals(a.root.mT @ b.root).sum()
     return max(0.0, float((a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * cross))
+
+
+def transport(a: Gaussian, b: Gaussian) -> Tensor:
+    """T = C_a^(-1/2) (C_a^(1/2) C_b C_a^(1/2))^(1/2) C_a^(-1/2): m_b + T (x - m_a), x ~ a, has the law b, and no other
+    map to b moves x less in the mean square. T is 0 where C_a is.  -> symmetric [D, D]."""
+    half, inverse = root(a.cov), root(a.cov, -0.5)
+    return inverse @ root(half @ b.cov @ half) @ inverse

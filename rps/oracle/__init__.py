@@ -1,6 +1,7 @@
 """Evaluates methods against exact posteriors: worlds where these are known, measures, a recorder and its table."""
 
-from rps.oracle.gaussian import Gaussian, distortion, optimal_coupling, propagate_affine, rps_law
+from rps.metrics.dp import distortion
+from rps.oracle.gaussian import Gaussian, optimal_coupling, propagate_affine, rps_law
 from rps.oracle.measures import Figure, exact_samples, figures, measures, outputs
 from rps.oracle.plane import Plane
 from rps.oracle.problem import Problem

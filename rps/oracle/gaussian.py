@@ -1,5 +1,4 @@
-"""Exact references for the Gaussian case: closed-form distortion-perception curves, and output laws of samplers
-without sampling error.
+"""Exact references for the Gaussian case: the optimal coupling, and output laws of samplers without sampling error.
 
 Distortion is MSE per image, perception is Wasserstein-2. Matrices are [D, D] float64, vectors [D].
 """
@@ -13,26 +12,11 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.metrics.frechet import Gaussian, spectrum
+from rps.metrics.frechet import Gaussian, root, transport
 from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.schedule import CLEAN
-
-
-def root(matrix: Tensor, power: float = 0.5) -> Tensor:
-    """The symmetric power of a positive semi-definite matrix; the pseudo-inverse where the power is negative."""
-    values, vectors = spectrum(matrix)
-    return (vectors * torch.where(values > 0, values**power, 0.0)) @ vectors.mT
-
-
-def distortion(perception: Tensor, d_star: float, p_star: float) -> Tensor:
-    """D(P) = D* + [(P* - P)_+]^2 (arXiv 2107.02555), the least MSE at W2(p_X, p_out) <= P.
-
-    d_star: the MMSE. p_star: W2(p_X, p_X*) for X* = E[X | Y]. For the curve of a Gaussian posterior of covariance C,
-    with perception measured against p(x | y), d_star = Tr C and p_star = sqrt(Tr C).
-    """
-    return d_star + (p_star - perception).clamp(min=0) ** 2
 
 
 def optimal_coupling(prior: Gaussian, estimate: Gaussian) -> tuple[Tensor, Tensor]:
@@ -41,9 +25,7 @@ def optimal_coupling(prior: Gaussian, estimate: Gaussian) -> tuple[Tensor, Tenso
     X_P = (P / P*) X* + (1 - P / P*) X_0 lies on the curve D(P). With T the transport of the prior onto the estimate,
     M = S T S*^+ and R = S - M S* M^T, which is zero if S* has full rank.
     """
-    half, inverse = root(prior.cov), root(prior.cov, -0.5)
-    transport = inverse @ root(half @ estimate.cov @ half) @ inverse
-    m = prior.cov @ transport @ root(estimate.cov, -1.0)
+    m = prior.cov @ transport(prior, estimate) @ root(estimate.cov, -1.0)
     return m, prior.cov - m @ estimate.cov @ m.mT
 
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rps.metrics.frechet import Gaussian, Statistics, frechet_distance
+from rps.metrics.dp import distortion
+from rps.metrics.frechet import Gaussian, Statistics, frechet_distance, root
 from rps.metrics.intervals import Estimate, frechet_draws, means
-from rps.oracle.gaussian import distortion, root
 from rps.oracle.measures import outputs
 from rps.oracle.problem import Problem
 from rps.restoration import Level

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from rps.measurement import degrade
 from rps.metrics.features import FeatureNetwork
-from rps.metrics.frechet import Gaussian, Statistics
+from rps.metrics.frechet import Gaussian, Statistics, root
 from rps.noise import Noise
 from rps.operators.base import Operator
-from rps.oracle.gaussian import optimal_coupling, root
+from rps.oracle.gaussian import optimal_coupling
 from rps.oracle.measures import exact_sample
 from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.analytic.empirical import EmpiricalPrior

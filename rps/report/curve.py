@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rps.metrics.standard import DISTORTION
 from rps.records.files import level_name, written
+from rps.report.cells import is_known
+from rps.report.guides import clean_root
+from rps.report.guides import guides as find_guides
+from rps.report.labels import Label, add_labels
+from rps.report.trade import at
 
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"  # Okabe and Ito: colour-blind safe
 
 
-def dp_curve_plot(summary: Mapping[str, Any], path: str | Path) -> None:
+def dp_curve_plot(summary: Mapping[str, Any], path: str | Path, guides: bool = True) -> None:
     """Plots RMSE against the square root of the Frechet distance, one labelled point per level, in the knob's order.
 
-    Bars are one standard error. The clean images' own distance is a line; A^+ y is a point if it lies near, else a
-    note. If OracleRecorder knew the posterior, its mean, a draw and the optimal curve are drawn as well.
-    summary: metrics.json. Errors: ValueError if no level has both figures.
+    Bars are one standard error. A^+ y is a point if it lies near, else a note. If OracleRecorder knew the posterior,
+    its mean, a draw and the optimal curve are drawn as well.
+    summary: metrics.json. guides: whether to draw reference curves, see `add_guides`. Errors: ValueError if no level
+    has both figures.
     """
-    from matplotlib.patheffects import withStroke
-
     points = [(level_name(level["level"]), p) for level in summary["levels"] if (p := plane_point(level["metrics"]))]
     if not points:
         raise ValueError(
@@ -37,17 +40,14 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path) -> None:
     )  # fmt: skip
     baseline = plane_point(summary.get("pseudo_inverse", {}).get("metrics", {}))
     note = _add_baseline(axes, baseline, xs, ys) if baseline else ""
-    add_clean_images(axes, summary.get("reference"))
+    if guides:
+        named = [(at(summary, level), p) for level in summary["levels"] if (p := plane_point(level["metrics"]))]
+        add_guides(axes, named, summary)
     _add_exact(axes, summary.get("exact", {}))
     axes.margins(0.12, 0.14)
-    for i, (name, _) in enumerate(points):
-        dx, dy, ha = _label_offset(xs, ys, i)
-        label = f"{summary['knob']} = {name}" if i == 0 else name
-        axes.annotate(
-            label, (xs[i], ys[i]), (dx, dy), textcoords="offset points", ha=ha, va="center", fontsize=9, color=INK,
-            zorder=4, path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )  # fmt: skip
     decorate(axes, summary, note)
+    texts = [f"{summary['knob']} = {name}" if i == 0 else name for i, (name, _) in enumerate(points)]
+    add_labels(axes, [Label(text, x, y, INK) for text, x, y in zip(texts, xs, ys, strict=True)], 9)
     with written(Path(path)) as temporary:
         figure.savefig(temporary, format="png")
 
@@ -65,21 +65,10 @@ def new_plane(width: float, height: float) -> tuple[Any, Any]:
 def plane_point(metrics: Mapping[str, Any]) -> dict[str, float] | None:
     """The position of a level on the plane, x and y with their standard errors; None if it lacks a figure."""
     x, y = metrics.get(DISTORTION, {}), metrics.get("frechet", {})
-    if not (_known(x.get("mean")) and _known(y.get("sqrt"))):
+    if not (is_known(x.get("mean")) and is_known(y.get("sqrt"))):
         return None
     bars = {"x_se": x.get("se"), "y_se": y.get("se_sqrt")}
-    return {"x": x["mean"], "y": y["sqrt"], **{name: se if _known(se) else 0.0 for name, se in bars.items()}}
-
-
-def _known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def _label_offset(xs: list[float], ys: list[float], i: int) -> tuple[float, float, str]:
-    """Offset of a label away from the curve: upper right where it falls, upper left where it rises."""
-    before, after = max(i - 1, 0), min(i + 1, len(xs) - 1)
-    falling = (xs[after] - xs[before]) * (ys[after] - ys[before]) <= 0
-    return (7, 8, "left") if falling else (-7, 8, "right")
+    return {"x": x["mean"], "y": y["sqrt"], **{name: se if is_known(se) else 0.0 for name, se in bars.items()}}
 
 
 def _add_baseline(axes: Any, baseline: Mapping[str, float], xs: list[float], ys: list[float]) -> str:
@@ -100,15 +89,27 @@ def _add_baseline(axes: Any, baseline: Mapping[str, float], xs: list[float], ys:
     return ""
 
 
-def add_clean_images(axes: Any, clean: Mapping[str, Any] | None) -> None:
-    root = (clean or {}).get("metrics", {}).get("frechet", {}).get("sqrt")
-    if clean is None or not _known(root):
-        return
-    axes.axhline(root, color=GREY, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
-    axes.annotate(
-        f"the {clean['n']} clean images themselves", (1, root), (-4, 4), xycoords=("axes fraction", "data"),
-        textcoords="offset points", ha="right", va="bottom", fontsize=8, color="#666666",
-    )  # fmt: skip
+def add_guides(axes: Any, points: Sequence[tuple[str, Mapping[str, float]]], summary: Mapping[str, Any]) -> None:
+    """Draws reference curves, explained in a legend below the plane: the clean images' own distance, and the `Guides`
+    unless the optimal curve is known.  points: (name, place) of all that is shown."""
+    clean, lines = clean_root(summary), {}
+    if clean is not None:
+        line = axes.axhline(clean, color=GREY, linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
+        lines[f"the {summary['reference']['n']} clean images themselves"] = line
+    if (found := None if summary.get("exact") else find_guides(points, clean)) is not None:
+        texts = found.texts()
+        if found.curve:
+            (lines[texts["curve"]],) = axes.plot(
+                *zip(*found.curve, strict=True), color=INK, linewidth=1.2, linestyle=":", zorder=1.5
+            )
+        across = axes.axvline(found.sampler) if found.near else axes.plot([], [])[0]
+        across.set(color=GREY, linewidth=1.1, linestyle="-.", zorder=1)
+        lines[texts["sampler"]] = across
+    if lines:
+        axes.figure.legend(
+            list(lines.values()), list(lines), loc="outside lower left", fontsize=7.5, frameon=False,
+            labelcolor="#555555", handlelength=2.4, borderaxespad=0.2, labelspacing=0.3,
+        )  # fmt: skip
 
 
 def _add_exact(axes: Any, exact: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ def finish(
     reference: Statistics | None = None,
     info: Mapping[str, Any] | None = None,
     extend: Callable[[Records, dict[str, Any]], Sequence[str]] | None = None,
+    guides: bool = True,
 ) -> dict[str, Any]:
     """Merges the records of all processes and writes the FILES made from them.
 
@@ -32,7 +33,7 @@ def finish(
 
     reference: for the Frechet distances; None is the one that the records name. info: see rps.records.summary.
     extend: given the records, adds to the content of metrics.json and returns lines for the end of table.md.
-    -> the content of metrics.json.
+    guides: whether the curve and the page have reference curves. -> the content of metrics.json.
     """
     folder = Path(run)
     records = read_records(folder)
@@ -47,9 +48,9 @@ def finish(
     write_json(folder / "metrics.json", result)
     write_text(folder / "table.md", "\n".join([table(result), *lines, ""]) if lines else table(result))
     try:
-        dp_curve_plot(result, folder / "dp_curve.png")
+        dp_curve_plot(result, folder / "dp_curve.png", guides)
     except ValueError as reason:
         (folder / "dp_curve.png").unlink(missing_ok=True)
         print(f"no distortion-perception curve: {printable(reason)}")
-    write_page(folder / "report.html", [Shown(folder.resolve().name, folder, records, result)])
+    write_page(folder / "report.html", [Shown(folder.resolve().name, folder, records, result)], guides=guides)
     return result

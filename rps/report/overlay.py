@@ -12,7 +12,9 @@ from rps.records.files import level_name, written
 from rps.records.reader import read_records
 from rps.records.summary import reference_of, summary
 from rps.report.cells import is_known
-from rps.report.curve import add_clean_images, decorate, new_plane, plane_point
+from rps.report.curve import add_guides, decorate, new_plane, plane_point
+from rps.report.labels import Label, add_labels
+from rps.report.trade import at
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#222222", "#8C564B", "#7F7F00")
 MARKERS = "osD^vPX*<>"
@@ -25,7 +27,11 @@ Curve = list[tuple[Mapping[str, Any], dict[str, float]]]
 
 
 def overlay_plot(
-    summaries: Mapping[str, Mapping[str, Any]], path: str | Path, title: str = "", made_by: str = ""
+    summaries: Mapping[str, Mapping[str, Any]],
+    path: str | Path,
+    title: str = "",
+    made_by: str = "",
+    guides: bool = True,
 ) -> None:
     """Plots RMSE against the square root of the Frechet distance, one curve per run, in the order of its knob.
 
@@ -33,7 +39,8 @@ def overlay_plot(
     level is a single point. The area of a marker grows with the level's cost, if all runs know theirs. Points far
     beyond the others (see `limit`) are arrows at the edge; the title has their places, and the runs without any point.
 
-    summaries: display name -> metrics.json of a run. made_by: a text to keep in the file. Errors: ValueError if no run
+    summaries: display name -> metrics.json of a run. made_by: a text to keep in the file. guides: whether to
+    draw reference curves, see rps.report.curve.add_guides. Errors: ValueError if no run
     has a level with both figures, or if the runs' distances have different features or references.
     """
     curves = {name: curve for name, summary in summaries.items() if (curve := _curve(summary))}
@@ -47,14 +54,17 @@ def overlay_plot(
     for i, (name, curve) in enumerate(curves.items()):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]
         _draw(axes, curve, colour, marker, dearest)
-        if outside := _label(axes, curve, colour, ends):
+        if outside := _mark_far(axes, curve, colour, ends):
             far.append(f"{name}: {', '.join(outside)}")
         label = f"{name} ({summaries[name]['knob']})" if len(curve) > 1 else name
         axes.plot(
             [], [], f"-{marker}", color=colour, linewidth=1.5, markersize=5.5, markeredgecolor="white", label=label
         )
     first = summaries[next(iter(curves))]
-    add_clean_images(axes, first.get("reference"))
+    if guides:
+        known = next((summary for summary in summaries.values() if summary.get("exact")), first)
+        named = [(f"{name}, {at(summaries[name], level)}", p) for name, of in curves.items() for level, p in of]
+        add_guides(axes, [of for of in named if all(of[1][axis] <= end for axis, end in ends.items())], known)
     axes.margins(0.08, 0.1)
     for axis, end in ends.items():
         _shorten(axes, axis, end, [point[axis] for point in points])
@@ -66,17 +76,18 @@ def overlay_plot(
         notes.append(f"area of a marker: cost, at most {dearest:.0f} network forwards per image")
     decorate(axes, first, "\n".join(filter(None, notes)))
     axes.legend(fontsize=8, frameon=False)
+    add_labels(axes, _labels(curves, ends), 7.5)
     with written(Path(path)) as temporary:
         figure.savefig(temporary, format="png", metadata={"Source": made_by} if made_by else None)
 
 
-def overlay_runs(runs: Mapping[str, str | Path], path: str | Path, made_by: str = "") -> None:
+def overlay_runs(runs: Mapping[str, str | Path], path: str | Path, made_by: str = "", guides: bool = True) -> None:
     """`overlay_plot` of the samples that all runs restored.  runs: display name -> folder. Errors: ValueError."""
     records = {name: read_records(run) for name, run in runs.items()}
     restored = [ids for found in records.values() if (ids := found.restored())]
     ids = set.intersection(*restored) if restored else set()
     summaries = {name: summary(found.only(ids), reference_of(found)) for name, found in records.items()}
-    overlay_plot(summaries, path, made_by=made_by)
+    overlay_plot(summaries, path, made_by=made_by, guides=guides)
 
 
 def limit(values: Sequence[float]) -> float:
@@ -106,11 +117,10 @@ def _draw(axes: Any, curve: Curve, colour: str, marker: str, dearest: float | No
     axes.scatter(xs, ys, sizes, colour, marker=marker, edgecolor="white", linewidth=0.7, zorder=3.5)
 
 
-def _label(axes: Any, curve: Curve, colour: str, ends: Mapping[str, float]) -> list[str]:
-    """Names the first and the last level, and marks those outside by arrows.  -> names and places of the latter."""
+def _mark_far(axes: Any, curve: Curve, colour: str, ends: Mapping[str, float]) -> list[str]:
+    """Marks the levels outside by arrows.  -> their names and places."""
     texts = []
-    for k, (level, point) in enumerate(curve):
-        name = level_name(level["level"])
+    for level, point in curve:
         outside = {axis: point[axis] > end for axis, end in ends.items()}
         if any(outside.values()):
             # In fractions of the axes where the point is outside, else in data.
@@ -119,12 +129,19 @@ def _label(axes: Any, curve: Curve, colour: str, ends: Mapping[str, float]) -> l
             start = (-14 * outside["x"], -14 * outside["y"])
             arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", place, start, xycoords=units, textcoords="offset points", arrowprops=arrow, zorder=4)
-            texts.append(f"{name} ({point['x']:.3g}, {point['y']:.3g})")
-        elif len(curve) > 1 and k in (0, len(curve) - 1):
-            axes.annotate(
-                name, (point["x"], point["y"]), (5, 5), textcoords="offset points", fontsize=7.5, color=colour, zorder=4
-            )
+            texts.append(f"{level_name(level['level'])} ({point['x']:.3g}, {point['y']:.3g})")
     return texts
+
+
+def _labels(curves: Mapping[str, Curve], ends: Mapping[str, float]) -> list[Label]:
+    """Every point inside, and the names of the first and the last level of each curve with several."""
+    found = []
+    for i, curve in enumerate(curves.values()):
+        for k, (level, point) in enumerate(curve):
+            if all(point[axis] <= end for axis, end in ends.items()):
+                text = level_name(level["level"]) if len(curve) > 1 and k in (0, len(curve) - 1) else ""
+                found.append(Label(text, point["x"], point["y"], COLOURS[i % len(COLOURS)]))
+    return found
 
 
 def _shorten(axes: Any, axis: str, end: float, values: Sequence[float]) -> None:

@@ -1,5 +1,5 @@
 "use strict";
-const { runs, clean, metrics, samples } = JSON.parse(document.getElementById("data").textContent);
+const { runs, clean, guides, metrics, samples } = JSON.parse(document.getElementById("data").textContent);
 const STEP = 24, ERROR_GAIN = 4;
 const SHAPES = ["circle", "M-5-5H5V5H-5Z", "M0-7L7 0L0 7L-7 0Z", "M0-6.5L6.5 5H-6.5Z"];
 const byId = id => document.getElementById(id);
@@ -30,7 +30,7 @@ function span(values) {
 }
 function draw(svg) {
   const all = runs.flatMap(run => run.points.filter(p => p)), box = { left: 64, right: 545, top: 14, bottom: 330 };
-  const [x0, x1] = span(all.flatMap(p => [p.x, ...(p.x_ends || [])]));
+  const [x0, x1] = span(all.flatMap(p => [p.x, ...(p.x_ends || [])]).concat(guides && guides.near ? [guides.sampler] : []));
   const [y0, y1] = span(all.flatMap(p => [p.y, ...(p.y_ends || [])]).concat(clean === null ? [] : [clean]));
   const X = v => box.left + (v - x0) / (x1 - x0) * (box.right - box.left), Y = v => box.bottom - (v - y0) / (y1 - y0) * (box.bottom - box.top);
   const axes = make("g", { "aria-hidden": "true" }), middle = (box.top + box.bottom) / 2;
@@ -38,8 +38,11 @@ function draw(svg) {
   for (const [v, text] of ticks(y0, y1)) axes.append(make("line", { class: "grid", x1: box.left, x2: box.right, y1: Y(v), y2: Y(v) }), make("text", { x: box.left - 8, y: Y(v) + 4, "text-anchor": "end" }, text));
   axes.append(make("text", { class: "title", x: (box.left + box.right) / 2, y: 371, "text-anchor": "middle" }, "distortion: RMSE"));
   axes.append(make("text", { class: "title", x: 13, y: middle, "text-anchor": "middle", transform: `rotate(-90 13 ${middle})` }, "perception: √FD"));
-  if (clean !== null) axes.append(make("line", { class: "clean", x1: box.left, x2: box.right, y1: Y(clean), y2: Y(clean) }), make("text", { x: box.right - 4, y: Y(clean) - 5, "text-anchor": "end" }, "the clean images themselves"));
-  svg.append(axes);
+  const lines = make("g", { id: "guides", "aria-hidden": "true" }), curve = guides ? guides.curve : [], middleOf = curve[curve.length >> 1];
+  if (clean !== null) lines.append(make("line", { class: "clean", x1: box.left, x2: box.right, y1: Y(clean), y2: Y(clean) }), make("text", { x: box.left + 4, y: Y(clean) - 5 }, "clean images"));
+  if (guides && guides.near) lines.append(make("line", { class: "sampler", x1: X(guides.sampler), x2: X(guides.sampler), y1: box.top, y2: box.bottom }), make("text", { x: X(guides.sampler) - 5, y: box.top + 10, "text-anchor": "end" }, "2 D*"));
+  if (middleOf) lines.append(make("polyline", { class: "bound", points: curve.map(([x, y]) => `${X(x)},${Y(y)}`).join(" ") }), make("text", { x: X(middleOf[0]) - 6, y: Y(middleOf[1]) + 12, "text-anchor": "end" }, "D(P)"));
+  svg.append(axes, lines);
   runs.forEach((run, r) => svg.append(make("polyline", { class: `curve run${r % 8}`, points: run.points.filter(p => p).map(p => `${X(p.x)},${Y(p.y)}`).join(" "), ...(r > 7 && { "stroke-dasharray": "6 3" }) })));
   const labels = make("g", { class: "labels", "aria-hidden": "true" });
   runs.forEach((run, r) => run.points.forEach((p, i) => {
@@ -152,6 +155,7 @@ function choose(run, level) {
 
 const resort = () => { if (samples.length && byId("sort").value !== "") sorted(); };
 if (byId("plane")) draw(byId("plane"));
+if (byId("with-guides")) byId("with-guides").addEventListener("change", event => byId("guides").classList.toggle("off", !event.target.checked));
 for (const slider of [byId("knob"), byId("zoom-level")].filter(found => found)) {
   slider.addEventListener("input", () => choose(at.run, Number(slider.value)));
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ from rps.metrics.standard import DISTORTION
 from rps.records.files import level_name, write_text
 from rps.report.cells import is_known
 from rps.report.curve import plane_point
+from rps.report.guides import Guides, clean_root
+from rps.report.guides import guides as find_guides
 from rps.report.paired_table import Comparison
 from rps.report.shown import Shown, inlined, metrics_of, relative_to, samples
+from rps.report.trade import at
 from rps.report.view import paired_view, run_view, without_folders
 
 MOST_PICTURES, MOST_INLINED = 1000, 24
@@ -41,6 +44,7 @@ def write_page(
     together: Together | None = None,
     standalone: bool = False,
     most: int | None = None,
+    guides: bool = True,
 ) -> Path:
     """Writes a page of runs, which needs no network and has links only to files beside it or below.
 
@@ -48,7 +52,8 @@ def write_page(
     is escaped.
 
     together: of several runs. standalone: inline the pictures instead of links, and cut the folders off paths.
-    most: largest number of samples with pictures. -> the file. Errors: ValueError for a picture that is not below the
+    most: largest number of samples with pictures. guides: whether the plane has reference curves, see
+    rps.report.guides. -> the file. Errors: ValueError for a picture that is not below the
     page's folder.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -74,7 +79,8 @@ def write_page(
             }
             for run, names, view in zip(runs, dominated, views, strict=True)
         ],
-        "clean": _clean_distance(runs[0].summary),
+        "clean": clean_root(runs[0].summary) if guides else None,
+        "guides": asdict(found) if (found := _guides(runs) if guides else None) else None,
         "metrics": metrics,
         "samples": samples(runs, metrics, link, most),
     }
@@ -87,6 +93,7 @@ def write_page(
         data=data,
         has_plane=together.dominated is not None and any(point for run in data["runs"] for point in run["points"]),
         has_dominated=any(name for names in dominated for name in names),
+        guides=found.texts() if found else {},
         remarks=list(map(told, together.remarks)),
         paired=paired_view(together.compared, told) if together.compared else None,
         grids=[link(grid) for grid in grids] if linked else [],
@@ -111,7 +118,13 @@ def _point(level: Mapping[str, Any], dominated: str | None) -> dict[str, Any] | 
     return {"x": place["x"], "y": place["y"], **bars, "dominated": dominated}
 
 
-def _clean_distance(summary: Mapping[str, Any]) -> float | None:
-    """sqrt(FD) of the clean images themselves."""
-    root: float | None = (summary.get("reference") or {}).get("metrics", {}).get("frechet", {}).get("sqrt")
-    return root if is_known(root) else None
+def _guides(runs: Sequence[Shown]) -> Guides | None:
+    """The guides of the plane of all runs; None if an optimal curve is known."""
+    points = [
+        (f"{run.name}, {name}" if len(runs) > 1 else name, place)
+        for run in runs
+        for level in run.summary["levels"]
+        for name, place in [(at(run.summary, level), plane_point(level["metrics"]))]
+        if place
+    ]
+    return None if any(run.summary.get("exact") for run in runs) else find_guides(points, clean_root(runs[0].summary))

@@ -29,18 +29,25 @@ def check_runs(runs: Sequence[Path]) -> None:
 
 
 def report_runs(
-    runs: Sequence[Path], path: Path, standalone: bool = False, most: int | None = None, exact: Exact | None = None
+    runs: Sequence[Path],
+    path: Path,
+    standalone: bool = False,
+    most: int | None = None,
+    exact: Exact | None = None,
+    guides: bool = True,
 ) -> Path:
     """Writes the page of a run, or of several on the samples that all restored, even while they are in progress.
 
-    standalone, most: see `write_page`. exact: see `compare_runs`. -> the file. Errors: ValueError for runs that cannot
-    be shown together.
+    standalone, most, guides: see `write_page`. exact: see `compare_runs`. -> the file. Errors: ValueError for runs that
+    cannot be shown together.
     """
     check_runs(runs)
     found = [read_records(run) for run in runs]
     if len(runs) == 1:
         name = runs[0].resolve().name
-        return write_page(path, [Shown(name, runs[0], found[0], _summary(runs[0], found[0]))], None, standalone, most)
+        return write_page(
+            path, [Shown(name, runs[0], found[0], _summary(runs[0], found[0]))], None, standalone, most, guides
+        )
     ids = set.intersection(*(records.restored() for records in found))
     if not ids:
         raise ValueError(f"{', '.join(map(str, runs))} have no sample that all restored; give runs of the same data")
@@ -61,7 +68,7 @@ def report_runs(
     except ValueError as reason:
         remarks.append(f"There is no plane: {reason}.")
     compared = [compare_runs(runs[0], other, exact=exact) for other in runs[1:]]
-    return write_page(path, shown, Together(dominated, remarks, compared), standalone, most)
+    return write_page(path, shown, Together(dominated, remarks, compared), standalone, most, guides)
 
 
 def _summary(run: Path, records: Records) -> Mapping[str, Any]:

@@ -35,10 +35,10 @@ def begin(folder: Path) -> None:
         write_text(folder / MARKER, CONTENT)
 
 
-def write_report(study: Study, tasks: Sequence[str], folder: Path) -> tuple[list[Path], list[str]]:
+def write_report(study: Study, tasks: Sequence[str], folder: Path, guides: bool = True) -> tuple[list[Path], list[str]]:
     """Writes table.md, study.json and the figures of the tasks, whose runs must be finished.
 
-    -> the files, and sentences on what could not be made.
+    guides: whether figures that are drawn have reference curves. -> the files, and sentences on what could not be made.
     """
     results = read_results(study, tasks, folder)
     columns = study_columns(study, results)
@@ -52,18 +52,18 @@ def write_report(study: Study, tasks: Sequence[str], folder: Path) -> tuple[list
         of_task = [of for of in results if of.task == task]
         for name, figure in study.plots(task).items():
             try:
-                _draw(study, name, of_task, folder / figure)
+                _draw(study, name, of_task, folder / figure, guides)
                 files.append(folder / figure)
             except ValueError as reason:
                 troubles.append(f"there is no figure {figure}: {reason}")
     return files, troubles
 
 
-def _draw(study: Study, file: str, results: Sequence[Result], path: Path) -> None:
+def _draw(study: Study, file: str, results: Sequence[Result], path: Path, guides: bool) -> None:
     """Copies a file of the first run, or draws the curves or the pictures of all.  Errors: ValueError."""
     if not file:
         title = f"{results[0].task}, {study.title}".removeprefix(", ")
-        overlay_plot({of.run: of.summary for of in results}, path, title)
+        overlay_plot({of.run: of.summary for of in results}, path, title, guides=guides)
         return
     if file == PICTURES:
         save_png(visual_table(results), path)

@@ -45,9 +45,9 @@ def column_title(name: str) -> str:
 def study_notes(results: Sequence[Result]) -> list[str]:
     """What the table means, one paragraph each."""
     found = ["Means over the images of a run ± their standard error."]
-    if relative := results[0].summary.get("relative_cost"):
-        decoder = any(level.get("decoder_calls_per_image") for of in results for level in of.summary["levels"])
-        found[0] += f" Cost is per image, to reach this level alone. {unit(relative, decoder)}"
+    decoding = [of for of in results if any(level.get("decoder_calls_per_image") for level in of.summary["levels"])]
+    if relative := (decoding or results)[0].summary.get("relative_cost"):
+        found[0] += f" Cost is per image, to reach this level alone. {unit(relative, bool(decoding))}"
     if any(of.minus_first for of in results):
         found.append(
             f"{MINUS_FIRST.capitalize()}: on the samples that both restored, at the same level (or where each has one "

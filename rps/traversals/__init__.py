@@ -3,6 +3,7 @@
 from rps.traversals.base import Traversal
 from rps.traversals.ccdf import Ccdf
 from rps.traversals.interpolation import Interpolation
+from rps.traversals.latent_transport import LatentTransport
 from rps.traversals.map_rps import LmapRps, MapRps
 from rps.traversals.sample_average import SampleAverage
 from rps.traversals.setting_sweep import SettingSweep
@@ -12,6 +13,7 @@ from rps.traversals.variance_scaling import VarianceScaling
 __all__ = [
     "Ccdf",
     "Interpolation",
+    "LatentTransport",
     "LmapRps",
     "MapRps",
     "PosteriorSampling",

@@ -36,6 +36,9 @@ class Traversal(Shown):
         part.levels = [level for level in self.levels if level in levels]
         return part
 
+    def check_ids(self, ids: Collection[str]) -> None:
+        """Errors: ValueError for samples that must not be restored, as those that a part was fitted on."""
+
     def run(self, measurement: Measurement, prior: Prior, progress: Progress = silent) -> Restoration:
         """Restore a batch at every level, in as few network calls as the method allows."""
         raise NotImplementedError(f"{type(self).__name__} must define run(measurement, prior, progress)")

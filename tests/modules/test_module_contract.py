@@ -15,7 +15,8 @@ from modules import SolverModule
 from rps import traversals
 from rps.cost import RelativeCost
 from rps.operators import SuperResolution
-from tests.rps.solvers import WORLDS, close, kinds
+from rps.traversals.latent_map import LatentMap
+from tests.rps.solvers import WORLDS, close, kinds, law
 from tests.trainers import quiet
 
 # Fewer steps than by default, and settings in every form that YAML has. Whoever is not named runs with its defaults.
@@ -23,6 +24,7 @@ MAP = {"class_path": "rps.estimators.MapEstimator", "init_args": {"num_steps": 3
 SMALL = {
     "Ccdf": {"t0": [0, 50], "steps": 20},
     "Interpolation": {"levels": [0.0, 0.5], "steps": 3, "estimator": {"class_path": "rps.estimators.PseudoInverse"}},
+    "LatentTransport": {"levels": [0.0, 0.5], "estimator": MAP},
     "LmapRps": {"t0": [0, 50], "steps": 20, "estimator": MAP},
     "MapRps": {"t0": [0, 50], "steps": 20, "samples": 2, "estimator": MAP},
     "PosteriorSampling": {"steps": 3},
@@ -36,15 +38,17 @@ SMALL = {
     "StepNumber": {"levels": [4, 2], "step_size": [1.0, 2.0]},
     "VarianceScaling": {"levels": [1.0, 0.0], "step_size": [1.0, 6.0], "blend": True, "steps": 3},
 }
+MAP_OF_LATENTS = LatentMap.between(law(0.2, 1.0), law(-0.1, 2.0))
 MODULES = kinds(modules, SolverModule)
 IDS = ["a", "b", "c"]
 
 
 @pytest.fixture(params=MODULES)
-def build(request):
+def build(request, tmp_path):
     """Builds the module anew by jsonargparse, which can print it again: options -> module."""
     name = request.param
     world = "latent" if MODULES[name].__module__ in ("modules.latent_baselines", "modules.lmap_rps") else "pixel"
+    MAP_OF_LATENTS.save(tmp_path / "map.safetensors")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=SolverModule)
     settings = {
@@ -52,6 +56,7 @@ def build(request):
         "operator": {"class_path": "rps.operators.SuperResolution", "init_args": {"factor": 2}},
         "noise": 0.2,
         **SMALL.get(name, {}),
+        **({"transport": str(tmp_path / "map.safetensors")} if name == "LatentTransport" else {}),
     }
 
     def made(**options) -> SolverModule:
@@ -113,7 +118,8 @@ def test_a_result_is_a_function_of_the_id_and_of_the_measurement(build):
 @pytest.mark.parametrize("name", MODULES)
 def test_defaults_build_and_every_argument_is_documented(build_parser, name, capsys):
     """In `--model.help`: those that all modules have, and those of the traversal of this name."""
-    MODULES[name](WORLDS["pixel"].prior(), SuperResolution(2), 0.1)
+    needed = {"transport": MAP_OF_LATENTS} if name == "LatentTransport" else {}
+    MODULES[name](WORLDS["pixel"].prior(), SuperResolution(2), 0.1, **needed)
     with pytest.raises(SystemExit):
         build_parser.parse_args([f"--model.help=modules.{name}"])
     shown = capsys.readouterr().out

@@ -17,6 +17,7 @@ import torch
 from rps import estimators, samplers, traversals
 from rps.estimators import MapEstimator
 from rps.measurement import Measurement, degrade
+from rps.metrics import Gaussian
 from rps.operators import LinearOperator, Operator, SuperResolution
 from rps.priors import GaussianMixturePrior
 from rps.priors.base import Denoised
@@ -24,8 +25,15 @@ from rps.priors.counted import CountedPrior
 from rps.randomness import Streams
 from rps.samplers import Dps
 from rps.samplers.chains import Chain, run_chains
+from rps.traversals.latent_map import LatentMap
 from tests.rps.gaussian import SHAPE, correlated_prior, draw
 from tests.rps.latent_models import Z_SHAPE, LinearLatentPrior, latent_draws
+
+
+def law(mean: float, variance: float) -> Gaussian:
+    """Of patches of one number."""
+    return Gaussian(torch.tensor([mean], dtype=torch.float64), torch.tensor([[variance]], dtype=torch.float64))
+
 
 # Fewer steps than by default, so that a test takes a moment. Whoever is not named runs with its defaults; who cannot be
 # built without arguments must be named.
@@ -51,6 +59,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "SettingSweep": {"steps": 4},
     "PosteriorSampling": {"steps": 4},
     "Interpolation": {"estimator": MapEstimator(2), "steps": 4},
+    "LatentTransport": {"transport": LatentMap.between(law(0.2, 1.0), law(-0.1, 2.0)), "estimator": MapEstimator(2)},
 }
 
 

@@ -47,6 +47,6 @@ def runs(prior: Prior) -> Iterator[tuple[str, Traversal]]:
         if isinstance(kind, type) and kind not in (Sampler, ExactPosterior):
             yield name, PosteriorSampling(kind(**SHORT.get(name, {})), steps=STEPS)
     for name in traversals.__all__:
-        if name not in ("Traversal", "PosteriorSampling"):
+        if name not in ("Traversal", "PosteriorSampling", "LatentTransport"):  # the last has no chain
             own = {} if name in ("VarianceScaling", "LmapRps") else {"sampler": chain}
             yield name, getattr(traversals, name)(**own, **SHORT[name])

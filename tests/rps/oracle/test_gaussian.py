@@ -5,8 +5,10 @@ import torch
 
 from rps.measurement import degrade
 from rps.metrics import Gaussian, frechet_distance
+from rps.metrics.dp import distortion
+from rps.metrics.frechet import root
 from rps.operators import Denoise, SuperResolution
-from rps.oracle.gaussian import distortion, optimal_coupling, propagate_affine, root, rps_law
+from rps.oracle.gaussian import optimal_coupling, propagate_affine, rps_law
 from rps.samplers import ExactPosterior, Sampler
 from tests.rps.gaussian import DIM, SHAPE, correlated_prior, draw
 
