@@ -92,6 +92,8 @@ def test_networks_trained_for_a_task_merge_with_that_task(name, capsys):
     assert contains(model, yaml.safe_load(packaged_configs()[name].read_text())["model"])
     assert contains(model, yaml.safe_load(packaged_configs()[f"embedded/{task}"].read_text())["model"])
     assert model["init_args"]["prior"]["init_args"]["task"] == task
+
+
 @pytest.mark.parametrize("name", KNOBS)
 def test_free_knobs_merge_over_the_demo_and_their_task(name, capsys):
     task = name.split("/")[2]
