@@ -62,8 +62,8 @@ class Jpeg(LinearOperator):
     clipping, whatever its rcond.
 
     Three channels are coded in 4:2:0 colour, with chroma halved by averaging and doubled by repetition; any other
-    number as grey pictures. Sides that are not a multiple of the block size are padded with their last pixel. x and y are not
-    rounded to 8 bits.
+    number as grey pictures. Sides that are not a multiple of the block size are padded with their last pixel. x and y
+    are not rounded to 8 bits.
 
     Args:
         quality: quality from 1 to 100, on the scale of libjpeg and Pillow.
