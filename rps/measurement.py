@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rps.image_checks import check_range, check_tensor
-from rps.noise import Gaussian, Noise
+from rps.noise import Gaussian, Noise, Rounded
 from rps.operators.base import NoPseudoInverse, Operator
 from rps.randomness import Streams
 
@@ -97,6 +97,7 @@ def degrade(
         return degrade(images.new_zeros(1, *image_shape), operator, noise, [""], seed).rows(slice(0, 0))
     streams = Streams(seed, ids, images.device)
     bound = operator.bind(image_shape, streams.at("operator"))
+    noise = Rounded(noise, bound) if bound.rounding_std else noise
     y = noise.add(_apply(bound, images), streams.at("measurement"))
     return Measurement(y, bound, noise.std, image_shape, streams, noise)
 
@@ -121,6 +122,7 @@ def measured(
     image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)
     bound = operator.bind(image_shape, streams.at("operator"))
+    noise = Rounded(noise, bound) if bound.rounding_std else noise
     with torch.no_grad():
         y_shape = tuple(bound(pictures.new_zeros(len(pictures), *image_shape)).shape[1:])
         if tuple(pictures.shape[1:]) == y_shape:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from rps.operators.base import Operator
 from rps.randomness import Streams
 from rps.shown import Shown
 
@@ -58,6 +59,21 @@ class Poisson(Noise):
         rate = self.peak * (clean.to(exact).double().clamp(min=-1) + 1) / 2
         bits = streams.bits(math.prod(clean.shape[1:])).to(exact).view(clean.shape)
         return (2 * poisson_quantile((bits.double() + 0.5) * 2.0**-32, rate) / self.peak - 1).to(clean)
+
+
+class Rounded(Noise):
+    """Another noise, and then the rounding of an operator: y = operator.stored(A(x) + noise).
+
+    Args:
+        noise: the noise before the rounding.
+        operator: an operator that rounds what it stores.
+    """
+
+    def __init__(self, noise: Noise, operator: Operator) -> None:
+        self.noise, self.operator, self.std = noise, operator, math.hypot(noise.std, operator.rounding_std)
+
+    def add(self, clean: Tensor, streams: Streams) -> Tensor:
+        return self.operator.stored(self.noise.add(clean, streams))
 
 
 def poisson_quantile(probability: Tensor, rate: Tensor) -> Tensor:

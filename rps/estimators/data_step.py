@@ -25,13 +25,15 @@ class DataStep:
     network. They start from x0hat; for a nonlinear A on images and nu < 3 from the last z, because the gradient of
     a saturated pixel is 0.
 
-    inner_steps: number of Adam steps; None is 4 through a decoder and 20 without. lr: their rate.
+    w_factor: a number, or one per row. inner_steps: number of Adam steps; None is 4 through a decoder and 20 without.
+    lr: their rate.
     """
 
     def __init__(
         self, measurement: Measurement, prior: Prior, w_factor: float, inner_steps: int | None, lr: float
     ) -> None:
-        self.measurement, self.prior, self.w_factor, self.lr = measurement, prior, w_factor, lr
+        self.measurement, self.prior, self.lr = measurement, prior, lr
+        self.w_factor: float | Tensor = w_factor
         self.inner_steps = inner_steps or (4 if prior.latent else 20)
         operator = measurement.operator
         self.linear = operator if isinstance(operator, LinearOperator) and not prior.latent else None

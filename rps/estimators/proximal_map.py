@@ -39,7 +39,9 @@ class ProximalMap(Estimator):
         start: nu at the first step; 0 starts at nu_1, without annealing.
         t1: timestep of nu_1; None is nu_1 = sqrt(.25^2 + noise_std^2 / s^2), where s^2 is the mean square of the
             singular values, or a smaller level at which x has no more noise than y; without the exact step, .14.
-        w_factor: factor of w*, the weight of the prior in the exact log-posterior for a broad prior.
+        w_factor: factor of w*, the weight of the prior in the exact log-posterior for a broad prior; None is
+            max(1, nu_1^2 / data_std^2), because x_0 is within about data_std (`Prior.data_std`) of x0hat even where
+            nu_1 is larger.
         tail: fraction of the steps that are at nu_1 and averaged; at least the last one is.
         matched: whether x_t is made of y in the directions that y measures with less noise than nu, and one call is
             enough where A^T A = c I. Needs known singular values (`SpectralOperator`).
@@ -55,7 +57,7 @@ class ProximalMap(Estimator):
         num_steps: int = 40,
         start: float = 6.0,
         t1: int | None = None,
-        w_factor: float = 1.0,
+        w_factor: float | None = None,
         tail: float = 0.5,
         matched: bool = True,
         polish: bool = True,
@@ -89,6 +91,8 @@ class ProximalMap(Estimator):
             return self._denoised(x, x.new_full((len(x),), measurement.noise_std / scale), prior)
         least, streams = float(levels[0]), measurement.streams.at("stage1")
         nu1 = step.last_level(least) if self.t1 is None else x.new_full((len(x),), float(levels[self.t1]))
+        if self.w_factor is None:
+            step.w_factor = (nu1 / prior.data_std).square().clamp(min=1)
         steps = self.num_steps - self.polish
         falling = max(steps - max(round(self.tail * steps), 1), 0)
         mean = x if steps == 0 else torch.zeros_like(x)
@@ -110,7 +114,7 @@ class ProximalMap(Estimator):
         return bool(self._isotropic(self._step(measurement, prior)))
 
     def _step(self, measurement: Measurement, prior: Prior) -> DataStep:
-        return DataStep(measurement, prior, self.w_factor, self.inner_steps, self.lr)
+        return DataStep(measurement, prior, 1.0 if self.w_factor is None else self.w_factor, self.inner_steps, self.lr)
 
     def _isotropic(self, step: DataStep) -> float:
         """sqrt(c) if A^T A = c I and the settings allow the single call, else 0."""

@@ -35,6 +35,8 @@ class Operator(Shown, nn.Module):
     per_sample: tuple[str, ...] = ()
     image_shape: tuple[int, int, int] | None = None
     """[C, H, W] of the images, if `bind` stores it."""
+    rounding_std: float = 0.0
+    """Standard deviation of stored(y) - y."""
 
     def _shape(self) -> tuple[int, int, int]:
         if self.image_shape is None:
@@ -51,6 +53,10 @@ class Operator(Shown, nn.Module):
         The default does neither. An override returns a copy (see `bound`) and leaves self unchanged.
         """
         return self
+
+    def stored(self, y: Tensor) -> Tensor:
+        """The numbers that the instrument keeps of y: y itself, or y rounded."""
+        return y
 
     def bound(self, **attributes: Any) -> Any:
         """A shallow copy of this operator with these attributes set."""

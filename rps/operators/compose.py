@@ -44,7 +44,10 @@ class Compose(Operator):
             with torch.no_grad():
                 at = tuple(one(torch.zeros(1, *at, device=streams.keys.device)).shape[1:])
         made = LinearCompose(bound) if all(isinstance(each, LinearOperator) for each in bound) else Compose(bound)
-        return made.bound(image_shape=tuple(shape))
+        return made.bound(image_shape=tuple(shape), rounding_std=bound[-1].rounding_std)
+
+    def stored(self, y: Tensor) -> Tensor:
+        return self.operators[-1].stored(y)
 
     def rows(self, index: Tensor | slice) -> Any:
         return self.bound(operators=nn.ModuleList([operator.rows(index) for operator in self.operators]))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rps.operators.base import Operator
+from rps.operators.base import Gain, LinearOperator, SpectralOperator
 from rps.operators.separable import Exact
 from rps.randomness import Streams
 
@@ -42,20 +42,28 @@ def cosine_transform() -> Tensor:
     return torch.cos((2 * u + 1) * k * math.pi / 16) * torch.where(k == 0, math.sqrt(1 / 8), math.sqrt(1 / 4))
 
 
-def round_straight_through(z: Tensor) -> Tensor:
-    """z rounded to the nearest integer, halves away from zero as in libjpeg; its gradient is that of z.
-
-    Values within 1e-4 of a half count as a half, so that rounding errors do not decide the direction.
-    """
-    return z + (torch.sign(z) * (z.abs() + 0.5 + 1e-4).floor() - z).detach()
+def split(plane: Tensor) -> Tensor:
+    """[N, C, 8 I, 8 J] -> blocks [N, C, I, J, 8, 8]."""
+    return plane.unflatten(2, (-1, 8)).unflatten(4, (-1, 8)).transpose(3, 4)
 
 
-class Jpeg(Operator):
-    """The decoded JPEG of an image, nonlinear.  x, y: [N, C, H, W], one channel (luma only) or three (4:2:0 colour).
+def join(blocks: Tensor) -> Tensor:
+    """[N, C, I, J, 8, 8] -> [N, C, 8 I, 8 J]."""
+    return blocks.transpose(3, 4).flatten(4, 5).flatten(2, 3)
 
-    Colour is halved by averaging and doubled by linear interpolation as in libjpeg; sides that are not a multiple of
-    the block size are padded with their last pixel. Only the cosine coefficients are rounded; x and y are not rounded
-    to 8 bits. Gradients treat the rounding as the identity, and are zero where the decoder clips.
+
+class Jpeg(LinearOperator):
+    """y_b = (q_min / q) o (D x_b D^T) for each block x_b of 8 x 8 pixels: the cosine coefficients of a JPEG, which the
+    file stores as multiples of their quantiser steps q.  x: [N, C, H, W] -> y: [N, blocks, 64].
+
+    A is linear; what loses information is `stored`, which rounds y. Its error is taken for Gaussian, of variance
+    q^2 / 12 in a coefficient, that of the uniform law; a noise added to y comes before the rounding. In x and y 1 is
+    127.5 grey levels, and q_min is the smallest step. `pinv` decodes the file, without
+    clipping, whatever its rcond.
+
+    Three channels are coded in 4:2:0 colour, with chroma halved by averaging and doubled by repetition; any other
+    number as grey pictures. Sides that are not a multiple of the block size are padded with their last pixel. x and y
+    are not rounded to 8 bits.
 
     Args:
         quality: quality from 1 to 100, on the scale of libjpeg and Pillow.
@@ -67,34 +75,61 @@ class Jpeg(Operator):
             raise ValueError(f"quality must be in 1 .. 100, got {quality}")
         self.quality = quality
         colours = torch.tensor(TO_YCBCR, dtype=torch.float64)
-        tables = [quantisation_steps(table, quality) for table in (LUMA, CHROMA)]
-        self.constants = Exact(cosine_transform(), *tables, colours, torch.linalg.inv(colours))
+        luma, chroma = (quantisation_steps(table, quality) for table in (LUMA, CHROMA))
+        self.smallest, self.offset = float(luma.min()), 4 / float(luma[0, 0])
+        self.rounding_std = self.smallest / 127.5 / math.sqrt(12)
+        weights = (self.smallest / steps for steps in (luma, chroma))
+        self.constants = Exact(cosine_transform(), *weights, colours, torch.linalg.inv(colours))
 
-    def bind(self, shape: tuple[int, int, int], streams: Streams) -> Jpeg:
-        if shape[0] not in (1, 3):
-            raise ValueError(f"Jpeg needs images of 1 or 3 channels, got {shape[0]}")
-        return self.bound(image_shape=tuple(shape))
+    def bind(self, shape: tuple[int, int, int], streams: Streams) -> LinearOperator:
+        whole = shape[0] != 3 and shape[1] % 8 == shape[2] % 8 == 0
+        return (_GreyJpeg if whole else Jpeg)(self.quality).bound(image_shape=tuple(shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        transform, luma, chroma, to_ycbcr, to_rgb = self.constants.like(x)
-        if not len(x):
-            return x.clone()
+        transform, luma, chroma, to_ycbcr, _ = self.constants.like(x)
         _, c, h, w = x.shape
-        unit = 8 if c == 1 else 16
-        centred = 127.5 * x - 0.5  # 255 (x + 1) / 2 - 128
-        planes = F.pad(centred, (0, -w % unit, 0, -h % unit), mode="replicate")
+        unit = 16 if c == 3 else 8
+        if h % unit or w % unit:
+            x = F.pad(x, (0, -w % unit, 0, -h % unit), mode="replicate")
 
-        def coded(plane: Tensor, steps: Tensor) -> Tensor:
-            blocks = plane.unflatten(2, (-1, 8)).unflatten(4, (-1, 8)).transpose(3, 4)
-            quantised = round_straight_through(transform @ blocks @ transform.mT / steps) * steps
-            return (transform.mT @ quantised @ transform).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+        def coded(plane: Tensor, weights: Tensor) -> Tensor:
+            return (weights * (transform @ split(plane) @ transform.mT)).flatten(4).flatten(1, 3)
 
-        if c == 1:
-            decoded = coded(planes, luma)[..., :h, :w]
-        else:
-            # The rows for Cb and Cr sum to zero, so the offset of 128 affects only Y.
-            y, cb_cr = torch.einsum("ij,njhw->nihw", to_ycbcr, planes).split((1, 2), 1)
-            small = coded(F.avg_pool2d(cb_cr, 2), chroma)[..., : -(-h // 2), : -(-w // 2)]
-            cb_cr = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)[..., :h, :w]
-            decoded = torch.einsum("ij,njhw->nihw", to_rgb, torch.cat([coded(y, luma)[..., :h, :w], cb_cr], 1))
-        return ((decoded + 0.5) / 127.5).clamp(-1, 1)
+        if c != 3:
+            return coded(x, luma)
+        y, cb_cr = torch.einsum("ij,njhw->nihw", to_ycbcr, x).split((1, 2), 1)
+        return torch.cat([coded(y, luma), coded(F.avg_pool2d(cb_cr, 2), chroma)], 1)
+
+    def stored(self, y: Tensor) -> Tensor:
+        """y rounded to multiples of the steps, halves away from zero as in libjpeg, which subtracts 128 from grey
+        levels and not 127.5. Values within 1e-4 of a half count as one, so that rounding errors do not decide."""
+        blocks = y.shape[1]
+        offset = torch.zeros(blocks, 64, dtype=y.dtype, device=y.device)
+        offset[: 2 * blocks // 3 if self._shape()[0] == 3 else blocks, 0] = self.offset
+        z = y * (127.5 / self.smallest) - offset
+        return (torch.sign(z) * (z.abs() + 0.5 + 1e-4).floor() + offset) * (self.smallest / 127.5)
+
+    def pinv(self, y: Tensor, rcond: float = 0.0) -> Tensor:
+        """The decoded picture."""
+        transform, luma, chroma, _, to_rgb = self.constants.like(y)
+        c, h, w = self._shape()
+
+        def decoded(blocks: Tensor, weights: Tensor, channels: int, rows: int) -> Tensor:
+            blocks = (blocks.unflatten(2, (8, 8)) / weights).unflatten(1, (channels, rows, -1))
+            return join(transform.mT @ blocks @ transform)
+
+        if c != 3:
+            return decoded(y, luma, c, -(-h // 8))[..., :h, :w]
+        rows, count = -(-h // 16), 2 * y.shape[1] // 3
+        cb_cr = decoded(y[:, count:], chroma, 2, rows).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        planes = torch.cat([decoded(y[:, :count], luma, 1, 2 * rows), cb_cr], 1)
+        return torch.einsum("ij,njhw->nihw", to_rgb, planes)[..., :h, :w]
+
+
+class _GreyJpeg(Jpeg, SpectralOperator):
+    """Jpeg of channels of whole blocks, where D is orthonormal: the singular values are q_min / q."""
+
+    def spectral(self, y: Tensor, gain: Gain) -> Tensor:
+        _, luma, *_ = self.constants.like(y)
+        s = luma.view(1, 1, 1, 64)
+        return self.pinv((gain(s) * s).squeeze(1) * y)

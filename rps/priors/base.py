@@ -45,6 +45,8 @@ class Prior(nn.Module):
     images to samples and back with `encode` and `decode`.
 
     map_timestep: timestep at which MapEstimator takes the score by default.
+    data_std: standard deviation of a number of x_0, root mean square over the sample; by default that of images in
+    [-1, 1] (sigma_data of arXiv 2206.00364); infinite if it is unknown, as for latents.
     latent: whether samples are latents and not images. needs: the condition that every sample must have, if any.
     evaluations: network evaluations in one `denoise`; 2 with classifier-free guidance. Network calls are counted in
     evaluations.
@@ -55,6 +57,7 @@ class Prior(nn.Module):
     schedule: Schedule
     sample_shape: tuple[int, int, int]
     map_timestep: int = 10
+    data_std: float = 0.5
     latent: bool = False
     evaluations: int = 1
     relative_cost: RelativeCost = RelativeCost()

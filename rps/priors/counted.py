@@ -50,7 +50,7 @@ class CountedPrior(Prior):
         self.prior, self.meter = prior, meter or Meter(progress)
         self.schedule, self.sample_shape, self.map_timestep = prior.schedule, prior.sample_shape, prior.map_timestep
         self.latent, self.needs, self.evaluations = prior.latent, prior.needs, prior.evaluations
-        self.relative_cost = prior.relative_cost
+        self.relative_cost, self.data_std = prior.relative_cost, prior.data_std
 
     @classmethod
     def of(cls, prior: Prior) -> CountedPrior:

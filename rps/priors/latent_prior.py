@@ -41,7 +41,7 @@ class LatentPrior(DiffusersPrior):
         speed: compilation and memory layout of the networks.
     """
 
-    map_timestep = 50
+    map_timestep, data_std = 50, math.inf
     latent = True
 
     def __init__(

@@ -7,11 +7,29 @@ import pytest
 import torch
 
 import rps.noise
-from rps.noise import Noise
+from rps.noise import Gaussian, Noise
+from rps.operators import Operator
 from rps.randomness import Streams
 from tests.rps.solvers import kinds
 
-ARGUMENTS = {"Gaussian": {"std": 0.3}, "Poisson": {"peak": 30.0}}
+
+class Halves(Operator):
+    """Stores multiples of 0.5."""
+
+    rounding_std = 0.5 / math.sqrt(12)
+
+    def forward(self, x):
+        return x
+
+    def stored(self, y):
+        return (2 * y).round() / 2
+
+
+ARGUMENTS = {
+    "Gaussian": {"std": 0.3},
+    "Poisson": {"peak": 30.0},
+    "Rounded": {"noise": Gaussian(0.5), "operator": Halves()},
+}
 """Whoever is not named must be buildable without arguments."""
 
 NOISES = {name: kind(**ARGUMENTS.get(name, {})) for name, kind in kinds(rps.noise, Noise).items()}

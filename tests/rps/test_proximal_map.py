@@ -73,6 +73,21 @@ def test_tends_to_the_posterior_mean_with_the_exact_weight(task):
     assert (estimator.estimate(measurement, prior) - mean).norm() < 0.02 * mean.norm()
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_a_level_above_the_deviation_of_the_prior_does_not_weaken_it(task):
+    """A narrow prior at a high t1: with the weight of a broad one its mean would hardly count."""
+    prior = GaussianMixturePrior(torch.full((1, *SHAPE), 0.2, dtype=torch.float64), 0.01)
+    assert prior.data_std == pytest.approx(0.1)
+    measurement = degrade(draw(prior, 16), TASKS[task], NOISE)
+    mean = prior.posterior(measurement).mean().view(-1, *SHAPE)
+
+    def error(w_factor):
+        found = ProximalMap(100, t1=400, w_factor=w_factor, clip=False, **PLAIN).estimate(measurement, prior)
+        return float((found - mean).norm() / (draw(prior, 16) - mean).norm())
+
+    assert error(None) < 0.1 < error(1.0)
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_one_call_is_the_posterior_mean_of_denoising(scale):
     """With A = c I as well; at the timestep nearest to the noise, so up to the spacing of the levels (1 %)."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -17,6 +20,11 @@ class AnalyticPrior(Prior):
     posterior(measurement).mean().view(-1, *prior.sample_shape) is the MMSE estimate, .trace() its expected squared
     error per image; rps.oracle.exact_samples(posterior, streams, n) draws from it.
     """
+
+    @cached_property
+    def data_std(self) -> float:  # type: ignore[override]
+        law = self.law(torch.zeros(1, math.prod(self.sample_shape), dtype=torch.float64))
+        return math.sqrt(float(law.trace()[0]) / math.prod(self.sample_shape))
 
     def law(self, like: Tensor) -> Mixture:
         """p(x_0) on the device and in the dtype of `like`; one row, shared by all images."""
