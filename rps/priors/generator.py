@@ -109,5 +109,5 @@ def embedded_network(folder: str) -> nn.Module:
     """A UNet2DModel of rps/assets/embedded, in float32."""
     from diffusers import UNet2DModel
 
-    network: nn.Module = load_network(UNet2DModel, str(EMBEDDED.parent / folder), "", "float32", local_files_only=True)
+    network: nn.Module = load_network(UNet2DModel, str(EMBEDDED / folder), "", "float32", local_files_only=True)
     return network

@@ -44,7 +44,7 @@ def test_train_resume_export(method, task, images, tmp_path, monkeypatch):
     train_generator.main(
         ["export", method, task, "--folder", str(tmp_path / "run"), "--output", str(tmp_path / "assets")]
     )
-    monkeypatch.setattr(generator, "EMBEDDED", tmp_path / "assets" / "prior")
+    monkeypatch.setattr(generator, "EMBEDDED", tmp_path / "assets")
     prior = {"generator": EmbeddedGenerator, "pmrf": EmbeddedPmrf}[method](task)
     network, name = (prior.network, "generator") if method == "generator" else (prior.regressor, "regressor")
     weight = state["state_dict"][f"{name}.conv_in.weight"]
