@@ -20,6 +20,7 @@ from rps.image_checks import LARGEST, range_reason
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
+from rps.operators.identity import Denoise
 from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.base import Prior
 from rps.protocol import RunModule
@@ -106,32 +107,45 @@ class SolverModule(L.LightningModule, RunModule):
         return self.prior.image_shape
 
     @property
+    def any_size(self) -> bool:  # type: ignore[override]
+        return self.prior.any_size
+
+    @property
     def relative_cost(self) -> RelativeCost:  # type: ignore[override]
         return self.prior.relative_cost
 
-    def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int:
+    def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
+        if self.any_size:  # more for larger pictures
+            return None
         traversal = self.traversal if levels is None else self.traversal.only(levels)
         return traversal.network_calls_per_image(self.prior) if traversal.levels else 0
 
     def measure(self, batch: dict[str, Any]) -> Measurement:
         """The measurement of a batch to restore: the given one, or the degraded clean images, or a part of it."""
         ids = batch["id"]
-        if not ids:
-            return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), self.operator, self.noise, [])
+        if not ids:  # of pictures of no particular size, which need not fit the operator
+            return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), Denoise(), self.noise, [])
+        pictures = batch["measurement"] if "measurement" in batch else batch["image"]
+        self._check_channels(pictures)
+        shape = self._image_shape_of(batch)
         if "measurement" in batch:
-            pictures = batch["measurement"]
-            self._check_channels(pictures)
-            measurement = measured(pictures, self.operator, self.noise, self.prior.image_shape, ids, self.seed)
-            return self.split(replace(measurement, conditions=self._conditions(batch)))
-        images = batch["image"]
-        self._check_channels(images)
-        if len(images) and tuple(images.shape[1:]) != tuple(self.prior.image_shape):
+            measurement = measured(pictures, self.operator, self.noise, shape, ids, self.seed)
+        elif tuple(pictures.shape[1:]) != tuple(shape):
             raise ValueError(
-                f"the data are {_size(images)} but the prior's images are "
-                f"{_size(torch.empty(0, *self.prior.image_shape))}; set the size of the data to that of the prior"
+                f"the data are {_size(pictures)} but the prior's images are {_size(torch.empty(0, *shape))}; set the "
+                "size of the data to that of the prior, or wrap the prior in rps.TiledPrior, which takes any size"
             )
-        measurement = degrade(images, self.operator, self.noise, ids, self.seed)
+        else:
+            measurement = degrade(pictures, self.operator, self.noise, ids, self.seed)
         return self.split(replace(measurement, conditions=self._conditions(batch)))
+
+    def _image_shape_of(self, batch: dict[str, Any]) -> tuple[int, int, int]:
+        """[C, H, W] of the images of a batch: the prior's, or for a prior of any size that of the pictures."""
+        if not self.any_size:
+            return self.prior.image_shape
+        if "measurement" in batch:
+            return self.operator.image_shape_of(tuple(batch["measurement"].shape[1:]))
+        return tuple(batch["image"].shape[1:])
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         with no_inference_mode():
@@ -164,8 +178,9 @@ class SolverModule(L.LightningModule, RunModule):
                 f"trainer.precision {self.trainer.precision} would also round the measurements; leave it at 32-true "
                 "and give the prior a dtype (--model.prior.dtype bfloat16), which affects only its network"
             )
-        zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
-        degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
+        if not self.any_size:
+            zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
+            degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
         self.isolation = Isolation()
         self.seen = SeenIds()
 
@@ -205,7 +220,7 @@ class SolverModule(L.LightningModule, RunModule):
         if "measurement" in batch:
             largest = largest.masked_fill((pictures < 0).flatten(1).any(1), 0)
             if limit < math.inf:
-                limit = self._absurd_measurement() if bool((largest > ABSURD).any()) else ABSURD
+                limit = self._absurd_measurement(batch) if bool((largest > ABSURD).any()) else ABSURD
         ranges = {i: range_reason(pictures[i]) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()}
         if ranges and not self.isolation.proven and len(ranges) == int(finite.sum()):
             raise ValueError(next(iter(ranges.values())))
@@ -215,9 +230,9 @@ class SolverModule(L.LightningModule, RunModule):
         good = [i for i in range(len(finite)) if i not in reasons]
         return (rows(batch, good) if reasons else batch), {batch["id"][i]: why for i, why in reasons.items()}
 
-    def _absurd_measurement(self) -> float:
+    def _absurd_measurement(self, batch: dict[str, Any]) -> float:
         """A bound that non-negative measurements exceed only if they are in other units."""
-        white = torch.ones(1, *self.prior.image_shape, device=self.device)
+        white = torch.ones(1, *self._image_shape_of(batch), device=self.device)
         y = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed).y
         return ABSURD * max(1.0, float(y.abs().max())) + 6 * self.noise.std
 

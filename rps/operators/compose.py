@@ -46,6 +46,11 @@ class Compose(Operator):
         made = LinearCompose(bound) if all(isinstance(each, LinearOperator) for each in bound) else Compose(bound)
         return made.bound(image_shape=tuple(shape))
 
+    def image_shape_of(self, picture: tuple[int, int, int]) -> tuple[int, int, int]:
+        for operator in reversed(self.operators):
+            picture = operator.image_shape_of(picture)
+        return picture
+
     def rows(self, index: Tensor | slice) -> Any:
         return self.bound(operators=nn.ModuleList([operator.rows(index) for operator in self.operators]))
 

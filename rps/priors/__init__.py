@@ -15,6 +15,7 @@ from rps.priors.diffusers_prior import DiffusersPrior, EmbeddedPrior
 from rps.priors.latent_prior import EmbeddedLatentPrior, LatentPrior
 from rps.priors.speed import Speed
 from rps.priors.stable_diffusion import StableDiffusionPrior
+from rps.priors.tiled import TiledPrior
 
 __all__ = [
     "AnalyticPrior",
@@ -34,6 +35,7 @@ __all__ = [
     "Prior",
     "Speed",
     "StableDiffusionPrior",
+    "TiledPrior",
     "WeightedImages",
     "check_prior",
     "fit_mixture",
