@@ -237,7 +237,7 @@ class SampleDataModule(L.LightningDataModule, RunData):
 
         Errors: ValueError if there is no such prior, or its images are not pictures.
         """
-        module = run_module(self.trainer.lightning_module if self.trainer else None)
+        module = run_module(getattr(self.trainer, "lightning_module", None))
         if module.image_shape is None and (channels is None or (size is None and not own_size)):
             raise ValueError(
                 f"{type(self).__name__} has no prior that determines the shape of its pictures; give "

@@ -93,6 +93,11 @@ class TiledPrior(Prior):
             tile = min(most, -(-size[0] // multiple) * multiple), min(most, -(-size[1] // multiple) * multiple)
         return Tiles((max(size[0], tile[0]), max(size[1], tile[1])), tile, self._overlap)
 
+    def borders(self, height: int, width: int) -> tuple[list[int], list[int]]:
+        """The rows and the columns of a picture of this size at which a tile begins or ends (rps.metrics.seams)."""
+        rows, columns = self.tiles_of(height, width).borders()
+        return [self.stride * n for n in rows], [self.stride * n for n in columns]
+
     def denoise(self, x: Tensor, t: Tensor) -> Denoised:
         def denoised(tiles: Tensor, rows: Tensor, numbers: Tensor) -> list[Tensor]:
             found = self._of(rows, numbers).denoise(tiles, t[rows])
