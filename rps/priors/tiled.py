@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from rps.cost import RelativeCost
 from rps.measurement import Measurement
@@ -131,13 +130,6 @@ class TiledPrior(Prior):
 
         before, after: pixels of x and of the results to one pixel of the samples.
         """
-
-        def remade(*tiles: Tensor) -> list[Tensor]:
-            """Without activations for the backward, which computes them again."""
-            if torch.is_grad_enabled() and tiles[0].requires_grad:
-                return list(checkpoint(function, *tiles, use_reentrant=False, preserve_rng_state=False))
-            return list(function(*tiles))
-
         tiles = self.tiles_of(height, width)
         for axis in (2, 3):
             wanted = before * tiles.size[axis - 2]
@@ -145,4 +137,4 @@ class TiledPrior(Prior):
                 x = x.index_select(axis, mirror(torch.arange(wanted, device=x.device), x.shape[axis]))
         pixels = self.stride // after
         rows, columns = -(-height // pixels), -(-width // pixels)
-        return [value[..., :rows, :columns] for value in tiles.blend(remade, x, self.micro_batch)]
+        return [value[..., :rows, :columns] for value in tiles.blend(function, x, self.micro_batch)]
