@@ -48,7 +48,7 @@ def check_inputs(measurement: Measurement, prior: Prior) -> None:
         raise ValueError(
             f"the measurement is of images of {_shape(measurement.image_shape)} but the prior's images are "
             f"{_shape(prior.image_shape)} (channels x height x width); give images with the {what} of the prior, or "
-            "another prior"
+            "another prior (rps.TiledPrior takes any size)"
         )
 
 

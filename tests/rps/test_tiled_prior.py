@@ -105,6 +105,14 @@ def test_tiles_are_counted_and_their_activations_are_not_kept():
     assert x.grad.isfinite().all() and (x.grad != 0).all()
 
 
+def test_the_forward_keeps_the_picture_and_no_more():
+    kept = []
+    x = noisy(1, 45, 70).float().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda v: kept.append(v.numel()), lambda _: None):
+        TiledPrior(rps.EmbeddedPrior()).denoise(x, T[:1])
+    assert sum(kept) == x.numel()
+
+
 def test_a_latent_prior_encodes_and_decodes_in_tiles():
     latent = rps.EmbeddedLatentPrior()
     image = torch.rand(1, 1, 45, 70, generator=torch.Generator().manual_seed(0)) * 2 - 1
