@@ -53,6 +53,8 @@ def main() -> None:
         for task in given.task:
             measurement = rps.degrade(clean, TASKS[task], 0.1)
             whole = method.run(measurement, rps.TiledPrior(prior, tile=16384).to(given.device)).images
+            for level, x in whole.items():
+                print(f"| {task} | {level} | no tiles | {rmse(as_saved(x), as_saved(clean)).mean():.4f} | | | | |")
             for overlap in given.overlap:
                 tiled = rps.TiledPrior(prior, overlap=overlap).to(given.device)
                 start, borders = time.monotonic(), tiled.borders(*clean.shape[2:])
