@@ -31,7 +31,8 @@ class TiledPrior(Prior):
         tile: height and width of a tile, in pixels of the image; None is the prior's size. Any other size needs a prior
             with a `multiple`, such as DiffusersPrior. A picture within one tile is not cut: the network runs at the
             picture's size, mirrored to the next multiple, and the tile bounds the memory of its attention.
-        overlap: least number of pixels that neighbouring tiles share, at most half of them; None is a quarter.
+        overlap: least number of pixels that neighbouring tiles share, at most half of them; None is a quarter, or four
+            pixels of the samples if these are more.
         micro_batch: largest number of tiles in one network call; None puts no limit.
     """
 
@@ -57,7 +58,8 @@ class TiledPrior(Prior):
         if overlap is not None and 2 * overlap > least:
             raise ValueError(f"overlap must be at most half of the tile of {least} pixels, got {overlap}")
         self.prior, self.tile, self.overlap, self.micro_batch = prior, tile, overlap, micro_batch
-        self._overlap = -(-(least // 4 if overlap is None else overlap) // self.stride)
+        samples = least // self.stride
+        self._overlap = min(max(samples // 4, 4), samples // 2) if overlap is None else -(-overlap // self.stride)
         self.schedule, self.sample_shape, self.map_timestep = prior.schedule, prior.sample_shape, prior.map_timestep
         self.latent, self.needs, self.evaluations = prior.latent, prior.needs, prior.evaluations
         cost = prior.relative_cost
