@@ -229,17 +229,28 @@ class SampleDataModule(L.LightningDataModule, RunData):
         kinds = f"pictures are regular files that end in {', '.join(SUFFIXES)}"
         print(f"rps: ignored {files} ({named}{more}); {kinds}", file=sys.stderr)
 
-    def prior_shape(self, wanted: str) -> tuple[int, int, int]:
-        """[C, H, W] of the images that the prior of the trainer's module generates.
+    def picture_form(
+        self, channels: int | None, size: int | None, own_size: bool = False
+    ) -> tuple[int, tuple[int, int] | None]:
+        """The channels and the (height, width) of the pictures: as given, else of the images that the prior of the
+        trainer's module generates. Pictures keep their own size, None, if own_size is set or the prior takes any size.
 
-        wanted: the arguments that default to the prior's, named in the error if there is no prior.
+        Errors: ValueError if there is no such prior, or its images are not pictures.
         """
-        shape = run_module(self.trainer.lightning_module if self.trainer else None).image_shape
-        if shape is None:
+        module = run_module(getattr(self.trainer, "lightning_module", None))
+        if module.image_shape is None and (channels is None or (size is None and not own_size)):
             raise ValueError(
-                f"{type(self).__name__} has no prior that determines the shape of its pictures; give {wanted}"
+                f"{type(self).__name__} has no prior that determines the shape of its pictures; give "
+                f"{'channels' if own_size else 'size and channels'}"
             )
-        return shape
+        of_prior, height, width = module.image_shape or (0, 0, 0)
+        if (channels := channels or of_prior) not in (1, 3):
+            raise ValueError(
+                f"the prior generates images of {channels} channels, but pictures have 1 or 3; choose another prior"
+            )
+        if size is not None:
+            return channels, (size, size)
+        return channels, None if own_size or module.any_size else (height, width)
 
     def _window(self) -> slice:
         if self.only_ids is not None:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from datamodules.base import SampleDataModule
 from datamodules.hub import Opened, open_split, parquet_rows
 from datamodules.ids import ids_of, refuse_missing, refuse_renamed
+from datamodules.pictures import Fit
 from datamodules.repeats import refuse_repeated_ids
 from datamodules.retry import Retry
 from datamodules.rows import Columns, Rows, keep_encoded, picture_decoder
@@ -52,7 +53,10 @@ class HuggingFace(SampleDataModule):
         id_column: column of sample ids; null uses id_from.
         id_from: "file" (the name of the picture's file) or "index" (its position). "index" requires a pinned revision,
             and a run does not resume with another list of files.
-        size: height and width of the pictures, in pixels; null is the prior's size.
+        size: height and width of the pictures, in pixels; null is the prior's size, or each picture's own if the prior
+            takes any (rps.priors.TiledPrior).
+        fit: how pictures get the size: "crop" to a square, or "resize" whole, so that the longer side has it; smaller
+            pictures then keep theirs.
         channels: 1 (grey) or 3 (RGB); null is the prior's number.
         enlarge: whether pictures smaller than size are enlarged; if not, they are failed samples.
         subset: list of ids to restore, where an id that the data lack is a failed sample; or the number of samples to
@@ -82,6 +86,7 @@ class HuggingFace(SampleDataModule):
         id_column: str | None = None,
         id_from: Literal["file", "index"] = "file",
         size: int | None = None,
+        fit: Fit = "crop",
         channels: int | None = None,
         enlarge: bool = False,
         subset: int | list[str] | None = None,
@@ -104,7 +109,7 @@ class HuggingFace(SampleDataModule):
         self.data_files, self.data_dir = data_files, data_dir
         self.image_column, self.caption_column, self.label_column = image_column, caption_column, label_column
         self.id_column, self.id_from = id_column, id_from
-        self.size, self.channels, self.enlarge = size, channels, enlarge
+        self.size, self.fit, self.channels, self.enlarge = size, fit, channels, enlarge
         self.subset, self.subset_seed = subset, subset_seed
         self.retry = Retry(attempts, backoff)
         self._pictures: dict[str, PurePosixPath] = {}
@@ -114,12 +119,7 @@ class HuggingFace(SampleDataModule):
 
     def setup(self, stage: str) -> None:
         """Opens the data set.  Errors: ValueError for what it does not have; OSError if it cannot be reached."""
-        size = (self.size, self.size) if self.size else self.prior_shape("size and channels")[1:]
-        channels = self.channels or self.prior_shape("size and channels")[0]
-        if channels not in (1, 3):
-            raise ValueError(
-                f"the prior generates images of {channels} channels, but pictures have 1 or 3; choose another prior"
-            )
+        channels, size = self.picture_form(self.channels, self.size)
         arguments = (self.path, self.name, self.split, self.revision, self.data_files, self.data_dir)
         opened = self.retry.call(f"data set {self.path!r}", partial(open_split, *arguments))
         columns = self._columns(opened)
@@ -135,7 +135,7 @@ class HuggingFace(SampleDataModule):
             dataset=keep_encoded(opened.dataset, columns),
             sources=opened.files if len(opened.files) == shards else [f"data set {self.path!r}"] * shards,
             columns=columns,
-            decode=picture_decoder(channels, size, self.enlarge),
+            decode=picture_decoder(channels, size, self.enlarge, self.fit),
             retry=self.retry,
             files=dict(zip(self._pictures, ids_of(list(self._pictures.values())), strict=True)),
             only=frozenset(map(str, self._subset)) if isinstance(self._subset, list) else None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datamodules.base import Sample, SampleDataModule
 from datamodules.ids import ids_of, refuse_missing, refuse_renamed
-from datamodules.pictures import SUFFIXES, read_picture
+from datamodules.pictures import SUFFIXES, Fit, read_picture
 from rps.records.directory import is_run
 
 
@@ -17,8 +17,9 @@ class ImageFolder(SampleDataModule):
     """The pictures of a folder and its subfolders, in the order of their names.
 
     Clean pictures (a benchmark) are centre-cropped and reduced to the prior's size, with antialiasing, and then
-    degraded. Degraded pictures (a restoration) are measurements: only their channels are converted. For the supported
-    formats, see datamodules.pictures.read_picture.
+    degraded; for a prior that takes any size (rps.priors.TiledPrior) they keep theirs. Degraded pictures (a
+    restoration) are measurements: only their channels are converted. Pictures of different sizes never share a batch.
+    For the supported formats, see datamodules.pictures.read_picture.
 
     Hidden files and folders that hold a run of rps are ignored. Files without the extension of a picture, FIFOs and
     devices are ignored and counted. A link to a picture is read under the link's name, wherever it points; linked
@@ -26,7 +27,10 @@ class ImageFolder(SampleDataModule):
 
     Args:
         folder: folder of the pictures.
-        size: height and width of clean pictures, in pixels; null is the prior's size.
+        size: height and width of clean pictures, in pixels; null is the prior's size, or each picture's own if the
+            prior takes any.
+        fit: how clean pictures get the size: "crop" to a square, or "resize" whole, so that the longer side has it;
+            smaller pictures then keep theirs.
         channels: 1 (grey) or 3 (RGB); null is the prior's number.
         degraded: whether the pictures are measurements and not clean images.
         batch_size: number of pictures in one batch.
@@ -39,6 +43,7 @@ class ImageFolder(SampleDataModule):
         self,
         folder: str,
         size: int | None = None,
+        fit: Fit = "crop",
         channels: int | None = None,
         degraded: bool = False,
         batch_size: int = 16,
@@ -54,7 +59,7 @@ class ImageFolder(SampleDataModule):
         if channels not in (None, 1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
         self.folder = folder
-        self.size = size
+        self.size, self.fit = size, fit
         self.channels = channels
         self.degraded = degraded
         self.key = "measurement" if degraded else "image"
@@ -77,16 +82,10 @@ class ImageFolder(SampleDataModule):
                 f"folder {self.folder!r} contains no image files ({', '.join(SUFFIXES)}); give a folder with pictures"
             )
         self.report_left_out(others, f"folder {self.folder!r}")
-        wanted = "channels" if self.degraded else "size and channels"
-        size = None if self.degraded else (self.size, self.size) if self.size else self.prior_shape(wanted)[1:]
-        channels = self.channels or self.prior_shape(wanted)[0]
-        if channels not in (1, 3):
-            raise ValueError(
-                f"the prior generates images of {channels} channels, but pictures have 1 or 3; choose another prior"
-            )
+        channels, size = self.picture_form(self.channels, self.size, own_size=self.degraded)
         self._paths, self.place = paths, str(folder.resolve())
         self._samples = [
-            (name, partial(read_picture, folder / path, channels, size))
+            (name, partial(read_picture, folder / path, channels, size, fit=self.fit))
             for name, path in zip(ids_of(paths), paths, strict=True)
         ]
         super().setup(stage)

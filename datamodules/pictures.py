@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ SUFFIXES = (
     ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif",
 )  # fmt: skip
 
+Fit = Literal["crop", "resize"]
+"""How a picture gets a size: its largest centred crop of these proportions, or the whole picture within it."""
+
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF file."""
 
@@ -31,22 +34,27 @@ _descriptor = threading.Lock()
 
 
 def read_picture(
-    source: Path | IO[bytes], channels: int, size: tuple[int, int] | None = None, enlarge: bool = False
+    source: Path | IO[bytes],
+    channels: int,
+    size: tuple[int, int] | None = None,
+    enlarge: bool = False,
+    fit: Fit = "crop",
 ) -> Tensor:
     """The picture, upright, as [C, H, W] in [-1, 1]; with a size (height, width), centre-cropped and resized to it.
 
     Supports grey, RGB, palette, CMYK, LAB, 16-bit grey and transparent pictures (shown on white), and the first frame
     of animations. Damaged metadata are ignored. The crop is the largest centred one with the proportions of size; it is
     reduced by Pillow's Lanczos filter, which is antialiased and, for 8-bit pictures, uses integer arithmetic, so the
-    bits are the same on every machine.
+    bits are the same on every machine. With fit = "resize", the whole picture is reduced until it fits into the size.
 
     channels: 1 (grey; colours by ITU-R 601 luma) or 3 (RGB; grey is repeated).
-    Errors: ValueError if the picture is smaller than size (unless enlarge is set), or not a picture.
+    Errors: ValueError if the picture is smaller than the size that it is cropped to (unless enlarge is set), or not a
+    picture.
     """
     with _silence(_is_tiff(source)):
         picture = _colours(_open(source), channels)
     if size is not None:
-        picture = _crop_and_resize(picture, *size, enlarge)
+        picture = (_crop_and_resize if fit == "crop" else _fit_into)(picture, *size, enlarge)
     pixels = np.asarray(picture, dtype=np.float32)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
@@ -165,3 +173,12 @@ def _crop_and_resize(picture: Any, height: int, width: int, enlarge: bool) -> An
     left, top = (w - crop_w) // 2, (h - crop_h) // 2
     picture = picture.crop((left, top, left + crop_w, top + crop_h))
     return picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _fit_into(picture: Any, height: int, width: int, enlarge: bool) -> Any:
+    from PIL import Image
+
+    w, h = picture.size
+    scale = min(height / h, width / w) if enlarge else min(height / h, width / w, 1)
+    size = max(round(scale * w), 1), max(round(scale * h), 1)
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)

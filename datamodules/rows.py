@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.base import Sample
 from datamodules.ids import ids_of
-from datamodules.pictures import SUFFIXES, read_picture
+from datamodules.pictures import SUFFIXES, Fit, read_picture
 from datamodules.retry import Retry
 
 BLOCK = 32
@@ -169,7 +169,7 @@ def keep_encoded(dataset: Any, columns: Columns) -> Any:
 
 
 def picture_decoder(
-    channels: int, size: tuple[int, int] | None = None, enlarge: bool = False
+    channels: int, size: tuple[int, int] | None = None, enlarge: bool = False, fit: Fit = "crop"
 ) -> Callable[[io.BytesIO], Tensor]:
     """`read_picture` with these settings."""
-    return partial(read_picture, channels=channels, size=size, enlarge=enlarge)
+    return partial(read_picture, channels=channels, size=size, enlarge=enlarge, fit=fit)

@@ -19,6 +19,7 @@ from rps.cost import Cost, RelativeCost
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
+from rps.operators.identity import Denoise
 from rps.priors.base import Prior
 from rps.protocol import RunModule
 from rps.records.ids import SeenIds, repeat_reason
@@ -103,25 +104,39 @@ class SolverModule(L.LightningModule, RunModule):
         return self.prior.image_shape
 
     @property
+    def any_size(self) -> bool:  # type: ignore[override]
+        return self.prior.any_size
+
+    @property
     def relative_cost(self) -> RelativeCost:  # type: ignore[override]
         return self.prior.relative_cost
 
-    def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int:
+    def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
+        if self.any_size:  # more for larger pictures
+            return None
         traversal = self.traversal if levels is None else self.traversal.only(levels)
         return traversal.network_calls_per_image(self.prior) if traversal.levels else 0
 
     def measure(self, batch: dict[str, Any]) -> Measurement:
         """The measurement of a batch to restore: the given one, or the degraded clean images, or a part of it."""
         ids = batch["id"]
-        if not ids:
-            return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), self.operator, self.noise, [])
-        check_pictures(batch, self.prior.image_shape)
+        if not ids:  # of pictures of no particular size, which need not fit the operator
+            return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), Denoise(), self.noise, [])
+        shape = self._image_shape_of(batch)
+        check_pictures(batch, (self.prior.image_shape[0], *shape[1:]))
         if "measurement" in batch:
-            shape = self.prior.image_shape
             measurement = measured(batch["measurement"], self.operator, self.noise, shape, ids, self.seed)
         else:
             measurement = degrade(batch["image"], self.operator, self.noise, ids, self.seed)
         return self.split(replace(measurement, conditions=conditions(batch, self.prior)))
+
+    def _image_shape_of(self, batch: dict[str, Any]) -> tuple[int, int, int]:
+        """[C, H, W] of the images of a batch: the prior's, or for a prior of any size that of the pictures."""
+        if not self.any_size:
+            return self.prior.image_shape
+        if "measurement" in batch:
+            return self.operator.image_shape_of(tuple(batch["measurement"].shape[1:]))
+        return tuple(batch["image"].shape[1:])
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         with no_inference_mode():
@@ -155,8 +170,9 @@ class SolverModule(L.LightningModule, RunModule):
                 f"trainer.precision {self.trainer.precision} would also round the measurements; leave it at 32-true "
                 "and give the prior a dtype (--model.prior.dtype bfloat16), which affects only its network"
             )
-        zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
-        degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
+        if not self.any_size:
+            zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
+            degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
         self.isolation = Isolation()
         self.seen = SeenIds()
 
@@ -185,15 +201,15 @@ class SolverModule(L.LightningModule, RunModule):
 
         Errors: ValueError if all pictures are out of range before any was restored: the data are in other units.
         """
-        reasons, every = unusable(batch, self.prior, self._extremes)
+        reasons, every = unusable(batch, self.prior, partial(self._extremes, batch))
         if every is not None and not self.isolation.proven:
             raise ValueError(every)
         good = [i for i in range(len(batch["id"])) if i not in reasons]
         return (rows(batch, good) if reasons else batch), {batch["id"][i]: why for i, why in reasons.items()}
 
-    def _extremes(self) -> tuple[Tensor, float]:
+    def _extremes(self, batch: dict[str, Any]) -> tuple[Tensor, float]:
         """The measurements of a white and a black image, and the standard deviation of their noise."""
-        white = torch.ones(1, *self.prior.image_shape, device=self.device)
+        white = torch.ones(1, *self._image_shape_of(batch), device=self.device)
         both = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed)
         return both.y, self.noise.std
 

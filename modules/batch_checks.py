@@ -53,7 +53,8 @@ def check_pictures(batch: dict[str, Any], shape: tuple[int, ...]) -> None:
     if len(images) and "measurement" not in batch and tuple(images.shape[1:]) != tuple(shape):
         found, wanted = (" x ".join(map(str, size)) for size in (images.shape[2:], shape[1:]))
         raise ValueError(
-            f"the data are {found} but the prior's images are {wanted}; set the size of the data to that of the prior"
+            f"the data are {found} but the prior's images are {wanted}; set the size of the data to that of the prior, "
+            "or wrap the prior in rps.TiledPrior, which takes any size"
         )
 
 

@@ -133,7 +133,8 @@ def measured(
             wanted = f"the measurement {y_shape}" if len(y_shape) == 3 else f"the image {image_shape}"
             raise PictureMismatch(
                 f"degraded pictures have shape {tuple(pictures.shape[1:])}, expected the shape of {wanted} of "
-                f"{type(operator).__name__}; give pictures of that shape, or clean ones to degrade (degraded: false)"
+                f"{type(operator).__name__}; give pictures of that shape, a prior of any size (rps.TiledPrior), or "
+                "clean ones to degrade (degraded: false)"
             )
     return Measurement(y, bound, noise.std, image_shape, streams, noise)
 

@@ -28,7 +28,8 @@ class RunModule:
     them at these levels only saves time.
     progress: to be called with (what, network calls) as work is done; set by rps.callbacks.ProgressBar.
     split: to be applied to every measurement before it is restored; set by rps tune, see rps.tuning.splits.
-    knob, levels: of the traversal. image_shape: [C, H, W] of the images. relative_cost: of the prior.
+    knob, levels: of the traversal. image_shape: [C, H, W] of the images, where any_size of a tile: then images may have
+    any height and width. relative_cost: of the prior.
     level_arguments: arguments of the constructor that say which levels there are, see rps.traversals.Traversal; a run
     can be extended by levels if there are any.
     """
@@ -43,6 +44,7 @@ class RunModule:
     knob: str | None = None
     levels: Sequence[Level] | None = None
     image_shape: tuple[int, int, int] | None = None
+    any_size: bool = False
     relative_cost: RelativeCost | None = None
 
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:

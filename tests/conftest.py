@@ -18,6 +18,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW = {
+    "test_any_size.py",
     "test_broken_folder.py", "test_cli.py", "test_cli_study.py", "test_cli_tune.py", "test_configs.py",
     "test_docs.py", "test_end_to_end.py", "test_evaluate.py", "test_extend.py", "test_latent_checkpoints.py",
     "test_merge.py", "test_pixel_checkpoints.py", "test_processes.py", "test_recipes.py", "test_recorder.py",

@@ -156,7 +156,10 @@ BAD = {
     "negative noise": (["--model.noise", "-0.1"], "noise must have a std >= 0"),
     "t0 above T": (["--model.t0", "[0,2000]"], "t0 must be between 0 and the number of timesteps 1000"),
     "channel mismatch": (["--data.folder", "PHOTOS", "--data.channels", "3"], "channels"),
-    "indivisible size": (["--model.operator.factor", "5"], "divisible"),
+    "a box too large": (
+        ["--model.operator", "BoxInpaint", "--model.operator.size", "40"],
+        "does not fit into an image",
+    ),
     "bad micro batch": (["--model.micro_batch", "0"], "micro_batch"),
     "no such prior": (
         ["--model.prior", "rps.priors.DiffusersPrior.from_pretrained", "--model.prior.path", "./none"],

@@ -80,7 +80,7 @@ class TrialCli(RunCli):
                 "give --processes, or start the command once for each device"
             )
         self.trainer.callbacks = []  # type: ignore[attr-defined]
-        reader = _Reader(run_module(self.model).image_shape)
+        reader = _Reader(run_module(self.model))
         read: Any = self.trainer.predict(reader, datamodule=self.datamodule)
         batches = [batch for batch in read if batch["id"]]
         count = sum(len(batch["id"]) for batch in batches)
@@ -117,9 +117,9 @@ def _flags(settings: Mapping[str, Any]) -> list[str]:
 class _Reader(LightningModule, RunModule):
     """Returns the batches that it is given."""
 
-    def __init__(self, image_shape: tuple[int, int, int] | None) -> None:
+    def __init__(self, module: RunModule) -> None:
         super().__init__()
-        self.image_shape = image_shape
+        self.image_shape, self.any_size = module.image_shape, module.any_size
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         return batch

@@ -16,6 +16,7 @@ from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, 
 from rps.metrics.kernel import kernel_distance, kernel_draws
 from rps.metrics.lpips import Lpips
 from rps.metrics.manifold import PrecisionRecall, precision_recall
+from rps.metrics.seams import Seams, seams
 from rps.metrics.standard import Consistency, MsSsim, Psnr, Residual, Rmse, Spread, Ssim, standard
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Pyiqa",
     "Residual",
     "Rmse",
+    "Seams",
     "Spread",
     "Ssim",
     "Statistics",
@@ -59,6 +61,7 @@ __all__ = [
     "psnr",
     "residual_rms",
     "rmse",
+    "seams",
     "ssim",
     "standard",
 ]

@@ -58,6 +58,11 @@ class Operator(Shown, nn.Module):
         """The numbers that the instrument keeps of y: y itself, or y rounded."""
         return y
 
+    def image_shape_of(self, picture: tuple[int, int, int]) -> tuple[int, int, int]:
+        """[C, H, W] of the images whose measurement has the shape of this picture, or that are given as pictures with
+        holes; by default the same. For restoring pictures of any size (rps.priors.TiledPrior)."""
+        return picture
+
     def bound(self, **attributes: Any) -> Any:
         """A shallow copy of this operator with these attributes set."""
         return shallow_copy(self, **attributes)
@@ -87,16 +92,6 @@ class Operator(Shown, nn.Module):
         raise NoPseudoInverse(
             f"{type(self).__name__} has no pinv(y) and its measurement of shape {tuple(y.shape[1:])} is not an image; "
             "define pinv(self, y, rcond) to return a starting image"
-        )
-
-
-def check_divisible(operator: Operator, shape: tuple[int, int, int], factor: int) -> None:
-    """Errors: ValueError for images [C, H, W] whose height or width is not divisible by the factor."""
-    _, h, w = shape
-    if h % factor or w % factor:
-        raise ValueError(
-            f"{type(operator).__name__}(factor={factor}) needs images whose height and width are divisible by "
-            f"{factor}, got {h} x {w}"
         )
 
 

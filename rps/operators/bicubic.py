@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rps.operators.base import check_divisible
 from rps.operators.padding import mirror
 from rps.operators.separable import Separable
-from rps.randomness import Streams
 
 
 def cubic(t: Tensor, a: float = -0.5) -> Tensor:
@@ -22,9 +20,9 @@ def cubic(t: Tensor, a: float = -0.5) -> Tensor:
 def bicubic_matrix(size: int, factor: int) -> Tensor:
     """The matrix whose row o has 4 factor taps cubic((j - c) / factor) about the centre c of output pixel o, sum 1.
 
-    -> float64 [size / factor, size]. The image is mirrored at the border, and its outermost pixel repeated.
+    -> float64 [ceil(size / factor), size]. The image is mirrored at the border, and its outermost pixel repeated.
     """
-    centre = (torch.arange(size // factor, dtype=torch.float64).unsqueeze(1) + 0.5) * factor - 0.5
+    centre = (torch.arange(-(-size // factor), dtype=torch.float64).unsqueeze(1) + 0.5) * factor - 0.5
     column = centre.floor().long() + torch.arange(1 - 2 * factor, 2 * factor + 1)
     weight = cubic((column - centre) / factor)
     weight = weight / weight.sum(1, keepdim=True)
@@ -34,12 +32,13 @@ def bicubic_matrix(size: int, factor: int) -> Tensor:
 
 
 class BicubicSuperResolution(Separable):
-    """y = x shrunk by an antialiased cubic filter (a = -0.5).  x: [N, C, H, W] -> y: [N, C, H / factor, W / factor].
+    """y = x shrunk by an antialiased cubic filter (a = -0.5).
 
-    In the interior this is imresize of MATLAB and the bicubic resize of Pillow; the border is mirrored, as in DDRM.
+    x: [N, C, H, W] -> y: [N, C, ceil(H / factor), ceil(W / factor)]. In the interior this is imresize of MATLAB and the
+    bicubic resize of Pillow; the border is mirrored, as in DDRM.
 
     Args:
-        factor: factor by which height and width shrink; both must be divisible by it.
+        factor: factor by which height and width shrink.
     """
 
     def __init__(self, factor: int = 4) -> None:
@@ -48,9 +47,8 @@ class BicubicSuperResolution(Separable):
             raise ValueError(f"factor must be >= 1, got {factor}")
         self.factor = factor
 
-    def bind(self, shape: tuple[int, int, int], streams: Streams) -> Separable:
-        check_divisible(self, shape, self.factor)
-        return super().bind(shape, streams)
+    def image_shape_of(self, picture: tuple[int, int, int]) -> tuple[int, int, int]:
+        return picture[0], self.factor * picture[1], self.factor * picture[2]
 
     def matrices(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         return bicubic_matrix(height, self.factor), bicubic_matrix(width, self.factor)

@@ -49,6 +49,11 @@ class Compose(Operator):
     def stored(self, y: Tensor) -> Tensor:
         return self.operators[-1].stored(y)
 
+    def image_shape_of(self, picture: tuple[int, int, int]) -> tuple[int, int, int]:
+        for operator in reversed(self.operators):
+            picture = operator.image_shape_of(picture)
+        return picture
+
     def rows(self, index: Tensor | slice) -> Any:
         return self.bound(operators=nn.ModuleList([operator.rows(index) for operator in self.operators]))
 

@@ -32,5 +32,8 @@ class Shared(Operator):
         one = self.operator.bind(shape, Streams(self.seed, [ID], streams.keys.device))
         return one.rows(torch.zeros(len(streams), dtype=torch.int64, device=streams.keys.device))
 
+    def image_shape_of(self, picture: tuple[int, int, int]) -> tuple[int, int, int]:
+        return self.operator.image_shape_of(picture)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.operator(x)

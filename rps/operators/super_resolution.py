@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rps.operators.base import Gain, SpectralOperator, check_divisible
+from rps.operators.base import Gain, SpectralOperator
 from rps.randomness import Streams
 
 
 class SuperResolution(SpectralOperator):
-    """y = mean of each factor x factor square of x.  x: [N, C, H, W] -> y: [N, C, H / factor, W / factor].
+    """y = mean of each factor x factor square of x.  x: [N, C, H, W] -> y: [N, C, ceil(H/factor), ceil(W/factor)].
 
-    A A^T = I / factor^2: every singular value is 1 / factor, and A^+ repeats each pixel factor x factor times.
+    If factor does not divide H or W, the squares at the lower or right border are cut off by it: their mean is that of
+    the pixels they have. A pixel of n image pixels has the singular value 1 / sqrt(n), and A^+ repeats it n times.
 
     Args:
-        factor: factor by which height and width shrink; both must be divisible by it.
+        factor: factor by which height and width shrink.
     """
 
     def __init__(self, factor: int = 4) -> None:
@@ -25,15 +27,26 @@ class SuperResolution(SpectralOperator):
         self.factor = factor
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> SuperResolution:
-        check_divisible(self, shape, self.factor)
         return self.bound(image_shape=tuple(shape))
 
+    def image_shape_of(self, picture: tuple[int, int, int]) -> tuple[int, int, int]:
+        return picture[0], self.factor * picture[1], self.factor * picture[2]
+
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, self.factor)
+        return F.avg_pool2d(x, self.factor, ceil_mode=True)
 
     def spectral(self, y: Tensor, gain: Gain) -> Tensor:
-        n, c, h, w = y.shape
         r = self.factor
-        repeated = y.view(n, c, h, 1, w, 1).expand(n, c, h, r, w, r).reshape(n, c, h * r, w * r)
-        # A^T y = repeated / r^2 = V S U^T y with S = 1 / r, so V U^T y = repeated / r.
-        return gain(y.new_full((1, 1, 1, 1), 1.0 / r)) / r * repeated
+        _, c, h, w = y.shape
+        _, height, width = self.image_shape or self.image_shape_of((c, h, w))
+        # The image pixels of each measured one; a single number if it is the same for all.
+        rows, columns = ((n - r * torch.arange(-(-n // r)).to(y)).clamp(max=r) for n in (height, width))
+        s = 1 / torch.outer(rows, columns).sqrt()[None, None]
+        s = s[..., :1, :1] if height % r == width % r == 0 else s
+        # A^T y = s^2 y repeated = V S U^T y with S = s, so V U^T y = s y repeated.
+        repeated = (gain(s) * s * y).repeat_interleave(r, dim=2).repeat_interleave(r, dim=3)
+        return repeated[..., :height, :width]
+
+    def pinv(self, y: Tensor, rcond: float = 0.0) -> Tensor:
+        """Each pixel repeated; that amplifies no noise, so `rcond` has no effect."""
+        return self.spectral(y, lambda s: 1 / s)

@@ -18,6 +18,7 @@ from rps.priors.latent_prior import LatentPrior
 from rps.priors.pmrf import EmbeddedPmrf, Pmrf
 from rps.priors.speed import Speed
 from rps.priors.stable_diffusion import StableDiffusionPrior
+from rps.priors.tiled import TiledPrior
 
 __all__ = [
     "AnalyticPrior",
@@ -43,6 +44,7 @@ __all__ = [
     "Prior",
     "Speed",
     "StableDiffusionPrior",
+    "TiledPrior",
     "WeightedImages",
     "check_prior",
     "fit_mixture",

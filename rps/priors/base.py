@@ -52,6 +52,9 @@ class Prior(nn.Module):
     evaluations.
     relative_cost: the time of a backward of the network, and of a call and a backward of the decoder, relative to one
     network evaluation.
+    any_size: whether `given` binds the prior to the size of the measurement's images. multiple: `denoise` also takes
+    samples whose height and width are multiples of it; None: no other size than sample_shape. tiles: tiles that a
+    picture is cut into, each of which is a call of the decoder.
     """
 
     schedule: Schedule
@@ -62,6 +65,9 @@ class Prior(nn.Module):
     evaluations: int = 1
     relative_cost: RelativeCost = RelativeCost()
     needs: Need | None = None
+    any_size: bool = False
+    multiple: int | None = None
+    tiles: int = 1
 
     def __repr__(self) -> str:
         if not (hasattr(self, "schedule") and hasattr(self, "sample_shape")):  # not set yet

@@ -51,6 +51,7 @@ class CountedPrior(Prior):
         self.schedule, self.sample_shape, self.map_timestep = prior.schedule, prior.sample_shape, prior.map_timestep
         self.latent, self.needs, self.evaluations = prior.latent, prior.needs, prior.evaluations
         self.relative_cost, self.data_std = prior.relative_cost, prior.data_std
+        self.any_size, self.tiles = prior.any_size, prior.tiles
 
     @classmethod
     def of(cls, prior: Prior) -> CountedPrior:
@@ -91,8 +92,8 @@ class CountedPrior(Prior):
     def _decoder(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if not self.latent:
             return function(x)
-        (result,) = self._watched([function(x)], Cost(decoder_backwards=len(x)))
-        self.meter.add(Cost(decoder_calls=len(x)))
+        (result,) = self._watched([function(x)], Cost(decoder_backwards=len(x) * self.tiles))
+        self.meter.add(Cost(decoder_calls=len(x) * self.tiles))
         return result
 
     def _watched(self, results: Sequence[Tensor], cost: Cost) -> list[Tensor]:

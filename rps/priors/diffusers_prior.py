@@ -76,6 +76,7 @@ class DiffusersPrior(Prior):
             )
         self.schedule = Parametrisation.of_scheduler(scheduler)
         self.sample_shape = (channels, size, size)
+        self.multiple = levels_factor(config)
         self.unet = unet.eval().requires_grad_(False)
         speed.apply(unet)
 
@@ -203,7 +204,7 @@ def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> 
     stride: stride of the autoencoder, in pixels. Errors: ValueError if the config has no single number, or if the
     levels of the UNet cannot halve the samples.
     """
-    factor = 2 ** (len(config.get("block_out_channels") or (0,)) - 1)
+    factor = levels_factor(config)
     if image_size is not None:
         if not 1 <= image_size <= LARGEST or image_size % (stride * factor):
             raise ValueError(
@@ -222,6 +223,11 @@ def sample_size(config: Any, image_size: int | None = None, stride: int = 1) -> 
             f"image_size, a multiple of {stride * factor} and at most {LARGEST}"
         )
     return size
+
+
+def levels_factor(config: Any) -> int:
+    """The factor by which the levels of a UNet shrink its samples."""
+    return int(2 ** (len(config.get("block_out_channels") or (0,)) - 1))
 
 
 CONDITIONS: dict[str, tuple[str | None, ...]] = {

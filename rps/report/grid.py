@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from rps.metrics.images import as_saved
 from rps.records.files import level_name
@@ -17,6 +18,8 @@ from rps.restoration import Level, Prediction
 
 SMALLEST_CELL = 96
 """Pixels; smaller images are enlarged by an integer factor without smoothing."""
+LARGEST_CELL = 512
+"""Pixels; larger images are reduced, so that a grid of photographs stays small."""
 STD_GAIN = 4
 """Gain of displayed standard deviations of [0, 1] pixels: white is 1/4 or more."""
 PAPER, INK, BROKEN = 255, 40, (214, 160, 160)
@@ -80,6 +83,9 @@ def _saved(x: Tensor) -> Tensor:
 
 def _cell(image: Tensor) -> np.ndarray:
     """uint8 [H, W, 3]."""
+    if (over := max(image.shape[1:]) / LARGEST_CELL) > 1:
+        size = [max(round(n / over), 1) for n in image.shape[1:]]
+        image = interpolate(image[None], size, mode="area")[0]
     if not bool(image.isfinite().all()):  # see _saved
         return np.full((*image.shape[1:], 3), BROKEN, dtype=np.uint8)
     picture = pixels(image)

@@ -42,12 +42,13 @@ def check_inputs(measurement: Measurement, prior: Prior) -> None:
             f"run needs an rps.priors.Prior, got {type(prior).__name__}; wrap a network of diffusers in "
             "rps.DiffusersPrior(unet, scheduler)"
         )
-    if tuple(measurement.image_shape) != tuple(prior.image_shape):
+    compared = 1 if prior.any_size else 3
+    if tuple(measurement.image_shape)[:compared] != tuple(prior.image_shape)[:compared]:
         what = "channels" if measurement.image_shape[0] != prior.image_shape[0] else "size"
         raise ValueError(
             f"the measurement is of images of {_shape(measurement.image_shape)} but the prior's images are "
             f"{_shape(prior.image_shape)} (channels x height x width); give images with the {what} of the prior, or "
-            "another prior"
+            "another prior (rps.TiledPrior takes any size)"
         )
 
 

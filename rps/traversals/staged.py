@@ -83,6 +83,7 @@ class Staged(Traversal):
         plan = self.plan(prior.schedule)
         for sampler in {id(s): s for s in (c.sampler or self.sampler for c in plan if c.timesteps)}.values():
             sampler.check(measurement, prior)
+        prior = prior.given(measurement)
         counted = CountedPrior(prior, progress)
         n, device = max(len(measurement), 1), measurement.y.device
 

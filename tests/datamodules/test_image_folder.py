@@ -259,6 +259,30 @@ def test_degraded_pictures_keep_their_size(tmp_path):
     assert "image" not in batch and batch["measurement"].shape == (1, 1, 5, 9)
 
 
+def test_fit_resize_keeps_the_whole_picture(tmp_path):
+    """The longer side gets the size; a picture that is smaller keeps its own."""
+    grey((80, 40)).save(tmp_path / "wide.png")
+    grey((9, 5)).save(tmp_path / "small.png")
+    data = ImageFolder(str(tmp_path), size=16, channels=1, fit="resize")
+    data.setup("predict")
+    found = {batch["id"][0]: tuple(batch["image"].shape[2:]) for batch in data.predict_dataloader()}
+    assert found == {"wide": (8, 16), "small": (5, 9)}
+
+
+@pytest.mark.parametrize(("size", "shapes"), [(None, {(5, 9), (40, 80)}), (4, {(4, 4)})])
+def test_pictures_keep_their_size_for_a_prior_of_any_size(tmp_path, size, shapes):
+    """Unless they are given one. Pictures of different sizes are in different batches."""
+    for name, of in (("a", (80, 40)), ("b", (9, 5)), ("c", (80, 40))):
+        grey(of).save(tmp_path / f"{name}.png")
+    data, module = ImageFolder(str(tmp_path), size=size), RunModule()
+    module.image_shape, module.any_size = (1, 8, 8), True
+    data.trainer = SimpleNamespace(lightning_module=module, global_rank=0, world_size=1)
+    data.setup("predict")
+    batches = list(data.predict_dataloader())
+    assert {tuple(batch["image"].shape[2:]) for batch in batches} == shapes
+    assert sorted(id_ for batch in batches for id_ in batch["id"]) == ["a", "b", "c"]
+
+
 def test_failures_have_a_reason_and_the_others_are_done(tmp_path):
     grey().save(tmp_path / "good.png")
     grey((3, 9)).save(tmp_path / "small.png")

@@ -83,8 +83,8 @@ def test_empty_batch(name):
 
 def test_empty_batch_of_an_operator_that_does_not_take_one():
     assert degrade(images(0), Spectrum(), 0.2, []).y.shape == (0, *SHAPE)
-    with pytest.raises(ValueError, match="divisible"):
-        degrade(images(0), SuperResolution(5), 0.2)
+    with pytest.raises(ValueError, match="does not fit"):
+        degrade(images(0), BoxInpaint(20), 0.2)
 
 
 @pytest.mark.parametrize("name", ["inpaint", "user linear"])
@@ -153,7 +153,7 @@ def test_measured_refuses_other_shapes():
         ((images(1)[0], Denoise(), 0.1), r"images must be \[N, C, H, W\]"),
         ((images(1).to(torch.uint8), Denoise(), 0.1), "images must be floating point"),
         ((images(2), Denoise(), 0.1, ["a"]), "got 1 ids for 2 images"),
-        ((images(2), SuperResolution(5), 0.1), "divisible by 5, got 16 x 16"),
+        ((images(2), BoxInpaint(20), 0.1), "a box of 20 x 20 pixels .* does not fit into an image of 16 x 16"),
     ],
 )
 def test_bad_input(arguments, sentence):

@@ -6,7 +6,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rps.operators import AnisotropicBlur, BoxInpaint, Inpaint, SeparableBlur, SuperResolution
+from rps.operators import (
+    AnisotropicBlur,
+    BicubicSuperResolution,
+    BoxInpaint,
+    Compose,
+    Denoise,
+    Inpaint,
+    SeparableBlur,
+    Shared,
+    SuperResolution,
+    check_operator,
+)
 from tests.rps.operator_cases import bind, images
 
 
@@ -22,6 +33,28 @@ def test_large_factors_keep_their_pseudo_inverse():
     y = images(1, (1, 2, 2))
     upsampled = bind(SuperResolution(16), (1, 32, 32), n=1).pinv(y, rcond=0.1)
     torch.testing.assert_close(upsampled, F.interpolate(y, scale_factor=16, mode="nearest"))
+
+
+@pytest.mark.parametrize("operator", [SuperResolution(5), BicubicSuperResolution(5)])
+def test_a_size_that_the_factor_does_not_divide(operator):
+    """One more pixel, which stands for what is left; the adjoint, A^+ and singular values hold as ever."""
+    assert bind(operator, (3, 16, 32))(images(2, (3, 16, 32))).shape == (2, 3, 4, 7)
+    assert check_operator(operator, shape=(3, 16, 32)) == []
+
+
+def test_the_last_pixels_are_means_of_what_is_left():
+    operator, x = bind(SuperResolution(16), (1, 17, 32), n=1), images(1, (1, 17, 32))
+    y = operator(x)
+    torch.testing.assert_close(y[..., 1, 0], x[..., 16, :16].mean(-1))
+    upsampled = operator.pinv(y, rcond=0.1)  # the singular values are 1/16 and 1/4
+    torch.testing.assert_close(upsampled, F.interpolate(y, scale_factor=16, mode="nearest")[..., :17, :])
+
+
+def test_the_images_that_a_picture_is_the_measurement_of():
+    small = (3, 5, 7)
+    assert SuperResolution(4).image_shape_of(small) == BicubicSuperResolution(4).image_shape_of(small) == (3, 20, 28)
+    assert Shared(Compose([SuperResolution(2), Denoise(), SuperResolution(2)])).image_shape_of(small) == (3, 20, 28)
+    assert AnisotropicBlur().image_shape_of(small) == Inpaint().image_shape_of(small) == small
 
 
 def test_inpainting_keeps_exactly_its_fraction_of_whole_pixels():
@@ -115,7 +148,6 @@ def test_blur_of_an_image_smaller_than_its_kernel_keeps_constants():
     ("make", "sentence"),
     [
         (lambda: SuperResolution(0), "factor must be >= 1, got 0"),
-        (lambda: bind(SuperResolution(5)), "divisible by 5, got 16 x 32"),
         (lambda: Inpaint(0.0), r"must be in \(0, 1\], got 0.0"),
         (lambda: bind(Inpaint(1e-4)), "leaves no pixel of a 16 x 32 image"),
         (lambda: BoxInpaint(0), "size must be >= 1"),

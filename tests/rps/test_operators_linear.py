@@ -158,7 +158,6 @@ def test_what_a_composition_holds_in_single_precision_is_measured_in_single_prec
             lambda: bind(Compose([Inpaint(), Denoise()])),
             r"Inpaint gives measurements of shape \(3, 256\).*Denoise after it",
         ),
-        (lambda: bind(Compose([SuperResolution(2), SuperResolution(16)])), "divisible by 16, got 8 x 16"),
         (lambda: CompressedSensing(0), "ratio must be >= 1, got 0"),
         (lambda: bind(CompressedSensing(), (1, 28, 28)), "power of two, got 28 x 28"),
         (lambda: bind(CompressedSensing(8), (1, 2, 2)), "leaves no coefficient of a 2 x 2 image"),

@@ -157,6 +157,14 @@ def test_a_measurement_that_is_no_image_has_no_column():
     assert prediction_grid(one).shape == prediction_grid(prediction(IDS[:2], with_reference=False)).shape
 
 
+def test_a_grid_of_photographs_is_reduced():
+    """By means, so that single black and white pixels become grey."""
+    large = (torch.arange(2048) % 2).float().expand(1, 3, 1024, 2048)
+    sheet = grid([("a", large), ("b", large.mean(3, keepdim=True).expand_as(large))])
+    assert sheet.shape[1] < 2 * 512 + 100 and sheet.shape[0] < 256 + 100
+    assert (sheet[-100, 100:500] == 128).all()
+
+
 def test_columns_of_different_sizes_share_a_grid():
     """Small images are repeated until they fill their cell."""
     small, large = torch.zeros(1, 1, 24, 24), torch.ones(1, 3, 96, 96)
