@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from datamodules.pictures import SUFFIXES
+from rps.pictures.reading import SUFFIXES
 from rps.printable import printable
 from rps.protocol import RunData, run_module
 from rps.records.ids import SeenIds, repeat_reason
@@ -208,10 +208,11 @@ class SampleDataModule(L.LightningDataModule, RunData):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
+        size = self.batch_size if run_module(getattr(self.trainer, "lightning_module", None)).alike else 1
         window = self._window()
         samples = _Window(self.samples(), window) if window != slice(0, None) else self.samples()
         return DataLoader(
-            SampleBatches(samples, self.batch_size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
+            SampleBatches(samples, size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
             batch_size=None,  # the dataset makes the batches
             collate_fn=_as_it_is,
             num_workers=self.num_workers,

@@ -18,16 +18,16 @@ from typing import Any, Literal
 
 from datamodules.base import SampleDataModule
 from datamodules.hub import Opened, open_split, parquet_rows
-from datamodules.ids import ids_of, refuse_missing, refuse_renamed
 from datamodules.repeats import refuse_repeated_ids
 from datamodules.retry import Retry
 from datamodules.rows import Columns, Rows, keep_encoded, picture_decoder
+from rps.pictures.ids import ids_of, refuse_missing, refuse_renamed
 
 
 class HuggingFace(SampleDataModule):
     """Pictures that `datasets` streams: nothing is stored on disk, and no code from a data set is ever run.
 
-    datamodules.pictures.read_picture centre-crops and resizes clean pictures with antialiasing. A picture that cannot
+    rps.pictures.read_picture centre-crops and resizes clean pictures with antialiasing. A picture that cannot
     be decoded is a failed sample, and so is a row without a picture or without an id (it is named "row:2-7" for row 7
     of shard 2). Image folders may contain ZIP archives of pictures.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 
 from datamodules.base import Sample, SampleDataModule
-from datamodules.ids import ids_of, refuse_missing, refuse_renamed
-from datamodules.pictures import SUFFIXES, read_picture
+from rps.pictures.ids import ids_of, refuse_missing, refuse_renamed
+from rps.pictures.reading import SUFFIXES, picture_size, read_picture
 from rps.records.directory import is_run
 
 
@@ -18,7 +19,7 @@ class ImageFolder(SampleDataModule):
 
     Clean pictures (a benchmark) are centre-cropped and reduced to the prior's size, with antialiasing, and then
     degraded. Degraded pictures (a restoration) are measurements: only their channels are converted. For the supported
-    formats, see datamodules.pictures.read_picture.
+    formats, see rps.pictures.read_picture.
 
     Hidden files and folders that hold a run of rps are ignored. Files without the extension of a picture, FIFOs and
     devices are ignored and counted. A link to a picture is read under the link's name, wherever it points; linked
@@ -95,6 +96,12 @@ class ImageFolder(SampleDataModule):
         where = f"folder {self.folder!r}"
         refuse_renamed(self._paths, recorded, where)
         refuse_missing(ids_of(self._paths), recorded, where)
+
+    def measured_sizes(self) -> Iterable[tuple[int, int]]:
+        if not self.degraded:
+            return ()
+        sizes = (picture_size(Path(self.folder).expanduser() / path) for path in self._paths)
+        return (size for size in sizes if size is not None)
 
     def samples(self) -> list[Sample]:
         return self._samples

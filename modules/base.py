@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,11 +20,13 @@ from modules.isolation import Isolation, join, rows
 from rps.cost import Cost, RelativeCost
 from rps.image_checks import LARGEST, range_reason
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
-from rps.noise import Gaussian, Noise
+from rps.noise import Estimated, Gaussian, Noise
 from rps.operators.base import Operator
+from rps.printable import printable
 from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.base import Prior
-from rps.protocol import RunModule
+from rps.protocol import RunModule, run_data
+from rps.randomness import Streams
 from rps.records.ids import SeenIds, repeat_reason
 from rps.restoration import Level, Prediction, Restoration
 from rps.traversals.base import Traversal
@@ -33,6 +37,10 @@ EXACT = ("32-true", "64-true")
 
 ABSURD = 50
 """A measurement without negative values that exceeds those of white and black by this factor is in 8 or 16 bits."""
+
+
+MOST_TOLD = 5
+"""Largest number of estimates of noise that a process prints."""
 
 
 class SolverModule(L.LightningModule, RunModule):
@@ -52,7 +60,7 @@ class SolverModule(L.LightningModule, RunModule):
         prior: the model of clean images, e.g. rps.priors.EmbeddedPrior.
         operator: the model of the instrument, e.g. rps.operators.SuperResolution.
         noise: standard deviation of the measurement noise, in [-1, 1] image units; or a noise such as
-            rps.noise.Poisson.
+            rps.noise.Poisson; null estimates that of each degraded picture (rps.noise.estimate_noise).
         seed: seed of masks, noise and every other random number; a result is a function of (seed, sample id).
         relative_cost: relative costs of the prior's networks, which replace its relative_cost; those that are not given
             are the defaults of RelativeCost.
@@ -72,7 +80,7 @@ class SolverModule(L.LightningModule, RunModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None,
         traversal: Traversal,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
@@ -82,11 +90,12 @@ class SolverModule(L.LightningModule, RunModule):
         if relative_cost is not None:
             self.prior.relative_cost = relative_cost
         self.operator = operator
-        self.noise = noise if isinstance(noise, Noise) else Gaussian(noise)
+        self.noise = noise if noise is None or isinstance(noise, Noise) else Gaussian(noise)
         self.traversal = traversal
         self.seed = seed
         self.isolation = Isolation()
         self.seen: SeenIds | None = None  # ids of the current predict loop
+        self.told = 0  # estimates of noise that were printed
         for name in ("knob", "levels"):
             if not hasattr(traversal, name):
                 raise ValueError(f"{type(traversal).__name__} has no {name}; a traversal sets knob and levels")
@@ -109,6 +118,10 @@ class SolverModule(L.LightningModule, RunModule):
     def relative_cost(self) -> RelativeCost:  # type: ignore[override]
         return self.prior.relative_cost
 
+    @property
+    def alike(self) -> bool:  # type: ignore[override]
+        return self.operator.alike and self.noise is not None
+
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int:
         traversal = self.traversal if levels is None else self.traversal.only(levels)
         return traversal.network_calls_per_image(self.prior) if traversal.levels else 0
@@ -117,12 +130,17 @@ class SolverModule(L.LightningModule, RunModule):
         """The measurement of a batch to restore: the given one, or the degraded clean images, or a part of it."""
         ids = batch["id"]
         if not ids:
-            return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), self.operator, self.noise, [])
+            none, streams = torch.zeros(0, 1, device=self.device), Streams(self.seed, [], self.device)
+            return Measurement(none, self.operator, 0.0, self.prior.image_shape, streams)
         if "measurement" in batch:
             pictures = batch["measurement"]
-            self._check_channels(pictures)
-            measurement = measured(pictures, self.operator, self.noise, self.prior.image_shape, ids, self.seed)
+            try:
+                measurement = measured(pictures, self.operator, self.noise, self.prior.image_shape, ids, self.seed)
+            except PictureMismatch:
+                self._check_channels(pictures)
+                raise
             return self.split(replace(measurement, conditions=self._conditions(batch)))
+        assert self.noise is not None  # see _predict
         images = batch["image"]
         self._check_channels(images)
         if len(images) and tuple(images.shape[1:]) != tuple(self.prior.image_shape):
@@ -146,6 +164,11 @@ class SolverModule(L.LightningModule, RunModule):
             batch = rows(batch, left)
         if batch["id"]:
             self._conditions(batch)  # raises here if all data lack a condition: no sample's own failure
+            if self.noise is None and "measurement" not in batch:
+                raise ValueError(
+                    "noise is null, but it is estimated of degraded pictures only; give the standard deviation of the noise "
+                    "that these clean pictures get (--model.noise)"
+                )
         traversal = self._traversal_for([*batch["id"], *failures])
         self.isolation.proven = self.isolation.proven or bool(self.skip_ids or self.levels_left)
         batch, unusable = self._without_unusable(batch)
@@ -165,9 +188,26 @@ class SolverModule(L.LightningModule, RunModule):
                 "and give the prior a dtype (--model.prior.dtype bfloat16), which affects only its network"
             )
         zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
-        degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
+        with suppress(FileNotFoundError):  # an operator that has a file for each id has none for this one
+            degrade(zeros, self.operator, self.noise or 0.0, ["zeros"], self.seed)
+            self._check_sizes()
         self.isolation = Isolation()
-        self.seen = SeenIds()
+        self.seen, self.told = SeenIds(), 0
+
+    def _check_sizes(self) -> None:
+        """Errors: ValueError if the data are degraded pictures of which none has a size that a measurement can have."""
+        refused: dict[tuple[int, int], str] = {}
+        for size in run_data(self._trainer).measured_sizes():
+            if size not in refused:
+                picture = torch.zeros(1, self.prior.image_shape[0], *size, device=self.device)
+                try:
+                    measured(picture, self.operator, 0.0, self.prior.image_shape, ["zeros"])
+                except PictureMismatch as reason:
+                    refused[size] = str(reason)
+                else:
+                    return
+        if refused:
+            raise ValueError(next(iter(refused.values())))
 
     def on_predict_end(self) -> None:
         self.seen = None
@@ -205,7 +245,7 @@ class SolverModule(L.LightningModule, RunModule):
         if "measurement" in batch:
             largest = largest.masked_fill((pictures < 0).flatten(1).any(1), 0)
             if limit < math.inf:
-                limit = self._absurd_measurement() if bool((largest > ABSURD).any()) else ABSURD
+                limit = self._absurd_measurement(batch["id"][0]) if bool((largest > ABSURD).any()) else ABSURD
         ranges = {i: range_reason(pictures[i]) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()}
         if ranges and not self.isolation.proven and len(ranges) == int(finite.sum()):
             raise ValueError(next(iter(ranges.values())))
@@ -215,11 +255,11 @@ class SolverModule(L.LightningModule, RunModule):
         good = [i for i in range(len(finite)) if i not in reasons]
         return (rows(batch, good) if reasons else batch), {batch["id"][i]: why for i, why in reasons.items()}
 
-    def _absurd_measurement(self) -> float:
-        """A bound that non-negative measurements exceed only if they are in other units."""
+    def _absurd_measurement(self, id_: str) -> float:
+        """A bound that non-negative measurements exceed only if they are in other units.  id_: of a sample."""
         white = torch.ones(1, *self.prior.image_shape, device=self.device)
-        y = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed).y
-        return ABSURD * max(1.0, float(y.abs().max())) + 6 * self.noise.std
+        y = degrade(torch.cat([white, -white]), self.operator, 0.0, [id_, id_], self.seed).y
+        return ABSURD * max(1.0, float(y.abs().max())) + 6 * (self.noise.std if self.noise else 0.0)
 
     def _traversal_for(self, ids: Sequence[str]) -> Traversal:
         """The traversal at the levels that some of these samples lack."""
@@ -233,8 +273,18 @@ class SolverModule(L.LightningModule, RunModule):
             none = self.measure({"id": []})
             nothing = _nothing(traversal, self.prior, self.device)
             return Prediction([], None, none, nothing, dict.fromkeys(batch["id"], str(reason)))
+        if isinstance(measurement.noise, Estimated):
+            self._tell(batch["id"], measurement.noise_std)
         restoration = traversal.run(measurement, self.prior, self.progress)
         return Prediction(list(batch["id"]), batch.get("image"), measurement, restoration)
+
+    def _tell(self, ids: Sequence[str], noise_std: float) -> None:
+        """Prints an estimate of the noise; the records have those that are not printed."""
+        self.told += 1
+        if self.told <= MOST_TOLD:
+            names = printable(", ".join(ids[:3])) + (", ..." if len(ids) > 3 else "")
+            more = "" if self.told < MOST_TOLD else "; further estimates are in the records only"
+            print(f"rps: noise of {noise_std:.3g} estimated for {names} (--model.noise sets it){more}", file=sys.stderr)
 
     def _conditions(self, batch: dict[str, Any]) -> dict[str, Sequence[Any]]:
         """The conditions of each sample that the prior needs."""

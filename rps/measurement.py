@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rps.image_checks import check_range, check_tensor
-from rps.noise import Gaussian, Noise
+from rps.noise import Gaussian, Noise, estimate_noise
 from rps.operators.base import NoPseudoInverse, Operator
 from rps.randomness import Streams
 
@@ -104,7 +104,7 @@ def degrade(
 def measured(
     pictures: Tensor,
     operator: Operator,
-    noise: float | Noise,
+    noise: float | Noise | None,
     image_shape: tuple[int, int, int],
     ids: Sequence[str] | None = None,
     seed: int = 0,
@@ -113,11 +113,12 @@ def measured(
 
     pictures: [N, C, h, w] in [-1, 1]. Either y itself (small for super-resolution, blurred for deblurring) or, if y is
     not a picture (the kept pixels of a mask), a picture of the image's size that agrees with y, so y = A(pictures).
-    If y is a picture, pictures are never degraded further. noise: their noise, as in `degrade`.
+    If y is a picture, pictures are never degraded further. noise: their noise, as in `degrade`; None estimates one
+    level for all of them (rps.noise.estimate_noise).
     Errors: PictureMismatch for pictures of another shape.
     """
-    noise = noise if isinstance(noise, Noise) else Gaussian(noise)
     ids, _ = _check(pictures, operator, ids)
+    noise = estimate_noise(pictures) if noise is None else noise if isinstance(noise, Noise) else Gaussian(noise)
     image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)
     bound = operator.bind(image_shape, streams.at("operator"))

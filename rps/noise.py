@@ -38,6 +38,32 @@ class Gaussian(Noise):
         return clean + self.std * streams.normal(clean.shape[1:]).to(clean.dtype)
 
 
+class Estimated(Gaussian):
+    """Gaussian noise whose standard deviation was estimated from degraded pictures, see `estimate_noise`."""
+
+
+def estimate_noise(pictures: Tensor) -> Estimated:
+    """The noise of degraded pictures: median |d| / .6745 of their finest diagonal wavelet coefficients d (Donoho and
+    Johnstone 1994), by scikit-image, the root mean square over pictures and channels. Coefficients that are exactly
+    zero, as in holes of one colour, are left out.
+
+    Between 0 and 20 % too large for photographs and noise of .05 and more, where their own detail counts little; too
+    small where pixels are clipped.
+
+    pictures: [N, C, h, w] in [-1, 1]. Errors: ImportError without scikit-image and PyWavelets.
+    """
+    try:
+        import pywt  # noqa: F401 - scikit-image needs it for this
+        from skimage.restoration import estimate_sigma
+    except ImportError as error:
+        raise ImportError(
+            "noise is estimated by scikit-image: pip install 'map-rps[noise]', or give noise as a number"
+        ) from error
+    planes = pictures.detach().cpu().double().flatten(0, 1).numpy()
+    found = [float(estimate_sigma(plane)) for plane in planes]
+    return Estimated(math.sqrt(sum(std**2 for std in found if math.isfinite(std)) / max(len(found), 1)))
+
+
 class Poisson(Noise):
     """(y + 1) / 2 = k / peak, k ~ Poisson(peak (A(x) + 1) / 2): photon counts.
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rps.operators.base import Operator
+from rps.operators.base import ONE_BY_ONE, Operator
 from rps.operators.separable import Exact
+from rps.pictures import PictureFiles
 from rps.randomness import Streams
 
 # ITU-T T.81, tables K.1 and K.2: quantiser steps at quality 50; the columns are the frequencies along the rows.
@@ -42,6 +44,14 @@ def cosine_transform() -> Tensor:
     return torch.cos((2 * u + 1) * k * math.pi / 16) * torch.where(k == 0, math.sqrt(1 / 8), math.sqrt(1 / 4))
 
 
+CONSTANTS = Exact(
+    cosine_transform(),
+    torch.tensor(TO_YCBCR, dtype=torch.float64),
+    torch.linalg.inv(torch.tensor(TO_YCBCR, dtype=torch.float64)),
+)
+"""The cosine transform, and the matrices from R, G, B to Y, Cb, Cr and back."""
+
+
 def round_straight_through(z: Tensor) -> Tensor:
     """z rounded to the nearest integer, halves away from zero as in libjpeg; its gradient is that of z.
 
@@ -61,14 +71,17 @@ class Jpeg(Operator):
         quality: quality from 1 to 100, on the scale of libjpeg and Pillow.
     """
 
+    steps: Exact
+    """Quantiser steps of luma and of colour, [8, 8]; or of each image, [N, 8, 8]."""
+    halved: tuple[int, int] = (2, 2)
+    """Factors by which the height and the width of the colours shrink."""
+
     def __init__(self, quality: int = 10) -> None:
         super().__init__()
         if not 1 <= quality <= 100:
             raise ValueError(f"quality must be in 1 .. 100, got {quality}")
         self.quality = quality
-        colours = torch.tensor(TO_YCBCR, dtype=torch.float64)
-        tables = [quantisation_steps(table, quality) for table in (LUMA, CHROMA)]
-        self.constants = Exact(cosine_transform(), *tables, colours, torch.linalg.inv(colours))
+        self.steps = Exact(*(quantisation_steps(table, quality) for table in (LUMA, CHROMA)))
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> Jpeg:
         if shape[0] not in (1, 3):
@@ -76,7 +89,7 @@ class Jpeg(Operator):
         return self.bound(image_shape=tuple(shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        transform, luma, chroma, to_ycbcr, to_rgb = self.constants.like(x)
+        (transform, to_ycbcr, to_rgb), (luma, chroma) = CONSTANTS.like(x), self.steps.like(x)
         if not len(x):
             return x.clone()
         _, c, h, w = x.shape
@@ -86,6 +99,7 @@ class Jpeg(Operator):
 
         def coded(plane: Tensor, steps: Tensor) -> Tensor:
             blocks = plane.unflatten(2, (-1, 8)).unflatten(4, (-1, 8)).transpose(3, 4)
+            steps = steps.unflatten(-2, (1, 1, 1, 8))
             quantised = round_straight_through(transform @ blocks @ transform.mT / steps) * steps
             return (transform.mT @ quantised @ transform).transpose(3, 4).flatten(4, 5).flatten(2, 3)
 
@@ -94,7 +108,60 @@ class Jpeg(Operator):
         else:
             # The rows for Cb and Cr sum to zero, so the offset of 128 affects only Y.
             y, cb_cr = torch.einsum("ij,njhw->nihw", to_ycbcr, planes).split((1, 2), 1)
-            small = coded(F.avg_pool2d(cb_cr, 2), chroma)[..., : -(-h // 2), : -(-w // 2)]
-            cb_cr = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)[..., :h, :w]
+            (v, u), factors = self.halved, tuple(map(float, self.halved))
+            small = coded(F.avg_pool2d(cb_cr, (v, u)), chroma)[..., : -(-h // v), : -(-w // u)]
+            cb_cr = F.interpolate(small, scale_factor=factors, mode="bilinear", align_corners=False)[..., :h, :w]
             decoded = torch.einsum("ij,njhw->nihw", to_rgb, torch.cat([coded(y, luma)[..., :h, :w], cb_cr], 1))
         return ((decoded + 0.5) / 127.5).clamp(-1, 1)
+
+
+class JpegFile(Jpeg):
+    """The JPEG compression that files have gone through, with their quantiser steps and their sampling of the colours.
+
+    Args:
+        files: path of a JPEG, whose compression all samples have; or of a folder with one for each id, such as the folder
+            of the data itself.
+    """
+
+    per_sample = ("tables",)
+    tables: Tensor
+    """Quantiser steps of luma and of colour of each image.  float64 [N, 2, 8, 8]."""
+
+    def __init__(self, files: str) -> None:
+        super().__init__()
+        self.files, self.found = files, PictureFiles(files, "files")
+        self.alike = self.found.one is not None
+
+    def bind(self, shape: tuple[int, int, int], streams: Streams) -> JpegFile:
+        read = [read_compression(self.found.of(id_)) for id_ in streams.ids]
+        if len(sampled := {halved for _, halved in read}) > 1:
+            raise ValueError(f"files of one batch sample colours by {sorted(sampled)}; {ONE_BY_ONE}")
+        tables = torch.stack([table for table, _ in read] or [torch.zeros(0)]).view(len(read), 2, 8, 8)
+        bound: JpegFile = super().bind(shape, streams).bound(halved=next(iter(sampled), (2, 2)))
+        return bound._with(tables.to(streams.keys.device))
+
+    def rows(self, index: Tensor | slice) -> JpegFile:
+        return self._with(self.tables[index])
+
+    def _with(self, tables: Tensor) -> JpegFile:
+        return self.bound(tables=tables, steps=Exact(*tables.unbind(1)))
+
+
+def read_compression(path: Path) -> tuple[Tensor, tuple[int, int]]:
+    """The quantiser steps of luma and of colour, float64 [2, 8, 8], and the factors by which colours shrink, of a JPEG.
+
+    Errors: ValueError for another file, or another sampling than 4:4:4, 4:2:2 and 4:2:0.
+    """
+    from PIL import Image, JpegImagePlugin
+
+    with Image.open(path) as file:
+        if not isinstance(file, JpegImagePlugin.JpegImageFile):
+            raise ValueError(f"{path} is {file.format} and not JPEG, so its compression is unknown; give Jpeg(quality)")
+        sampling, found = (
+            JpegImagePlugin.get_sampling(file) if file.mode != "L" else 0,
+            list(file.quantization.values()),
+        )
+    if sampling not in (0, 1, 2):
+        raise ValueError(f"{path} samples its colours otherwise than 4:4:4, 4:2:2 and 4:2:0; leave it out")
+    tables = torch.tensor([found[0], found[-1]], dtype=torch.float64).view(2, 8, 8)
+    return tables, ((1, 1), (1, 2), (2, 2))[sampling]
