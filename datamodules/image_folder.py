@@ -34,6 +34,8 @@ class ImageFolder(SampleDataModule):
         num_workers: number of worker processes that load data; 0 loads it in the main process.
         limit: largest number of pictures; null is all.
         skip: number of pictures to skip at the start.
+        subset: list of ids to restore, or the number of pictures to choose at random; skip and limit count these.
+        subset_seed: seed of the random choice.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class ImageFolder(SampleDataModule):
         num_workers: int = 0,
         limit: int | None = None,
         skip: int = 0,
+        subset: int | list[str] | None = None,
+        subset_seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, limit, skip)
+        super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
         if size is not None and degraded:

@@ -166,8 +166,8 @@ class SolverModule(L.LightningModule, RunModule):
             self._conditions(batch)  # raises here if all data lack a condition: no sample's own failure
             if self.noise is None and "measurement" not in batch:
                 raise ValueError(
-                    "noise is null, but it is estimated of degraded pictures only; give the standard deviation of the noise "
-                    "that these clean pictures get (--model.noise)"
+                    "noise is null, but it is estimated of degraded pictures only; give the standard deviation of the "
+                    "noise that these clean pictures get (--model.noise)"
                 )
         traversal = self._traversal_for([*batch["id"], *failures])
         self.isolation.proven = self.isolation.proven or bool(self.skip_ids or self.levels_left)

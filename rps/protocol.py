@@ -28,7 +28,7 @@ class RunModule:
     them at these levels only saves time.
     progress: to be called with (what, network calls) as work is done; set by rps.callbacks.ProgressBar.
     split: to be applied to every measurement before it is restored; set by rps tune, see rps.tuning.splits.
-    alike: whether measurements of different samples have one size and one noise level; if not, batches should be of one.
+    alike: whether measurements of different samples have one size and one noise level; if not, a batch has one.
     knob, levels: of the traversal. image_shape: [C, H, W] of the images. relative_cost: of the prior.
     level_arguments: arguments of the constructor that say which levels there are, see rps.traversals.Traversal; a run
     can be extended by levels if there are any.

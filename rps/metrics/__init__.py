@@ -16,6 +16,7 @@ from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, 
 from rps.metrics.kernel import kernel_distance, kernel_draws
 from rps.metrics.lpips import Lpips
 from rps.metrics.manifold import PrecisionRecall, precision_recall
+from rps.metrics.plausibility import NoiseRatio, NoiseStd
 from rps.metrics.standard import Consistency, MsSsim, Psnr, Residual, Rmse, Spread, Ssim, standard
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "Metric",
     "MetricInfo",
     "MsSsim",
+    "NoiseRatio",
+    "NoiseStd",
     "PrecisionRecall",
     "Psnr",
     "Pyiqa",

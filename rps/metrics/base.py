@@ -89,7 +89,8 @@ class Metric(nn.Module):
     of an image is missing; infinite and missing values are counted and left out of the mean.
 
     name: lower-case letters, digits and underscores. title: heading in tables; the name by default. definition, digits,
-    better, unless, low, high: see MetricInfo. needs_reference: whether the metric needs clean images.
+    better, unless, low, high: see MetricInfo. needs_reference: whether the metric needs clean images. of_measurement:
+    whether it describes y and no restoration, so that it is recorded once, with A^+ y.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Metric(nn.Module):
     low: tuple[float, str] | None = None
     high: tuple[float, str] | None = None
     needs_reference: bool = True
+    of_measurement: bool = False
 
     def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
         """restored, reference: [N, C, H, W] in [0, 1], as saved -> [N]."""

@@ -1,4 +1,4 @@
-"""The metrics that every run records: distortion, consistency with the measurement, spread of averaged chains."""
+"""The metrics that every run records: distortion, agreement with the measurement, spread of averaged chains."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rps.metrics.base import Candidate, Metric, check_metrics
 from rps.metrics.images import MS_SSIM_SIZE, SSIM_WINDOW, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
+from rps.metrics.plausibility import NoiseRatio, NoiseStd
 
 DISTORTION = "rmse"
 """The metric on the distortion axis of the D-P plane."""
@@ -89,7 +90,7 @@ def standard(also: Sequence[Metric] = ()) -> list[Metric]:
     also: a metric with the name of a standard one replaces it. Errors: ValueError, see check_metrics.
     """
     distortion: list[Metric] = [Rmse(), Psnr(), Ssim(), MsSsim()]
-    others: list[Metric] = [Consistency(), Residual(), Spread()]
+    others: list[Metric] = [Consistency(), Residual(), NoiseStd(), NoiseRatio(), Spread()]
 
     def own(metric: Metric) -> Metric:
         return next((m for m in also if isinstance(m, type(metric)) and m.name == metric.name), metric)

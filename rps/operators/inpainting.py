@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -126,12 +127,17 @@ class MaskFile(Mask):
         self.alike = self.files.one is not None
 
     def measured_pixels(self, height: int, width: int, streams: Streams) -> Tensor:
-        paths = [self.files.of(id_) for id_ in streams.ids]
-        found = [(read_picture(path, 1, (height, width), enlarge=True) > 0).flatten().nonzero()[:, 0] for path in paths]
-        if empty := [path for path, pixels in zip(paths, found, strict=True) if not len(pixels)]:
-            raise ValueError(f"the mask {empty[0]} has no white pixel, but white marks what is known")
+        found = [_white(self.files.of(id_), height, width) for id_ in streams.ids or [""]]
         if len(counts := {len(pixels) for pixels in found}) > 1:
             raise ValueError(
                 f"masks of one batch measure different numbers of pixels, {min(counts)} to {max(counts)}; {ONE_BY_ONE}"
             )
-        return torch.stack(found).to(streams.keys.device) if found else streams.keys.new_empty(0, height * width)
+        return torch.stack(found)[: len(streams)].to(streams.keys.device)
+
+
+def _white(path: Path, height: int, width: int) -> Tensor:
+    """The indices of the white pixels of a mask, resized.  Errors: ValueError if it has none."""
+    pixels = (read_picture(path, 1, (height, width), enlarge=True) > 0).flatten().nonzero()[:, 0]
+    if not len(pixels):
+        raise ValueError(f"the mask {path} has no white pixel, but white marks what is known")
+    return pixels

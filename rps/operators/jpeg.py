@@ -119,8 +119,8 @@ class JpegFile(Jpeg):
     """The JPEG compression that files have gone through, with their quantiser steps and their sampling of the colours.
 
     Args:
-        files: path of a JPEG, whose compression all samples have; or of a folder with one for each id, such as the folder
-            of the data itself.
+        files: path of a JPEG, whose compression all samples have; or of a folder with one for each id, such as the
+            folder of the data itself.
     """
 
     per_sample = ("tables",)
@@ -157,10 +157,8 @@ def read_compression(path: Path) -> tuple[Tensor, tuple[int, int]]:
     with Image.open(path) as file:
         if not isinstance(file, JpegImagePlugin.JpegImageFile):
             raise ValueError(f"{path} is {file.format} and not JPEG, so its compression is unknown; give Jpeg(quality)")
-        sampling, found = (
-            JpegImagePlugin.get_sampling(file) if file.mode != "L" else 0,
-            list(file.quantization.values()),
-        )
+        sampling = 0 if file.mode == "L" else JpegImagePlugin.get_sampling(file)
+        found = list(file.quantization.values())
     if sampling not in (0, 1, 2):
         raise ValueError(f"{path} samples its colours otherwise than 4:4:4, 4:2:2 and 4:2:0; leave it out")
     tables = torch.tensor([found[0], found[-1]], dtype=torch.float64).view(2, 8, 8)

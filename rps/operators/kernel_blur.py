@@ -77,7 +77,8 @@ class KernelFile(KernelBlur):
     one.
 
     Args:
-        kernels: path of a picture, the kernel of all samples; or of a folder with one for each id, named as its picture.
+        kernels: path of a picture, the kernel of all samples; or of a folder with one for each id, named as its
+            picture.
     """
 
     def __init__(self, kernels: str) -> None:

@@ -33,6 +33,6 @@ class PictureFiles:
             return self.one
         if id_ not in self.by_id:
             raise FileNotFoundError(
-                f"{self.what} {self.path!r} has no picture for the id {id_!r}; add {id_}.png, or give one picture for all"
+                f"{self.what} {self.path!r} has no picture for the id {id_!r}; add {id_}.png, or give one for all"
             )
         return self.by_id[id_]

@@ -84,6 +84,11 @@ def feature_vectors(features: FeatureNetwork | None, saved: Tensor, key: Key, id
     return [Vectors(ids, key[1], key[0], vectors.float().cpu())]
 
 
+def metrics_of(metrics: Sequence[Metric], kind: Kind) -> list[Metric]:
+    """The metrics that images of a kind have: those of the measurement are recorded with A^+ y."""
+    return [metric for metric in metrics if kind == "pseudo_inverse" or not metric.of_measurement]
+
+
 class _Judge:
     """Evaluates sets of images of one prediction."""
 
@@ -108,7 +113,8 @@ class _Judge:
         good, saved = finite.nonzero()[:, 0], as_saved(x[finite])
         reference, deviation = (None if each is None else each[good] for each in (self.reference, spread))
         candidate = Candidate(x[good], saved, self.measurement.rows(good), reference, deviation)
-        found = {metric.name: metric.values(candidate) for metric in self.metrics} if len(good) else {}
+        metrics = metrics_of(self.metrics, kind) if len(good) else []
+        found = {metric.name: metric.values(candidate) for metric in metrics}
         place = {i: k for k, i in enumerate(good.tolist())}
         where = f"the {kind} image" if level is None else f"the image at level {level_name(level)}"
         for i, id_ in enumerate(self.ids):

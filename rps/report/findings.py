@@ -61,12 +61,14 @@ def _odd_values(summary: Mapping[str, Any]) -> Iterator[str]:
         for sign, bound in ((1, info.get("low")), (-1, info.get("high"))):
             if bound is None:
                 continue
-            beyond = []
-            for level in summary["levels"]:
+            beyond, lines = [], [(f" at {at(summary, level)}", level) for level in summary["levels"]]
+            if not any(info["name"] in level["metrics"] for level in summary["levels"]):
+                lines = [("", of)] if (of := summary.get("pseudo_inverse")) else []  # a metric of the measurement
+            for place, level in lines:
                 value, se = figure(level["metrics"], info["name"]) or (math.nan, math.nan)
                 margin = threshold(level["n"]) * se if is_known(se) else 0.0
                 if sign * value + margin < sign * bound[0]:
-                    beyond.append(f"{value:.{1 if value > 1 else 2}f} at {at(summary, level)}")
+                    beyond.append(f"{value:.{1 if value > 1 else 2}f}{place}")
             if beyond:
                 yield f"{info['title']} is {', '.join(beyond)}: {bound[1]}."
 

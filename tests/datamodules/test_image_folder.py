@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image, TiffImagePlugin
 
-from datamodules import ImageFolder, pictures
+from datamodules import ImageFolder
+from rps.pictures import reading as pictures
 from rps.pictures.ids import LONGEST, ids_of
 from rps.pictures.reading import read_picture
 from rps.protocol import RunModule
