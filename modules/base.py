@@ -27,6 +27,7 @@ from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.base import Prior
 from rps.protocol import RunModule, run_data
 from rps.randomness import Streams
+from rps.records.calibration import spread_scales
 from rps.records.ids import SeenIds, repeat_reason
 from rps.restoration import Level, Prediction, Restoration
 from rps.traversals.base import Traversal
@@ -64,6 +65,8 @@ class SolverModule(L.LightningModule, RunModule):
         seed: seed of masks, noise and every other random number; a result is a function of (seed, sample id).
         relative_cost: relative costs of the prior's networks, which replace its relative_cost; those that are not given
             are the defaults of RelativeCost.
+        calibration: a run of this config on clean pictures with several samples per level; what it found multiplies the
+            standard deviations of samples (rps.records.calibration). None leaves them as they are.
         traversal: the method, e.g. rps.traversals.MapRps or your own.
     """
 
@@ -84,6 +87,7 @@ class SolverModule(L.LightningModule, RunModule):
         traversal: Traversal,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
     ) -> None:
         super().__init__()
         self.prior = prior.requires_grad_(False).eval()
@@ -99,6 +103,8 @@ class SolverModule(L.LightningModule, RunModule):
         for name in ("knob", "levels"):
             if not hasattr(traversal, name):
                 raise ValueError(f"{type(traversal).__name__} has no {name}; a traversal sets knob and levels")
+        self.calibration = calibration
+        self.scales = spread_scales(calibration, traversal.knob, traversal.levels) if calibration else {}
         # Reports wrong levels and grids before any data are read.
         self.traversal.network_calls_per_image(prior)
 
@@ -276,6 +282,8 @@ class SolverModule(L.LightningModule, RunModule):
         if isinstance(measurement.noise, Estimated):
             self._tell(batch["id"], measurement.noise_std)
         restoration = traversal.run(measurement, self.prior, self.progress)
+        spread = {level: self.scales.get(level, 1.0) * std for level, std in restoration.spread.items()}
+        restoration = replace(restoration, spread=spread)
         return Prediction(list(batch["id"]), batch.get("image"), measurement, restoration)
 
     def _tell(self, ids: Sequence[str], noise_std: float) -> None:

@@ -28,9 +28,10 @@ class MapRps(SolverModule):
         noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.MapRps(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.MapRps(**kwargs), seed, relative_cost, calibration)
 
 
 class LmapRps(SolverModule):
@@ -45,9 +46,10 @@ class LmapRps(SolverModule):
         noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.LmapRps(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.LmapRps(**kwargs), seed, relative_cost, calibration)
 
 
 class Ccdf(SolverModule):
@@ -62,9 +64,10 @@ class Ccdf(SolverModule):
         noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.Ccdf(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.Ccdf(**kwargs), seed, relative_cost, calibration)
 
 
 class VarianceScaling(SolverModule):
@@ -79,9 +82,10 @@ class VarianceScaling(SolverModule):
         noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.VarianceScaling(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.VarianceScaling(**kwargs), seed, relative_cost, calibration)
 
 
 class SampleAverage(SolverModule):
@@ -96,9 +100,10 @@ class SampleAverage(SolverModule):
         noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.SampleAverage(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.SampleAverage(**kwargs), seed, relative_cost, calibration)
 
 
 class StepNumber(SolverModule):
@@ -113,9 +118,10 @@ class StepNumber(SolverModule):
         noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.StepNumber(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.StepNumber(**kwargs), seed, relative_cost, calibration)
 
 
 class Interpolation(SolverModule):
@@ -130,9 +136,10 @@ class Interpolation(SolverModule):
         noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.Interpolation(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.Interpolation(**kwargs), seed, relative_cost, calibration)
 
 
 class SettingSweep(SolverModule):
@@ -147,9 +154,10 @@ class SettingSweep(SolverModule):
         noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.SettingSweep(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.SettingSweep(**kwargs), seed, relative_cost, calibration)
 
 
 class PosteriorSampling(SolverModule):
@@ -164,6 +172,9 @@ class PosteriorSampling(SolverModule):
         noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.PosteriorSampling(**kwargs), seed, relative_cost)
+        super().__init__(
+            prior, operator, noise, traversals.PosteriorSampling(**kwargs), seed, relative_cost, calibration
+        )

@@ -6,6 +6,7 @@ Per-image metrics are computed on images in [0, 1] as they are saved (`as_saved`
 from rps.metrics.adapters import Pyiqa, TorchMetrics
 from rps.metrics.arniqa import Arniqa
 from rps.metrics.base import Candidate, Metric, MetricInfo
+from rps.metrics.calibration import Coverage, RankSpread, SampleError, variance_ratio
 from rps.metrics.dp import Difference, Images, difference
 from rps.metrics.features import EmbeddedFeatures, FeatureNetwork, TimmFeatures
 from rps.metrics.frechet import Gaussian, Statistics, frechet_distance
@@ -23,6 +24,7 @@ __all__ = [
     "Arniqa",
     "Candidate",
     "Consistency",
+    "Coverage",
     "Difference",
     "Draws",
     "EmbeddedFeatures",
@@ -41,8 +43,10 @@ __all__ = [
     "PrecisionRecall",
     "Psnr",
     "Pyiqa",
+    "RankSpread",
     "Residual",
     "Rmse",
+    "SampleError",
     "Spread",
     "Ssim",
     "Statistics",
@@ -64,4 +68,5 @@ __all__ = [
     "rmse",
     "ssim",
     "standard",
+    "variance_ratio",
 ]
