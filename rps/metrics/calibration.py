@@ -21,8 +21,8 @@ DIRECTIONS, SEED = 32, 0
 VARIANCE_RATIO = MetricInfo(
     "variance_ratio",
     "b/a",
-    "variance b of the samples over the squared error a of the mean of infinitely many, from E||x - m||^2 = a + b / M; 1 "
-    " for exact samples, less if they are over-confident",
+    "variance b of the samples over the squared error a of the mean of infinitely many, E||x - m||^2 = a + b / M; 1 for "
+    "exact samples, less if they are over-confident",
     digits=2,
 )
 
@@ -74,14 +74,11 @@ class Coverage(CalibrationMetric):
 
     def __init__(self, probability: float = 0.9) -> None:
         super().__init__()
-        self.probability, self.name, self.title = (
-            probability,
-            f"covers_{probability:.0%}"[:-1],
-            f"in {100 * probability:.0f} %",
-        )
+        percent = f"{100 * probability:.0f}"
+        self.probability, self.name, self.title = probability, f"covers_{percent}", f"in {percent} %"
         self.definition = (
-            f"share of {DIRECTIONS} random directions in which the clean image is in the central {100 * probability:.0f} % "
-            f"interval of the samples; {probability:g} for exact samples, less if they are over-confident"
+            f"share of {DIRECTIONS} random directions in which the clean image is in the central {percent} % interval of "
+            f"the samples; {probability:g} for exact samples, less if they are over-confident"
         )
 
     def of_samples(self, samples: Tensor, reference: Tensor, candidate: Candidate) -> Tensor:

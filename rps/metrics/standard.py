@@ -91,17 +91,8 @@ def standard(also: Sequence[Metric] = ()) -> list[Metric]:
     also: a metric with the name of a standard one replaces it. Errors: ValueError, see check_metrics.
     """
     distortion: list[Metric] = [Rmse(), Psnr(), Ssim(), MsSsim()]
-    others: list[Metric] = [
-        Consistency(),
-        Residual(),
-        NoiseStd(),
-        NoiseRatio(),
-        Spread(),
-        SampleError(),
-        Coverage(0.5),
-        Coverage(0.9),
-        RankSpread(),
-    ]
+    others: list[Metric] = [Consistency(), Residual(), NoiseStd(), NoiseRatio(), Spread()]
+    others += [SampleError(), Coverage(0.5), Coverage(0.9), RankSpread()]
 
     def own(metric: Metric) -> Metric:
         return next((m for m in also if isinstance(m, type(metric)) and m.name == metric.name), metric)

@@ -14,8 +14,8 @@ from rps.restoration import Level
 def spread_scales(run: str, knob: str, levels: Sequence[Level]) -> dict[Level, float]:
     """sqrt(a / b) of every level that is the mean of samples, by which its standard deviation is multiplied.
 
-    run: a run on clean pictures (see rps.metrics.calibration). Errors: ValueError if it is none, or if its levels do not
-    include the given ones.
+    run: a run on clean pictures (see rps.metrics.calibration). Errors: ValueError if it is none, or if its levels do
+    not include the given ones.
     """
     path = Path(run).expanduser() / "metrics.json"
     if not path.is_file():
@@ -29,7 +29,5 @@ def spread_scales(run: str, knob: str, levels: Sequence[Level]) -> dict[Level, f
         raise ValueError(f"calibration {run} has no calibrated level; give a run of clean pictures with samples >= 2")
     ratios = {level: known[level]["mean"] for level in levels if known[level]}
     if bad := [level for level, ratio in ratios.items() if not (ratio or 0) > 0]:
-        raise ValueError(
-            f"calibration {run} found no error at {knob} = {level_name(bad[0])}; give one of more pictures"
-        )
+        raise ValueError(f"calibration {run} found no error at {knob} = {level_name(bad[0])}; give more pictures")
     return {level: ratio**-0.5 for level, ratio in ratios.items()}

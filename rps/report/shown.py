@@ -58,8 +58,9 @@ def metrics_of(runs: Sequence[Shown]) -> list[dict[str, Any]]:
 def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: Link, most: int) -> list[dict[str, Any]]:
     """The first samples, by id, of which every run has a picture at every level.
 
-    -> of each its id; links to its pictures: "clean" (or None), and for each run "measured" (or None) and "restored",
-    one per level; "spread", their standard deviations likewise (or None); and "values": run -> metric -> level -> value (or None). most: largest number of samples.
+    -> of each its id; links to its pictures: "clean" (or None), and for each run "measured" (or None), "restored", one
+    per level, and "spread", their standard deviations (or None); and "values": run -> metric -> level -> value (or
+    None). most: largest number of samples.
     """
     finders = [_Finder(run) for run in runs]
     known = sorted(set.intersection(*(finder.run.records.restored() for finder in finders)))
@@ -73,10 +74,7 @@ def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: L
                 [link(path) for level in finder.run.levels for path in finder.find(level, id_)] for finder in finders
             ],
             "spread": [
-                [
-                    next((link(path) for path in finder.find(spread_name(level), id_)), None)
-                    for level in finder.run.levels
-                ]
+                [next(map(link, finder.find(spread_name(level), id_)), None) for level in finder.run.levels]
                 for finder in finders
             ],
             "values": [[finder.values(metric["name"], id_) for metric in metrics] for finder in finders],
