@@ -117,8 +117,8 @@ def measured(
     level for all of them (rps.noise.estimate_noise).
     Errors: PictureMismatch for pictures of another shape.
     """
+    noise = Gaussian(noise) if isinstance(noise, int | float) else noise  # refused before anything is computed
     ids, _ = _check(pictures, operator, ids)
-    noise = estimate_noise(pictures) if noise is None else noise if isinstance(noise, Noise) else Gaussian(noise)
     image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)
     bound = operator.bind(image_shape, streams.at("operator"))
@@ -134,6 +134,8 @@ def measured(
                 f"degraded pictures have shape {tuple(pictures.shape[1:])}, expected the shape of {wanted} of "
                 f"{type(operator).__name__}; give pictures of that shape, or clean ones to degrade (degraded: false)"
             )
+    if noise is None:
+        noise = estimate_noise(y if y.ndim == 4 else bound.pinv(y))
     return Measurement(y, bound, noise.std, image_shape, streams, noise)
 
 

@@ -45,7 +45,7 @@ class Estimated(Gaussian):
 def estimate_noise(pictures: Tensor) -> Estimated:
     """The noise of degraded pictures: median |d| / .6745 of their finest diagonal wavelet coefficients d (Donoho and
     Johnstone 1994), by scikit-image, the root mean square over pictures and channels. Coefficients that are exactly
-    zero, as in holes of one colour, are left out.
+    zero, as in holes that are zero, are left out; the borders of many small holes count as noise.
 
     Between 0 and 20 % too large for photographs and noise of .05 and more, where their own detail counts little; too
     small where pixels are clipped.

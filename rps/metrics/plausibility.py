@@ -44,8 +44,8 @@ class NoiseRatio(Metric):
         "noise found over noise given: the norm of y where A measures next to nothing, over that of such noise; "
         "about 1 if y = A(x) + noise for some x, only for degraded pictures"
     )
-    low = (0.8, "y has less noise than given; lower noise, or give null to estimate it")
-    high = (1.25, "y is not A(x) + noise of this noise_std for any x; check the operator, its kernel, and noise")
+    low = (0.85, "y has less noise than given; lower noise, or give null to estimate it")
+    high = (1.15, "y is not A(x) + noise of this noise_std for any x; check the operator, its kernel, and noise")
 
     def judge(self, candidate: Candidate) -> Tensor | None:
         measurement = candidate.measurement
