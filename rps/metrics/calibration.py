@@ -21,8 +21,8 @@ DIRECTIONS, SEED = 32, 0
 VARIANCE_RATIO = MetricInfo(
     "variance_ratio",
     "b/a",
-    "variance b of the samples over the squared error a of the mean of infinitely many, E||x - m||^2 = a + b / M; 1 for "
-    "exact samples, less if they are over-confident",
+    "variance b of the samples over the squared error a of the mean of infinitely many (E||x - m||^2 = a + b / M); 1 "
+    "for exact samples, less if they are over-confident",
     digits=2,
 )
 
@@ -77,8 +77,8 @@ class Coverage(CalibrationMetric):
         percent = f"{100 * probability:.0f}"
         self.probability, self.name, self.title = probability, f"covers_{percent}", f"in {percent} %"
         self.definition = (
-            f"share of {DIRECTIONS} random directions in which the clean image is in the central {percent} % interval of "
-            f"the samples; {probability:g} for exact samples, less if they are over-confident"
+            f"share of {DIRECTIONS} random directions in which the clean image is in the central {percent} % interval "
+            f"of the samples; {probability:g} for exact samples, less if they are over-confident"
         )
 
     def of_samples(self, samples: Tensor, reference: Tensor, candidate: Candidate) -> Tensor:

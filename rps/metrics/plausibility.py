@@ -9,8 +9,7 @@ from torch import Tensor
 
 from rps.metrics.base import Candidate, Metric
 from rps.noise import Estimated, Gaussian
-from rps.operators.base import LinearOperator
-from rps.samplers.linear import spectral
+from rps.operators.base import LinearOperator, conjugate_gradient
 
 LEAK, FEWEST = 0.5, 200
 """Largest share of a unit signal, in noise variances, and smallest number of degrees of freedom of the test."""
@@ -28,9 +27,9 @@ class NoiseStd(Metric):
 
 
 class NoiseRatio(Metric):
-    """sqrt(||W y||^2 / E ||W n||^2),  W = I - A (A^T A + c I)^-1 A^T,  c = noise_std^2 / 4.
+    """sqrt(||W y||^2 / E ||W n||^2),  W = c (A A^T + c I)^-1,  c = noise_std^2 / 4.
 
-    W = sum_i c / (s_i^2 + c) u_i u_i^T, and W y is the residual of a regularised A^+ y: it keeps the part of y outside
+    W = sum_i c / (s_i^2 + c) u_i u_i^T, and W y is y - A x for a regularised x = A^+ y: it keeps the part of y outside
     the range of A and along singular values far below noise_std, where y is noise whatever the image is. If
     y = A(x) + n, then ||W y||^2 / noise_std^2 is sum_i w_i^2 chi^2_1, close to g chi^2_k with g k = sum w_i^2 and
     k = (sum w_i^2)^2 / sum w_i^4 (Satterthwaite), so the ratio is 1 with standard deviation 1 / sqrt(2 k). The sums are
@@ -53,10 +52,10 @@ class NoiseRatio(Metric):
         gaussian = isinstance(measurement.noise, Gaussian) and std > 0
         if candidate.reference is not None or not gaussian or not isinstance(operator, LinearOperator):
             return None
-        linear = operator
+        linear, c = operator, std**2 / 4
 
         def w(y: Tensor) -> Tensor:
-            return y - linear(spectral(linear, y, lambda s: s / (s**2 + std**2 / 4)))
+            return c * conjugate_gradient(lambda v: linear(linear.adjoint(v)) + c * v, y, tolerance=1e-4)
 
         def square(v: Tensor) -> Tensor:
             return v.flatten(1).square().sum(1)

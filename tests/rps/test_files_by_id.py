@@ -76,7 +76,7 @@ def test_a_point_becomes_the_kernel(tmp_path):
     y = operator.bind((1, 9, 9), Streams(0, ["a", "b"]))(point)[:, 0, 3:6, 2:7]
     expected = torch.from_numpy(kernel / kernel.sum())
     torch.testing.assert_close(y, torch.stack([expected, expected.flip(0)]))
-    with pytest.raises(ValueError, match="odd height and width.*got 2 x 5 in .*even.png"):
+    with pytest.raises(ValueError, match=r"odd height and width.*got 2 x 5 in .*even\.png"):
         operator.bind((1, 9, 9), Streams(0, ["even"]))
     with pytest.raises(ValueError, match="kernels of one batch have sizes from 5 to 7; make batches of one"):
         operator.bind((1, 9, 9), Streams(0, ["a", "large"]))

@@ -1,10 +1,12 @@
 """Calibration of samples: exact ones are calibrated, over-confident ones are called so."""
 
+import json
 import math
 
 import pytest
 import torch
 
+from modules import SolverModule
 from rps.measurement import degrade
 from rps.metrics import Coverage, RankSpread, SampleError, variance_ratio
 from rps.metrics.base import Candidate
@@ -12,6 +14,7 @@ from rps.metrics.calibration import places
 from rps.metrics.images import as_saved
 from rps.operators import SuperResolution
 from rps.oracle.worlds import draw, smooth_prior
+from rps.records.calibration import spread_scales
 from rps.records.evaluate import evaluate
 from rps.records.rows import RecordWriter
 from rps.report.finish import finish
@@ -90,14 +93,54 @@ def test_a_run_says_whether_samples_are_confident(world, scale, word, tmp_path):
     summary = finish(tmp_path)
     (level,) = summary["levels"]
     assert level["metrics"]["variance_ratio"]["mean"] == pytest.approx(ratio.value, rel=1e-9)
+    ends = level["metrics"]["variance_ratio"]["ci95"]
     told = [sentence for sentence in summary["findings"] if "-confident" in sentence]
     if word is None:
         assert not told
         return
-    assert len(told) == 1 and f"{word}-confident" in told[0] and f"interval {ratio.low:.2f} to" in told[0]
+    assert len(told) == 1 and f"{word}-confident" in told[0] and "interval {:.2f} to {:.2f}".format(*ends) in told[0]
     assert told[0] in (tmp_path / "table.md").read_text()
     sign = -1 if word == "over" else 1
     assert sign * off(values["covers_90"], 0.9) > 5 and sign * off(values["rank_spread"], 1) < -5
+
+
+def test_a_calibration_rescales_the_standard_deviation(world, tmp_path):
+    """By what it found on other images: the ratio of the rescaled ones is 1, though the samples are over-confident."""
+    prior, images, y = world
+    found = prediction(world, 0.5)
+    RecordWriter(tmp_path).write(evaluate(found).rows, "samples")
+    finish(tmp_path)
+    traversal = SampleAverage([19], Confident(0.5), steps=1)
+    module = SolverModule(prior, SuperResolution(2), 0.1, traversal, calibration=str(tmp_path))
+    ids = [f"other {id_}" for id_ in IDS]
+    rescaled = module.predict_step({"id": ids, "image": draw(prior, ids)}, 0)
+    ratio = ratio_of(rescaled)
+    assert abs(ratio.value - 1) < 4 * ratio.se  # se is that of one of the two sets
+    plain = SolverModule(prior, SuperResolution(2), 0.1, traversal).predict_step(
+        {"id": ids, "image": draw(prior, ids)}, 0
+    )
+    scale = spread_scales(str(tmp_path), "samples", [19])[19]
+    assert scale == pytest.approx(2, rel=0.1)
+    torch.testing.assert_close(rescaled.restoration.spread[19], scale * plain.restoration.spread[19])
+    assert torch.equal(rescaled.restoration.images[19], plain.restoration.images[19])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nowhere", "samples", [19]), "calibration nowhere has no metrics.json"),
+        (("RUN", "t0", [19]), "has levels of samples; give a run with the levels"),
+        (("RUN", "samples", [19, 4]), "has levels of samples without 4;"),
+        (("RUN", "samples", [1]), "has no calibrated level"),
+    ],
+)
+def test_a_run_that_is_no_calibration_is_one_sentence(arguments, sentence, tmp_path):
+    of_level = {1: {}, 19: {"variance_ratio": {"mean": 0.5}}} if arguments[2] != [1] else {1: {}}
+    levels = [{"level": level, "metrics": metrics} for level, metrics in of_level.items()]
+    (tmp_path / "metrics.json").write_text(json.dumps({"knob": "samples", "levels": levels}))
+    run, *rest = arguments
+    with pytest.raises(ValueError, match=sentence):
+        spread_scales(str(tmp_path) if run == "RUN" else run, *rest)
 
 
 def test_the_metrics_need_samples_and_a_clean_image(world):
