@@ -73,7 +73,7 @@ function panes(k) {
   if (s.clean) add("clean", [picture(s.clean, `clean image of ${s.id}`, "clean", k)]);
   if (s.measured[at.run]) add("measured", [picture(s.measured[at.run], `measurement of ${s.id}`, "measured", k)]);
   add("restored", [picture(s.restored[at.run][at.level], `restoration of ${s.id} at ${place()}`, "restored", k)]);
-  if (s.spread[at.run].some(found => found)) add(`std × ${STD_GAIN}`, [picture(s.spread[at.run][at.level] || NOTHING, `standard deviation of the samples of ${s.id}`, "spread", k)]);
+  if (s.std[at.run].some(found => found)) add(`std × ${STD_GAIN}`, [picture(s.std[at.run][at.level] || NOTHING, `standard deviation of the samples of ${s.id}`, "std", k)]);
   if (s.clean) add(`error × ${ERROR_GAIN}`, [picture(s.clean, `error map of ${s.id}`, "clean", k), picture(s.restored[at.run][at.level], "", "restored", k)], "error");
   return found;
 }
@@ -144,7 +144,7 @@ function choose(run, level) {
   for (const img of document.querySelectorAll("img[data-shows]")) {
     const s = samples[img.dataset.sample];
     if (img.dataset.shows === "measured" && s.measured[run]) img.src = s.measured[run];
-    if (img.dataset.shows === "spread") img.src = s.spread[run][at.level] || NOTHING;
+    if (img.dataset.shows === "std") img.src = s.std[run][at.level] || NOTHING;
     if (img.dataset.shows === "restored") {
       img.src = s.restored[run][at.level];
       if (img.alt) img.alt = `restoration of ${s.id} at ${place()}`;

@@ -59,7 +59,7 @@ def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: L
     """The first samples, by id, of which every run has a picture at every level.
 
     -> of each its id; links to its pictures: "clean" (or None), and for each run "measured" (or None), "restored", one
-    per level, and "spread", their standard deviations (or None); and "values": run -> metric -> level -> value (or
+    per level, and "std", their standard deviations (or None); and "values": run -> metric -> level -> value (or
     None). most: largest number of samples.
     """
     finders = [_Finder(run) for run in runs]
@@ -73,7 +73,7 @@ def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: L
             "restored": [
                 [link(path) for level in finder.run.levels for path in finder.find(level, id_)] for finder in finders
             ],
-            "spread": [
+            "std": [
                 [next(map(link, finder.find(spread_name(level), id_)), None) for level in finder.run.levels]
                 for finder in finders
             ],

@@ -141,11 +141,9 @@ class Nameless(SuperResolution):
 
 
 def test_an_operator_with_files_is_bound_to_samples_only(prior):
-    batches = loader(
-        {"id": ["a"], "image": torch.zeros(1, 1, 32, 32)}, {"id": ["b"], "image": torch.zeros(1, 1, 32, 32)}
-    )
-    first, second = quiet().predict(module(prior, Nameless(4)), batches)
-    assert first.ids == ["a"] and second.failures == {"b": "FileNotFoundError: no file for ['b']"}
+    batches = [{"id": [id_], "image": torch.zeros(1, 1, 32, 32)} for id_ in "ab"]
+    first, second = quiet().predict(module(prior, Nameless(4)), loader(*batches))
+    assert first.ids == ["a"] and second.failures == {"b": "no file for ['b']"}
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "bf16-mixed", "bf16"])

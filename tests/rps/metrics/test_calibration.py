@@ -106,19 +106,17 @@ def test_a_run_says_whether_samples_are_confident(world, scale, word, tmp_path):
 
 def test_a_calibration_rescales_the_standard_deviation(world, tmp_path):
     """By what it found on other images: the ratio of the rescaled ones is 1, though the samples are over-confident."""
-    prior, images, y = world
-    found = prediction(world, 0.5)
+    prior, found = world[0], prediction(world, 0.5)
     RecordWriter(tmp_path).write(evaluate(found).rows, "samples")
     finish(tmp_path)
-    traversal = SampleAverage([19], Confident(0.5), steps=1)
-    module = SolverModule(prior, SuperResolution(2), 0.1, traversal, calibration=str(tmp_path))
-    ids = [f"other {id_}" for id_ in IDS]
-    rescaled = module.predict_step({"id": ids, "image": draw(prior, ids)}, 0)
+    traversal, ids = SampleAverage([19], Confident(0.5), steps=1), [f"other {id_}" for id_ in IDS]
+    batch = {"id": ids, "image": draw(prior, ids)}
+    plain, rescaled = (
+        SolverModule(prior, SuperResolution(2), 0.1, traversal, calibration=run).predict_step(batch, 0)
+        for run in (None, str(tmp_path))
+    )
     ratio = ratio_of(rescaled)
     assert abs(ratio.value - 1) < 4 * ratio.se  # se is that of one of the two sets
-    plain = SolverModule(prior, SuperResolution(2), 0.1, traversal).predict_step(
-        {"id": ids, "image": draw(prior, ids)}, 0
-    )
     scale = spread_scales(str(tmp_path), "samples", [19])[19]
     assert scale == pytest.approx(2, rel=0.1)
     torch.testing.assert_close(rescaled.restoration.spread[19], scale * plain.restoration.spread[19])
