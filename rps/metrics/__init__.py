@@ -17,7 +17,7 @@ from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, 
 from rps.metrics.kernel import kernel_distance, kernel_draws
 from rps.metrics.lpips import Lpips
 from rps.metrics.manifold import PrecisionRecall, precision_recall
-from rps.metrics.plausibility import NoiseRatio, NoiseStd
+from rps.metrics.plausibility import EstimatedNoise, NoiseRatio
 from rps.metrics.standard import Consistency, MsSsim, Psnr, Residual, Rmse, Spread, Ssim, standard
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Draws",
     "EmbeddedFeatures",
     "Estimate",
+    "EstimatedNoise",
     "FeatureNetwork",
     "FrechetDraws",
     "Gaussian",
@@ -39,7 +40,6 @@ __all__ = [
     "MetricInfo",
     "MsSsim",
     "NoiseRatio",
-    "NoiseStd",
     "PrecisionRecall",
     "Psnr",
     "Pyiqa",

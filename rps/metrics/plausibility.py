@@ -15,10 +15,10 @@ LEAK, FEWEST = 0.5, 200
 """Largest share of a unit signal, in noise variances, and smallest number of degrees of freedom of the test."""
 
 
-class NoiseStd(Metric):
+class EstimatedNoise(Metric):
     """The estimate that solvers use; not recorded if the noise was given."""
 
-    name, title, digits, needs_reference, of_measurement = "noise_std", "noise", 4, False, True
+    name, title, digits, needs_reference, of_measurement = "estimated_noise", "noise", 4, False, True
     definition = "standard deviation of the noise as estimated from the degraded picture, in [-1, 1] units"
 
     def judge(self, candidate: Candidate) -> Tensor | None:

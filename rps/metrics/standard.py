@@ -10,7 +10,7 @@ from torch import Tensor
 from rps.metrics.base import Candidate, Metric, check_metrics
 from rps.metrics.calibration import Coverage, RankSpread, SampleError
 from rps.metrics.images import MS_SSIM_SIZE, SSIM_WINDOW, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
-from rps.metrics.plausibility import NoiseRatio, NoiseStd
+from rps.metrics.plausibility import EstimatedNoise, NoiseRatio
 
 DISTORTION = "rmse"
 """The metric on the distortion axis of the D-P plane."""
@@ -91,7 +91,7 @@ def standard(also: Sequence[Metric] = ()) -> list[Metric]:
     also: a metric with the name of a standard one replaces it. Errors: ValueError, see check_metrics.
     """
     distortion: list[Metric] = [Rmse(), Psnr(), Ssim(), MsSsim()]
-    others: list[Metric] = [Consistency(), Residual(), NoiseStd(), NoiseRatio(), Spread()]
+    others: list[Metric] = [Consistency(), Residual(), EstimatedNoise(), NoiseRatio(), Spread()]
     others += [SampleError(), Coverage(0.5), Coverage(0.9), RankSpread()]
 
     def own(metric: Metric) -> Metric:

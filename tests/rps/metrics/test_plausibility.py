@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rps.measurement import degrade, measured
-from rps.metrics import NoiseRatio, NoiseStd
+from rps.metrics import EstimatedNoise, NoiseRatio
 from rps.metrics.base import Candidate
 from rps.noise import Estimated, estimate_noise
 from rps.operators import BoxInpaint, Denoise, GaussianBlur, Inpaint, MotionBlur, SuperResolution
@@ -69,7 +69,7 @@ def test_noise_that_is_not_given_is_estimated_and_recorded(photos):
     y = degrade(photos, GaussianBlur(15, 2.0), 0.1).y
     blind, given = (measured(y, GaussianBlur(15, 2.0), noise, (3, SIZE, SIZE)) for noise in (None, 0.1))
     assert blind.noise_std == pytest.approx(0.1, rel=0.1)
-    metric = NoiseStd()
+    metric = EstimatedNoise()
     assert metric.judge(Candidate(y, y, blind)).tolist() == [blind.noise_std]
     assert metric.judge(Candidate(y, y, given)) is None
 
