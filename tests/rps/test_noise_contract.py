@@ -11,7 +11,7 @@ from rps.noise import Noise
 from rps.randomness import Streams
 from tests.rps.solvers import kinds
 
-ARGUMENTS = {"Gaussian": {"std": 0.3}, "Poisson": {"peak": 30.0}}
+ARGUMENTS = {"Gaussian": {"std": 0.3}, "Estimated": {"std": 0.1}, "Poisson": {"peak": 30.0}}
 """Whoever is not named must be buildable without arguments."""
 
 NOISES = {name: kind(**ARGUMENTS.get(name, {})) for name, kind in kinds(rps.noise, Noise).items()}
