@@ -39,7 +39,11 @@ class Gaussian(Noise):
 
 
 class Estimated(Gaussian):
-    """Gaussian noise whose standard deviation was estimated from degraded pictures, see `estimate_noise`."""
+    """Gaussian noise of degraded pictures, see `estimate_noise`.
+
+    Args:
+        std: the estimate, in [-1, 1] image units.
+    """
 
 
 def estimate_noise(pictures: Tensor) -> Estimated:
