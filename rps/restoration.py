@@ -30,7 +30,7 @@ class Restoration:
     seconds: level -> wall-clock seconds per image, the batch's time split in proportion to the cost.
     spread: level -> [N, C, H, W], for levels that average several chains: their pixel-wise standard deviation, a
         measure of uncertainty. Other levels are absent.
-    samples: level -> [M, N, C, H, W], these chains themselves, for levels whose image is their mean.
+    samples: level -> M tensors [N, C, H, W], these chains themselves, for levels that have a spread of their own.
     stored_cost: the part of total_cost whose results were read from a store (rps/estimators/store.py).
     """
 
@@ -42,7 +42,7 @@ class Restoration:
     seconds: dict[Level, float]
     spread: dict[Level, Tensor] = field(default_factory=dict)
     stored_cost: Cost = field(default_factory=Cost)
-    samples: dict[Level, Tensor] = field(default_factory=dict)
+    samples: dict[Level, list[Tensor]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         number, *shape = self.images[self.levels[0]].shape if self.images else (0,)
@@ -64,8 +64,8 @@ class Restoration:
         counts = [len(part.images[first.levels[0]]) if first.levels else 0 for part in parts]
         n = max(sum(counts), 1)
 
-        def concatenate(dicts: Sequence[dict[Level, Tensor]], dim: int = 0) -> dict[Level, Tensor]:
-            return {level: torch.cat([values[level] for values in dicts], dim) for level in dicts[0]}
+        def concatenate(dicts: Sequence[dict[Level, Tensor]]) -> dict[Level, Tensor]:
+            return {level: torch.cat([values[level] for values in dicts]) for level in dicts[0]}
 
         def mean(costs: Sequence[Cost]) -> Cost:
             return sum((cost * count for cost, count in zip(costs, counts, strict=True)), Cost()) / n
@@ -82,7 +82,10 @@ class Restoration:
             {level: mean_seconds(level) for level in first.levels},
             concatenate([part.spread for part in parts]),
             mean([part.stored_cost for part in parts]),
-            concatenate([part.samples for part in parts], dim=1),
+            {
+                level: [torch.cat(chain) for chain in zip(*(part.samples[level] for part in parts), strict=True)]
+                for level in first.samples
+            },
         )
 
 

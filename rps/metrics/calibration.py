@@ -58,7 +58,7 @@ def places(samples: Tensor, reference: Tensor, candidate: Candidate) -> Tensor:
     jitter = candidate.measurement.streams.at("calibration").uniform((DIRECTIONS,)).to(reference)
     for k in range(DIRECTIONS):
         u = torch.randn(reference.shape[1:], generator=generator).to(reference)
-        truth, drawn = ((x * u).flatten(-3).sum(-1) for x in (reference, samples.to(reference)))
+        truth, drawn = (x.flatten(-3) @ u.flatten() for x in (reference, samples.to(reference)))
         ranks.append((drawn < truth).sum(0) + jitter[:, k] * (1 + (drawn == truth).sum(0)))
     return torch.stack(ranks, dim=1) / (len(samples) + 1)
 

@@ -88,7 +88,8 @@ def feature_vectors(features: FeatureNetwork | None, saved: Tensor, key: Key, id
 def _chains(restoration: Restoration, level: Any, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """The spread and the samples of a level, of some rows."""
     spread, samples = restoration.spread.get(level), restoration.samples.get(level)
-    return None if spread is None else spread[rows], None if samples is None else samples[:, rows]
+    chosen = None if samples is None else torch.stack([sample[rows] for sample in samples])
+    return None if spread is None else spread[rows], chosen
 
 
 def metrics_of(metrics: Sequence[Metric], kind: Kind) -> list[Metric]:

@@ -18,7 +18,7 @@ from rps.records.calibration import spread_scales
 from rps.records.evaluate import evaluate
 from rps.records.rows import RecordWriter
 from rps.report.finish import finish
-from rps.restoration import Prediction
+from rps.restoration import Prediction, Restoration
 from rps.samplers import ExactPosterior
 from rps.traversals import SampleAverage
 
@@ -75,7 +75,7 @@ def test_exact_samples_are_calibrated(world, m):
 def test_ranks_of_exact_samples_are_uniform(world):
     """chi^2 of ten bins over images, in one direction each, whose places are independent: 27.9 is 99.9 % of 9."""
     found = prediction(world, 1.0)
-    (samples,) = found.restoration.samples.values()
+    samples = torch.stack(found.restoration.samples[19])
     candidate = Candidate(samples[0], samples[0], found.measurement, as_saved(found.reference), samples=samples)
     place = places((samples + 1) / 2, candidate.reference, candidate)
     assert place.min() > 0 and place.max() < 1
@@ -139,6 +139,15 @@ def test_a_run_that_is_no_calibration_is_one_sentence(arguments, sentence, tmp_p
     run, *rest = arguments
     with pytest.raises(ValueError, match=sentence):
         spread_scales(str(tmp_path) if run == "RUN" else run, *rest)
+
+
+def test_parts_of_a_batch_keep_their_samples(world):
+    """Each chain in the order of the images."""
+    whole = prediction(world, 1.0, 2).restoration
+    both = Restoration.cat([whole, whole])
+    assert len(both.samples[2]) == 2
+    assert all(torch.equal(x, torch.cat([y, y])) for x, y in zip(both.samples[2], whole.samples[2], strict=True))
+    torch.testing.assert_close(torch.stack(both.samples[2]).mean(0), both.images[2])
 
 
 def test_the_metrics_need_samples_and_a_clean_image(world):
