@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from datamodules.pictures import SUFFIXES
+from datamodules.subset import Subset, choice
+from rps.pictures.reading import SUFFIXES
 from rps.printable import printable
 from rps.protocol import RunData, run_module
 from rps.records.ids import SeenIds, repeat_reason
@@ -163,15 +164,26 @@ class SampleDataModule(L.LightningDataModule, RunData):
         num_workers: number of worker processes that load data; 0 loads it in the main process.
         limit: largest number of samples over all processes; None is all.
         skip: number of samples to skip at the start.
+        subset: list of ids to restore, where an id that the data lack is a failed sample; or the number of samples to
+            choose at random, where a larger number with the same seed includes the samples of a smaller one.
+        subset_seed: seed of the random choice.
 
-    place, skip_ids, levels_left, only_ids, selection: see RunData. If ids depend on the files, place ends with a digest
-    of these; known after setup.
+    skip and limit count the samples of the subset. place, skip_ids, levels_left, only_ids, selection: see RunData. If
+    ids depend on the files, place ends with a digest of these; known after setup.
     """
 
-    selection: ClassVar[tuple[str, ...]] = ("limit", "skip")
+    selection: ClassVar[tuple[str, ...]] = ("limit", "skip", "subset", "subset_seed")
     key = "image"
 
-    def __init__(self, batch_size: int = 64, num_workers: int = 0, limit: int | None = None, skip: int = 0) -> None:
+    def __init__(
+        self,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        limit: int | None = None,
+        skip: int = 0,
+        subset: int | list[str] | None = None,
+        subset_seed: int = 0,
+    ) -> None:
         super().__init__()
         for name, value, least in (
             ("batch_size", batch_size, 1),
@@ -181,10 +193,13 @@ class SampleDataModule(L.LightningDataModule, RunData):
         ):
             if value is not None and value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+        if isinstance(subset, int) and subset < 1:
+            raise ValueError(f"subset must be a list of ids or a number of samples >= 1, got {subset}")
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.limit = limit
         self.skip = skip
+        self.subset, self.subset_seed = subset, subset_seed
 
     def samples(self) -> Iterable[Sample]:
         """All samples, in the same order in every process; the base class applies limit and skip.
@@ -193,25 +208,47 @@ class SampleDataModule(L.LightningDataModule, RunData):
         """
         raise NotImplementedError(f"{type(self).__name__} must define samples()")
 
+    def chosen(self) -> Iterable[Sample]:
+        """The samples of the subset."""
+        samples = self.samples()
+        if self.subset is None or self.only_ids is not None:
+            return samples
+        if isinstance(self.subset, list):
+            return Subset(samples, ids=frozenset(map(str, self.subset)))
+        return Subset(samples, places=frozenset(choice(self.subset, [self.total() or 0], self.subset_seed)[0]))
+
+    @property
+    def wanted_ids(self) -> AbstractSet[str]:
+        """The ids in `subset`, unless `skip` or `limit` leaves some of them out."""
+        named = isinstance(self.subset, list) and self.skip == 0 and self.limit is None
+        return frozenset(map(str, self.subset)) if named else frozenset()  # type: ignore[arg-type]
+
+    def _available(self) -> int | None:
+        """Number of samples of the subset, or an upper bound."""
+        if self.subset is None:
+            return self.total()
+        return self.subset if isinstance(self.subset, int) else len(set(self.subset))
+
     @property
     def num_samples(self) -> int | None:
         if self.only_ids is not None:
             return len(self.only_ids)
-        total = self.total()
+        total = self._available()
         return self.limit if total is None else len(range(total)[self._window()])
 
     def setup(self, stage: str) -> None:
         """Errors: ValueError if skip leaves no sample."""
-        total = self.total()
+        total = self._available()
         if total is not None and self.skip >= total:
             raise ValueError(f"skip must be less than the number of samples, {total}, got {self.skip}")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
+        size = self.batch_size if run_module(getattr(self.trainer, "lightning_module", None)).alike else 1
         window = self._window()
-        samples = _Window(self.samples(), window) if window != slice(0, None) else self.samples()
+        samples = _Window(self.chosen(), window) if window != slice(0, None) else self.chosen()
         return DataLoader(
-            SampleBatches(samples, self.batch_size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
+            SampleBatches(samples, size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
             batch_size=None,  # the dataset makes the batches
             collate_fn=_as_it_is,
             num_workers=self.num_workers,

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from datamodules.pictures import SUFFIXES
 from datamodules.repeats import tar_members
+from rps.pictures.reading import SUFFIXES
 from rps.records.directory import is_run
 
 BUILDERS = ("parquet", "arrow", "webdataset", "imagefolder")

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
 import os
 import re
-from bisect import bisect
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from datamodules.base import SampleDataModule
 from datamodules.hub import Opened, open_split, parquet_rows
-from datamodules.ids import ids_of, refuse_missing, refuse_renamed
-from datamodules.pictures import Fit
 from datamodules.repeats import refuse_repeated_ids
 from datamodules.retry import Retry
 from datamodules.rows import Columns, Rows, keep_encoded, picture_decoder
+from datamodules.subset import choice
+from rps.pictures.ids import ids_of, refuse_missing, refuse_renamed
+from rps.pictures.reading import Fit
 
 
 class HuggingFace(SampleDataModule):
     """Pictures that `datasets` streams: nothing is stored on disk, and no code from a data set is ever run.
 
-    datamodules.pictures.read_picture centre-crops and resizes clean pictures with antialiasing. A picture that cannot
+    rps.pictures.read_picture centre-crops and resizes clean pictures with antialiasing. A picture that cannot
     be decoded is a failed sample, and so is a row without a picture or without an id (it is named "row:2-7" for row 7
     of shard 2). Image folders may contain ZIP archives of pictures.
 
@@ -70,8 +68,6 @@ class HuggingFace(SampleDataModule):
         backoff: seconds before the second attempt, doubled for each further one (datamodules.retry.Retry).
     """
 
-    selection = (*SampleDataModule.selection, "subset", "subset_seed")
-
     def __init__(
         self,
         path: str,
@@ -98,19 +94,16 @@ class HuggingFace(SampleDataModule):
         attempts: int = 6,
         backoff: float = 1.0,
     ) -> None:
-        super().__init__(batch_size, num_workers, limit, skip)
+        super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
         if channels not in (None, 1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
-        if isinstance(subset, int) and subset < 1:
-            raise ValueError(f"subset must be a list of ids or a number of samples >= 1, got {subset}")
         self.path, self.name, self.split, self.revision = path, name, split, revision
         self.data_files, self.data_dir = data_files, data_dir
         self.image_column, self.caption_column, self.label_column = image_column, caption_column, label_column
         self.id_column, self.id_from = id_column, id_from
         self.size, self.fit, self.channels, self.enlarge = size, fit, channels, enlarge
-        self.subset, self.subset_seed = subset, subset_seed
         self.retry = Retry(attempts, backoff)
         self._pictures: dict[str, PurePosixPath] = {}
         self._rows: Rows | None = None
@@ -177,11 +170,8 @@ class HuggingFace(SampleDataModule):
     def total(self) -> int | None:
         return self._total
 
-    @property
-    def wanted_ids(self) -> AbstractSet[str]:
-        """The ids in `subset`, unless `skip` or `limit` leaves some of them out."""
-        named = isinstance(self.subset, list) and self.skip == 0 and self.limit is None
-        return frozenset(map(str, self.subset)) if named else frozenset()  # type: ignore[arg-type]
+    def chosen(self) -> Rows:
+        return self.samples()
 
     def _refuse_output_inside(self, opened: Opened) -> None:
         """Errors: ValueError if the output lies in an image folder that is listed with its subfolders: on resuming, the
@@ -252,26 +242,6 @@ class HuggingFace(SampleDataModule):
         if builder == "parquet":
             return [self.retry.call(file, partial(parquet_rows, file)) for file in rows.sources]
         return [sum(1 for _ in rows.rows(index)) for index in range(rows.num_shards)]
-
-
-def choice(n: int, sizes: Sequence[int], seed: int) -> dict[int, list[int]]:
-    """The n rows with the smallest hash of (seed, position), of shards of these sizes.  -> shard -> rows, ascending.
-
-    Errors: ValueError if there are fewer than n rows.
-    """
-    ends = list(accumulate(sizes))
-    total = ends[-1] if ends else 0
-    if n > total:
-        raise ValueError(f"subset must be at most the number of samples, {total}, got {n}")
-
-    def key(position: int) -> bytes:
-        return hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=16).digest()
-
-    chosen: dict[int, list[int]] = {}
-    for position in sorted(heapq.nsmallest(n, range(total), key)):
-        shard = bisect(ends, position)
-        chosen.setdefault(shard, []).append(position - ends[shard] + sizes[shard])
-    return chosen
 
 
 def _digest(files: Sequence[str]) -> str:

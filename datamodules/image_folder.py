@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 
 from datamodules.base import Sample, SampleDataModule
-from datamodules.ids import ids_of, refuse_missing, refuse_renamed
-from datamodules.pictures import SUFFIXES, Fit, read_picture
+from rps.pictures.ids import ids_of, refuse_missing, refuse_renamed
+from rps.pictures.reading import SUFFIXES, Fit, picture_size, read_picture
 from rps.records.directory import is_run
 
 
@@ -19,7 +20,7 @@ class ImageFolder(SampleDataModule):
     Clean pictures (a benchmark) are centre-cropped and reduced to the prior's size, with antialiasing, and then
     degraded; for a prior that takes any size (rps.priors.TiledPrior) they keep theirs. Degraded pictures (a
     restoration) are measurements: only their channels are converted. Pictures of different sizes never share a batch.
-    For the supported formats, see datamodules.pictures.read_picture.
+    For the supported formats, see rps.pictures.read_picture.
 
     Hidden files and folders that hold a run of rps are ignored. Files without the extension of a picture, FIFOs and
     devices are ignored and counted. A link to a picture is read under the link's name, wherever it points; linked
@@ -37,6 +38,8 @@ class ImageFolder(SampleDataModule):
         num_workers: number of worker processes that load data; 0 loads it in the main process.
         limit: largest number of pictures; null is all.
         skip: number of pictures to skip at the start.
+        subset: list of ids to restore, or the number of pictures to choose at random; skip and limit count these.
+        subset_seed: seed of the random choice.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class ImageFolder(SampleDataModule):
         num_workers: int = 0,
         limit: int | None = None,
         skip: int = 0,
+        subset: int | list[str] | None = None,
+        subset_seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, limit, skip)
+        super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
         if size is not None and degraded:
@@ -94,6 +99,12 @@ class ImageFolder(SampleDataModule):
         where = f"folder {self.folder!r}"
         refuse_renamed(self._paths, recorded, where)
         refuse_missing(ids_of(self._paths), recorded, where)
+
+    def measured_sizes(self) -> Iterable[tuple[int, int]]:
+        if not self.degraded:
+            return ()
+        sizes = (picture_size(Path(self.folder).expanduser() / path) for path in self._paths)
+        return (size for size in sizes if size is not None)
 
     def samples(self) -> list[Sample]:
         return self._samples

@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from datamodules.base import Sample
-from datamodules.ids import ids_of
-from datamodules.pictures import SUFFIXES, Fit, read_picture
 from datamodules.retry import Retry
+from rps.pictures.ids import ids_of
+from rps.pictures.reading import SUFFIXES, Fit, read_picture
 
 BLOCK = 32
 """Number of rows that are held in memory at once."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,7 +14,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from modules.batch_checks import check_batch, check_ids, check_pictures, conditions, unusable
+from modules.batch_checks import check_batch, check_ids, check_noise, check_pictures, conditions, unusable
 from modules.inference_mode import make_normal, no_inference_mode, normal
 from modules.isolation import Isolation, join, rows
 from rps.cost import Cost, RelativeCost
@@ -20,14 +22,20 @@ from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
 from rps.operators.identity import Denoise
+from rps.printable import printable
 from rps.priors.base import Prior
-from rps.protocol import RunModule
+from rps.protocol import RunModule, run_data
+from rps.records.calibration import spread_scales
 from rps.records.ids import SeenIds, repeat_reason
 from rps.restoration import Level, Prediction, Restoration
 from rps.traversals.base import Traversal
 
 EXACT = ("32-true", "64-true")
 """Precisions of a Trainer that do not round measurements."""
+
+
+MOST_TOLD = 5
+"""Largest number of estimates of noise that a process prints."""
 
 
 class SolverModule(L.LightningModule, RunModule):
@@ -47,10 +55,12 @@ class SolverModule(L.LightningModule, RunModule):
         prior: the model of clean images, e.g. rps.priors.EmbeddedPrior.
         operator: the model of the instrument, e.g. rps.operators.SuperResolution.
         noise: standard deviation of the measurement noise, in [-1, 1] image units; or a noise such as
-            rps.noise.Poisson.
+            rps.noise.Poisson; null estimates that of each degraded picture (rps.noise.estimate_noise).
         seed: seed of masks, noise and every other random number; a result is a function of (seed, sample id).
         relative_cost: relative costs of the prior's networks, which replace its relative_cost; those that are not given
             are the defaults of RelativeCost.
+        calibration: a run of this config on clean pictures with several samples per level; what it found multiplies the
+            standard deviations of samples (rps.records.calibration). None leaves them as they are.
         traversal: the method, e.g. rps.traversals.MapRps or your own.
     """
 
@@ -67,17 +77,18 @@ class SolverModule(L.LightningModule, RunModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None,
         traversal: Traversal,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
     ) -> None:
         super().__init__()
         self.prior = prior.requires_grad_(False).eval()
         if relative_cost is not None:
             self.prior.relative_cost = relative_cost
         self.operator = operator
-        self.noise = noise if isinstance(noise, Noise) else Gaussian(noise)
+        self.noise = noise if noise is None or isinstance(noise, Noise) else Gaussian(noise)
         self.traversal = traversal
         # The networks of the traversal, which move with the module and count among its weights.
         networks = [value for value in vars(traversal).values() if isinstance(value, nn.Module)]
@@ -85,9 +96,12 @@ class SolverModule(L.LightningModule, RunModule):
         self.seed = seed
         self.isolation = Isolation()
         self.seen: SeenIds | None = None  # ids of the current predict loop
+        self.told = 0  # estimates of noise that were printed
         for name in ("knob", "levels"):
             if not hasattr(traversal, name):
                 raise ValueError(f"{type(traversal).__name__} has no {name}; a traversal sets knob and levels")
+        self.calibration = calibration
+        self.scales = spread_scales(calibration, traversal.knob, traversal.levels) if calibration else {}
         # Reports wrong levels and grids before any data are read.
         self.traversal.network_calls_per_image(prior)
 
@@ -111,6 +125,10 @@ class SolverModule(L.LightningModule, RunModule):
     def relative_cost(self) -> RelativeCost:  # type: ignore[override]
         return self.prior.relative_cost
 
+    @property
+    def alike(self) -> bool:  # type: ignore[override]
+        return self.operator.alike and self.noise is not None
+
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
         if self.any_size:  # more for larger pictures
             return None
@@ -121,22 +139,28 @@ class SolverModule(L.LightningModule, RunModule):
         """The measurement of a batch to restore: the given one, or the degraded clean images, or a part of it."""
         ids = batch["id"]
         if not ids:  # of pictures of no particular size, which need not fit the operator
-            return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), Denoise(), self.noise, [])
+            return degrade(torch.zeros(0, *self.prior.image_shape, device=self.device), Denoise(), 0.0, [])
         shape = self._image_shape_of(batch)
-        check_pictures(batch, (self.prior.image_shape[0], *shape[1:]))
         if "measurement" in batch:
-            measurement = measured(batch["measurement"], self.operator, self.noise, shape, ids, self.seed)
+            try:
+                measurement = measured(batch["measurement"], self.operator, self.noise, shape, ids, self.seed)
+            except PictureMismatch:
+                check_pictures(batch, shape)
+                raise
         else:
+            check_pictures(batch, shape)
+            assert self.noise is not None  # see check_noise
             measurement = degrade(batch["image"], self.operator, self.noise, ids, self.seed)
         return self.split(replace(measurement, conditions=conditions(batch, self.prior)))
 
     def _image_shape_of(self, batch: dict[str, Any]) -> tuple[int, int, int]:
         """[C, H, W] of the images of a batch: the prior's, or for a prior of any size that of the pictures."""
-        if not self.any_size:
-            return self.prior.image_shape
-        if "measurement" in batch:
-            return self.operator.image_shape_of(tuple(batch["measurement"].shape[1:]))
-        return tuple(batch["image"].shape[1:])
+        channels, *size = self.prior.image_shape
+        if self.any_size and "measurement" in batch:
+            _, *size = self.operator.image_shape_of(tuple(batch["measurement"].shape[1:]))
+        elif self.any_size:
+            size = batch["image"].shape[2:]
+        return channels, size[0], size[1]
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         with no_inference_mode():
@@ -152,6 +176,7 @@ class SolverModule(L.LightningModule, RunModule):
         self.traversal.check_ids(batch["id"])
         if batch["id"]:
             conditions(batch, self.prior)  # raises here if all data lack a condition: no sample's own failure
+            check_noise(batch, self.noise)
         traversal = self._traversal_for([*batch["id"], *failures])
         self.isolation.proven = self.isolation.proven or bool(self.skip_ids or self.levels_left)
         batch, refused = self._without_unusable(batch)
@@ -170,11 +195,28 @@ class SolverModule(L.LightningModule, RunModule):
                 f"trainer.precision {self.trainer.precision} would also round the measurements; leave it at 32-true "
                 "and give the prior a dtype (--model.prior.dtype bfloat16), which affects only its network"
             )
-        if not self.any_size:
-            zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
-            degrade(zeros, self.operator, self.noise, ["zeros"], self.seed)
+        with suppress(FileNotFoundError):  # an operator that has a file for each id has none for this one
+            if not self.any_size:
+                zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
+                degrade(zeros, self.operator, self.noise or 0.0, ["zeros"], self.seed)
+            self._check_sizes()
         self.isolation = Isolation()
-        self.seen = SeenIds()
+        self.seen, self.told = SeenIds(), 0
+
+    def _check_sizes(self) -> None:
+        """Errors: ValueError if the data are degraded pictures of which none has a size that a measurement can have."""
+        refused: dict[tuple[int, int], str] = {}
+        for size in run_data(self._trainer).measured_sizes():
+            if size not in refused:
+                picture = torch.zeros(1, self.prior.image_shape[0], *size, device=self.device)
+                try:
+                    measured(picture, self.operator, 0.0, self._image_shape_of({"measurement": picture}), ["zeros"])
+                except ValueError as reason:  # of pictures of any size, some may be too small for the operator
+                    refused[size] = str(reason)
+                else:
+                    return
+        if refused:
+            raise ValueError(next(iter(refused.values())))
 
     def on_predict_end(self) -> None:
         self.seen = None
@@ -210,8 +252,8 @@ class SolverModule(L.LightningModule, RunModule):
     def _extremes(self, batch: dict[str, Any]) -> tuple[Tensor, float]:
         """The measurements of a white and a black image, and the standard deviation of their noise."""
         white = torch.ones(1, *self._image_shape_of(batch), device=self.device)
-        both = degrade(torch.cat([white, -white]), self.operator, 0.0, ["white", "black"], self.seed)
-        return both.y, self.noise.std
+        both = degrade(torch.cat([white, -white]), self.operator, 0.0, 2 * batch["id"][:1], self.seed)
+        return both.y, self.noise.std if self.noise else 0.0
 
     def _traversal_for(self, ids: Sequence[str]) -> Traversal:
         """The traversal at the levels that some of these samples lack."""
@@ -225,8 +267,20 @@ class SolverModule(L.LightningModule, RunModule):
             none = self.measure({"id": []})
             nothing = _nothing(traversal, self.prior, self.device)
             return Prediction([], None, none, nothing, dict.fromkeys(batch["id"], str(reason)))
+        if measurement.noise.estimated:
+            self._tell(batch["id"], measurement.noise_std)
         restoration = traversal.run(measurement, self.prior, self.progress)
+        spread = {level: self.scales.get(level, 1.0) * std for level, std in restoration.spread.items()}
+        restoration = replace(restoration, spread=spread)
         return Prediction(list(batch["id"]), batch.get("image"), measurement, restoration)
+
+    def _tell(self, ids: Sequence[str], noise_std: float) -> None:
+        """Prints an estimate of the noise; the records have those that are not printed."""
+        self.told += 1
+        if self.told <= MOST_TOLD:
+            names = printable(", ".join(ids[:3])) + (", ..." if len(ids) > 3 else "")
+            more = "" if self.told < MOST_TOLD else "; further estimates are in the records only"
+            print(f"rps: noise of {noise_std:.3g} estimated for {names} (--model.noise sets it){more}", file=sys.stderr)
 
 
 def _nothing(traversal: Traversal, prior: Prior, device: torch.device) -> Restoration:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from rps.image_checks import LARGEST, range_reason
+from rps.noise import Noise
 from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.base import Prior
 
@@ -55,6 +56,15 @@ def check_pictures(batch: dict[str, Any], shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"the data are {found} but the prior's images are {wanted}; set the size of the data to that of the prior, "
             "or wrap the prior in rps.TiledPrior, which takes any size"
+        )
+
+
+def check_noise(batch: dict[str, Any], noise: Noise | None) -> None:
+    """Errors: ValueError for clean images without a noise."""
+    if noise is None and "measurement" not in batch:
+        raise ValueError(
+            "noise is null, but it is estimated of degraded pictures only; give the standard deviation of the "
+            "noise that these clean pictures get (--model.noise)"
         )
 
 

@@ -119,7 +119,9 @@ def reason_of(error: Exception) -> str:
     text = " ".join(str(error).split())
     if _out_of_memory(error):
         return f"out of memory, even in a batch of one: {text}"
-    return text if isinstance(error, ValueError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+    if isinstance(error, ValueError | FileNotFoundError) and text:
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _out_of_memory(error: Exception) -> bool:

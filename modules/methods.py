@@ -25,12 +25,13 @@ class MapRps(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.MapRps(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.MapRps(**kwargs), seed, relative_cost, calibration)
 
 
 class LmapRps(SolverModule):
@@ -42,12 +43,13 @@ class LmapRps(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.LmapRps(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.LmapRps(**kwargs), seed, relative_cost, calibration)
 
 
 class Ccdf(SolverModule):
@@ -59,12 +61,13 @@ class Ccdf(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.Ccdf(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.Ccdf(**kwargs), seed, relative_cost, calibration)
 
 
 class VarianceScaling(SolverModule):
@@ -76,12 +79,13 @@ class VarianceScaling(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.VarianceScaling(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.VarianceScaling(**kwargs), seed, relative_cost, calibration)
 
 
 class SampleAverage(SolverModule):
@@ -93,12 +97,13 @@ class SampleAverage(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.SampleAverage(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.SampleAverage(**kwargs), seed, relative_cost, calibration)
 
 
 class StepNumber(SolverModule):
@@ -110,12 +115,13 @@ class StepNumber(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.StepNumber(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.StepNumber(**kwargs), seed, relative_cost, calibration)
 
 
 class Interpolation(SolverModule):
@@ -127,12 +133,13 @@ class Interpolation(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.Interpolation(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.Interpolation(**kwargs), seed, relative_cost, calibration)
 
 
 class LatentTransport(SolverModule):
@@ -144,12 +151,13 @@ class LatentTransport(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.LatentTransport(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.LatentTransport(**kwargs), seed, relative_cost, calibration)
 
 
 class SettingSweep(SolverModule):
@@ -161,12 +169,13 @@ class SettingSweep(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.SettingSweep(**kwargs), seed, relative_cost)
+        super().__init__(prior, operator, noise, traversals.SettingSweep(**kwargs), seed, relative_cost, calibration)
 
 
 class PosteriorSampling(SolverModule):
@@ -178,9 +187,12 @@ class PosteriorSampling(SolverModule):
         self,
         prior: Prior,
         operator: Operator,
-        noise: float | Noise,
+        noise: float | Noise | None = None,
         seed: int = 0,
         relative_cost: RelativeCost | None = None,
+        calibration: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(prior, operator, noise, traversals.PosteriorSampling(**kwargs), seed, relative_cost)
+        super().__init__(
+            prior, operator, noise, traversals.PosteriorSampling(**kwargs), seed, relative_cost, calibration
+        )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rps.image_checks import check_range, check_tensor
-from rps.noise import Gaussian, Noise, Rounded
+from rps.noise import Gaussian, Noise, Rounded, estimate_noise
 from rps.operators.base import NoPseudoInverse, Operator
 from rps.randomness import Streams
 
@@ -105,7 +105,7 @@ def degrade(
 def measured(
     pictures: Tensor,
     operator: Operator,
-    noise: float | Noise,
+    noise: float | Noise | None,
     image_shape: tuple[int, int, int],
     ids: Sequence[str] | None = None,
     seed: int = 0,
@@ -114,15 +114,15 @@ def measured(
 
     pictures: [N, C, h, w] in [-1, 1]. Either y itself (small for super-resolution, blurred for deblurring) or, if y is
     not a picture (the kept pixels of a mask), a picture of the image's size that agrees with y, so y = A(pictures).
-    If y is a picture, pictures are never degraded further. noise: their noise, as in `degrade`.
+    If y is a picture, pictures are never degraded further. noise: their noise, as in `degrade`; None estimates one
+    level for all of them (rps.noise.estimate_noise).
     Errors: PictureMismatch for pictures of another shape.
     """
-    noise = noise if isinstance(noise, Noise) else Gaussian(noise)
+    noise = Gaussian(noise) if isinstance(noise, int | float) else noise  # refused before anything is computed
     ids, _ = _check(pictures, operator, ids)
     image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)
     bound = operator.bind(image_shape, streams.at("operator"))
-    noise = Rounded(noise, bound) if bound.rounding_std else noise
     with torch.no_grad():
         y_shape = tuple(bound(pictures.new_zeros(len(pictures), *image_shape)).shape[1:])
         if tuple(pictures.shape[1:]) == y_shape:
@@ -136,6 +136,9 @@ def measured(
                 f"{type(operator).__name__}; give pictures of that shape, a prior of any size (rps.TiledPrior), or "
                 "clean ones to degrade (degraded: false)"
             )
+    if noise is None:
+        noise = estimate_noise(y if y.ndim == 4 else bound.pinv(y))
+    noise = Rounded(noise, bound) if bound.rounding_std else noise
     return Measurement(y, bound, noise.std, image_shape, streams, noise)
 
 

@@ -6,7 +6,7 @@ one of ours; whatever is left as it is here counts as unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
@@ -28,6 +28,7 @@ class RunModule:
     them at these levels only saves time.
     progress: to be called with (what, network calls) as work is done; set by rps.callbacks.ProgressBar.
     split: to be applied to every measurement before it is restored; set by rps tune, see rps.tuning.splits.
+    alike: whether measurements of different samples have one size and one noise level; if not, a batch has one.
     knob, levels: of the traversal. image_shape: [C, H, W] of the images, where any_size of a tile: then images may have
     any height and width. relative_cost: of the prior.
     level_arguments: arguments of the constructor that say which levels there are, see rps.traversals.Traversal; a run
@@ -41,6 +42,7 @@ class RunModule:
     progress: Progress = staticmethod(silent)
     split: Callable[[Measurement], Measurement] = staticmethod(_whole)
 
+    alike: bool = True
     knob: str | None = None
     levels: Sequence[Level] | None = None
     image_shape: tuple[int, int, int] | None = None
@@ -83,6 +85,10 @@ class RunData:
     def total(self) -> int | None:
         """Number of samples that the data have; None if only reading them all would reveal it."""
         return None
+
+    def measured_sizes(self) -> Iterable[tuple[int, int]]:
+        """(height, width) of degraded pictures, from their headers; empty if unknown."""
+        return ()
 
     def check_recorded(self, recorded: AbstractSet[str]) -> None:
         """Called before the predict loop of a run that resumes.

@@ -49,17 +49,18 @@ class Streams:
         noise = streams.at("measurement").normal((3, 256, 256))        # [2, 3, 256, 256]
 
     Every call with the same path and shape gives the same numbers; `at` derives streams for a purpose, `at_step` for a
-    step of a loop.
+    step of a loop. ids: the sample id of each row.
     """
 
     def __init__(self, seed: int, ids: Sequence[str], device: torch.device | str = "cpu") -> None:
-        words = [_words(seed, str(id_)) for id_ in ids]
+        self.ids = [str(id_) for id_ in ids]
+        words = [_words(seed, id_) for id_ in self.ids]
         self.keys = torch.tensor(words, dtype=torch.int64, device=device).view(len(words), 2)
 
     @classmethod
-    def _from_keys(cls, keys: Tensor) -> Streams:
+    def _from_keys(cls, keys: Tensor, ids: list[str]) -> Streams:
         streams = cls.__new__(cls)
-        streams.keys = keys
+        streams.keys, streams.ids = keys, ids
         return streams
 
     def __len__(self) -> int:
@@ -67,28 +68,29 @@ class Streams:
 
     def __getitem__(self, rows: Tensor | slice) -> Streams:
         """The streams of some rows of the batch (a row may be taken more than once)."""
-        return self._from_keys(self.keys[rows])
+        taken = range(len(self))[rows] if isinstance(rows, slice) else torch.arange(len(self))[rows.cpu()].tolist()
+        return self._from_keys(self.keys[rows], [self.ids[i] for i in taken])
 
     def to(self, device: torch.device | str) -> Streams:
-        return self._from_keys(self.keys.to(device))
+        return self._from_keys(self.keys.to(device), self.ids)
 
     @classmethod
     def cat(cls, streams: Sequence[Streams]) -> Streams:
-        return cls._from_keys(torch.cat([s.keys for s in streams]))
+        return cls._from_keys(torch.cat([s.keys for s in streams]), [id_ for s in streams for id_ in s.ids])
 
     def at(self, *path: str | int | float) -> Streams:
         """The streams for a purpose, e.g. at("stage2", level): new keys, independent of those they derive from."""
         word0, word1 = _words(*path)
         counter = [torch.full_like(self.keys[:, 0], word) for word in (word0, word1, 1, 1)]
         k0, k1, _, _ = philox(tuple(counter), (self.keys[:, 0], self.keys[:, 1]))
-        return self._from_keys(torch.stack([k0, k1], dim=1))
+        return self._from_keys(torch.stack([k0, k1], dim=1), self.ids)
 
     def at_step(self, step: int | Tensor) -> Streams:
         """The streams for one step of a loop.  step: one integer, or one per row [N]."""
         step = torch.as_tensor(step, dtype=torch.int64, device=self.keys.device) & _MASK
         zero = torch.zeros_like(self.keys[:, 0])
         k0, k1, _, _ = philox((zero + step, zero, zero + 2, zero), (self.keys[:, 0], self.keys[:, 1]))
-        return self._from_keys(torch.stack([k0, k1], dim=1))
+        return self._from_keys(torch.stack([k0, k1], dim=1), self.ids)
 
     def bits(self, count: int) -> Tensor:
         """Random 32-bit integers.  -> int64 [N, count]."""

@@ -30,6 +30,7 @@ class Restoration:
     seconds: level -> wall-clock seconds per image, the batch's time split in proportion to the cost.
     spread: level -> [N, C, H, W], for levels that average several chains: their pixel-wise standard deviation, a
         measure of uncertainty. Other levels are absent.
+    samples: level -> M tensors [N, C, H, W], these chains themselves, for levels that have a spread of their own.
     stored_cost: the part of total_cost whose results were read from a store (rps/estimators/store.py).
     """
 
@@ -41,6 +42,7 @@ class Restoration:
     seconds: dict[Level, float]
     spread: dict[Level, Tensor] = field(default_factory=dict)
     stored_cost: Cost = field(default_factory=Cost)
+    samples: dict[Level, list[Tensor]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         number, *shape = self.images[self.levels[0]].shape if self.images else (0,)
@@ -80,6 +82,10 @@ class Restoration:
             {level: mean_seconds(level) for level in first.levels},
             concatenate([part.spread for part in parts]),
             mean([part.stored_cost for part in parts]),
+            {
+                level: [torch.cat(chain) for chain in zip(*(part.samples[level] for part in parts), strict=True)]
+                for level in first.samples
+            },
         )
 
 

@@ -151,6 +151,35 @@ def test_restoration_of_degraded_pictures_without_references(tmp_path):
     assert (tmp_path / "run" / "images" / "0" / "1.png").is_file()
 
 
+@pytest.mark.parametrize("sizes", [[(32, 32)], [(8, 8), (32, 32)]], ids=["none fits", "one fits"])
+def test_degraded_pictures_that_cannot_fit_are_reported_before_any_sample(sizes, tmp_path, capsys):
+    """Those of the image's size are never degraded once more: y is a picture itself."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for k, size in enumerate(sizes):
+        Image.new("L", size, 90).save(folder / f"{k}.png")
+    fits = len(sizes) - 1
+    given = ["--data.folder", str(folder), "--data.degraded", "true", "--output", str(tmp_path / "run")]
+    predict(*given, expect=3 if fits else 2)
+    sentence = "degraded pictures have shape (1, 32, 32), expected the shape of the measurement (1, 8, 8)"
+    if fits:
+        assert metrics(tmp_path / "run")["failures"]["1"].startswith(sentence)
+    else:
+        assert capsys.readouterr().err.count(sentence) == 1 and not (tmp_path / "run").exists()
+
+
+def test_the_spread_of_samples_is_a_picture_and_on_the_page(tmp_path):
+    predict("--model.t0", "[0,100]", "--model.samples", "3", "--output", str(tmp_path / "run"))
+    images, level = tmp_path / "run" / "images", metrics(tmp_path / "run")["levels"][1]["metrics"]
+    assert not (images / "0_std").exists() and level["variance_ratio"]["mean"] > 0
+    for path in (images / "100").iterdir():
+        std = np.asarray(Image.open(images / "100_std" / path.name)) / 255 / 4
+        assert 0 < std.mean() < 0.25
+    assert f"images/100_std/{path.name}" in (tmp_path / "run" / "report.html").read_text()
+    predict("--config", "demo", "--model.t0", "[50]", "--output", str(tmp_path / "run"), "--overwrite")
+    assert not (images / "100_std").exists()
+
+
 BAD = {
     "missing folder": (["--data.folder", "/nonexistent/pictures"], "/nonexistent/pictures"),
     "negative noise": (["--model.noise", "-0.1"], "noise must have a std >= 0"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import rps
 from rps.cli import main
@@ -85,6 +86,21 @@ def test_a_recipe_runs(recipes, kind, tmp_path, capsys):
     levels = json.loads((tmp_path / "run" / "metrics.json").read_text())["levels"]
     assert kind != "metric" or levels[0]["metrics"]["sharpness"]["se"] > 0
     assert all(level["failed"] == 0 and level["n"] == (3 if kind == "datamodule" else 2) for level in levels)
+
+
+def test_an_operator_finds_its_files_by_id(recipes, tmp_path, capsys):
+    """Of two samples, one has a file: the other fails by itself."""
+    walls = tmp_path / "walls"
+    walls.mkdir()
+    for k, id_ in enumerate([*"abcd", "fashion-00000"]):
+        Image.linear_gradient("L").rotate(90 * k).save(walls / f"{id_}.png")
+    assert rps.check_operator(recipes.Vignette(str(walls)), ids=list("abcd")) == []
+    given = [*SMALL, "--model.operator", "recipes.Vignette", "--model.operator.walls", str(walls)]
+    assert main(["predict", *given, "--output", str(tmp_path / "run")]) == 3, capsys.readouterr().err
+    result = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert [level["n"] for level in result["levels"]] == [1, 1]
+    assert "has no picture for the id 'fashion-00001'" in result["failures"].pop("fashion-00001")
+    assert not result["failures"]
 
 
 OWN = ["operator", "metric", "callback"]

@@ -15,8 +15,8 @@ from rps.metrics.images import as_saved
 from rps.protocol import run_module
 from rps.records.directory import GRID
 from rps.records.done import Outcomes, restored_ids
-from rps.records.files import file_name, level_name
-from rps.report.grid import prediction_grid
+from rps.records.files import file_name, level_name, spread_name
+from rps.report.grid import STD_GAIN, prediction_grid
 from rps.report.pictures import pixels, read_png, save_png
 from rps.restoration import Level, Prediction
 
@@ -25,8 +25,9 @@ class ImageWriter(RunCallback):
     """Writes RUN/images/LEVEL/ID.png: restorations rounded to 8 bits, exactly the images that metrics are computed on.
 
     RUN/images/measurement/ID.png shows the measurement as A^+ y, and RUN/images/reference/ID.png the clean image, if
-    there is one. Images with values that are not finite are not written. rps.records.file_name turns ids into file
-    names: none leaves the directory, and no two ids collide.
+    there is one. RUN/images/LEVEL_std/ID.png shows the pixel-wise standard deviation of averaged samples, times
+    STD_GAIN: white is 1/4 of the range or more. Images with values that are not finite are not written.
+    rps.records.file_name turns ids into file names: none leaves the directory, and no two ids collide.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
@@ -49,6 +50,8 @@ class ImageWriter(RunCallback):
         # The clean images first: whoever finds a restoration finds its clean image as well.
         sets = {} if prediction.reference is None else {"reference": prediction.reference}
         sets |= {level_name(level): images for level, images in prediction.restoration.images.items()}
+        spread = prediction.restoration.spread
+        sets |= {spread_name(level): STD_GAIN * std - 1 for level, std in spread.items()}
         if (shown := prediction.measurement.pseudo_inverse()) is not None:
             sets["measurement"] = shown
         for name, images in sets.items():

@@ -52,7 +52,8 @@ options of rps predict:
   --stage1 DIR      read the estimates of stage 1 from DIR, and write those that are not there: runs that differ only
                     in stage 2 compute them once; results and recorded costs are those of a run alone
   --metric CLASS    an additional metric, from rps.metrics or your own; may be repeated
-  --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements
+  --data.folder DIR your own pictures instead of the configured data; --data.degraded true if they are measurements,
+                    whose noise --model.noise null estimates
   --print_config    print every value that can be set, and exit
   --model.KEY, --data.KEY, --trainer.KEY VALUE
                     set any value of the model, the data or the Lightning Trainer: --model.t0 '[0,50,100]',

@@ -175,5 +175,5 @@ def _exit_phrase(code: int) -> str:
 
 def _say_limit(datamodule: Any) -> None:
     total, used = datamodule.total(), datamodule.num_samples
-    if total is not None and used is not None and total > used:
+    if total is not None and used is not None and total > used and getattr(datamodule, "subset", None) is None:
         say(f"{used} of the {total} pictures were used; --data.limit null uses all")

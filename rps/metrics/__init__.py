@@ -6,6 +6,7 @@ Per-image metrics are computed on images in [0, 1] as they are saved (`as_saved`
 from rps.metrics.adapters import Pyiqa, TorchMetrics
 from rps.metrics.arniqa import Arniqa
 from rps.metrics.base import Candidate, Metric, MetricInfo
+from rps.metrics.calibration import Coverage, RankSpread, SampleError, variance_ratio
 from rps.metrics.dp import Difference, Images, difference
 from rps.metrics.features import EmbeddedFeatures, FeatureNetwork, TimmFeatures
 from rps.metrics.frechet import Gaussian, Statistics, frechet_distance
@@ -16,6 +17,7 @@ from rps.metrics.intervals import Draws, Estimate, FrechetDraws, frechet_draws, 
 from rps.metrics.kernel import kernel_distance, kernel_draws
 from rps.metrics.lpips import Lpips
 from rps.metrics.manifold import PrecisionRecall, precision_recall
+from rps.metrics.plausibility import EstimatedNoise, NoiseRatio
 from rps.metrics.seams import Seams, seams
 from rps.metrics.standard import Consistency, MsSsim, Psnr, Residual, Rmse, Spread, Ssim, standard
 
@@ -23,10 +25,12 @@ __all__ = [
     "Arniqa",
     "Candidate",
     "Consistency",
+    "Coverage",
     "Difference",
     "Draws",
     "EmbeddedFeatures",
     "Estimate",
+    "EstimatedNoise",
     "FeatureNetwork",
     "FrechetDraws",
     "Gaussian",
@@ -36,11 +40,14 @@ __all__ = [
     "Metric",
     "MetricInfo",
     "MsSsim",
+    "NoiseRatio",
     "PrecisionRecall",
     "Psnr",
     "Pyiqa",
+    "RankSpread",
     "Residual",
     "Rmse",
+    "SampleError",
     "Seams",
     "Spread",
     "Ssim",
@@ -64,4 +71,5 @@ __all__ = [
     "seams",
     "ssim",
     "standard",
+    "variance_ratio",
 ]

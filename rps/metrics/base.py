@@ -19,8 +19,8 @@ RESERVED = {
     "id", "kind", "status", "reason", "level", "vector", "network_calls", "total_network_calls", "seconds",
     "network_backwards", "decoder_calls", "decoder_backwards", "forward_equivalents", "total_forward_equivalents",
     "stored_forward_equivalents",
-    "frechet", "sqrt_frechet", "kernel", "precision", "recall", "features", "model", "n", "images", "se", "se_sqrt",
-    "infinite", "missing", "failures", "difference_to_first",
+    "frechet", "sqrt_frechet", "kernel", "precision", "recall", "variance_ratio", "features", "model", "n",
+    "images", "se", "se_sqrt", "infinite", "missing", "failures", "difference_to_first",
     "difference_to_previous", "expected_sqrt", "not_finite",
 }  # fmt: skip
 """Names that records and metrics.json use for other purposes."""
@@ -52,7 +52,8 @@ class Candidate:
 
     images: [N, C, H, W] in about [-1, 1], as the solver returned them. saved, reference: these images and the clean
     ones in [0, 1], rounded to the 8 bits of a PNG (`as_saved`); reference is None if there are no clean images.
-    spread: pixel-wise standard deviation of the chains that were averaged, in [-1, 1] units, or None.
+    spread: pixel-wise standard deviation of the chains that were averaged, in [-1, 1] units, or None. samples: these
+    chains [M, N, C, H, W], or None.
     """
 
     images: Tensor
@@ -60,6 +61,7 @@ class Candidate:
     measurement: Measurement
     reference: Tensor | None = None
     spread: Tensor | None = None
+    samples: Tensor | None = None
 
 
 class Unsaved(Exception):
@@ -67,10 +69,10 @@ class Unsaved(Exception):
 
 
 class SavedCandidate(Candidate):
-    """Images of which only the pictures are left: to ask for `images` or `spread` raises Unsaved."""
+    """Images of which only the pictures are left: to ask for `images`, `spread` or `samples` raises Unsaved."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("images", "spread"):
+        if name in ("images", "spread", "samples"):
             raise Unsaved(name)
         return super().__getattribute__(name)
 
@@ -89,7 +91,8 @@ class Metric(nn.Module):
     of an image is missing; infinite and missing values are counted and left out of the mean.
 
     name: lower-case letters, digits and underscores. title: heading in tables; the name by default. definition, digits,
-    better, unless, low, high: see MetricInfo. needs_reference: whether the metric needs clean images.
+    better, unless, low, high: see MetricInfo. needs_reference: whether the metric needs clean images. of_measurement:
+    whether it describes y and no restoration, so that it is recorded once, with A^+ y.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Metric(nn.Module):
     low: tuple[float, str] | None = None
     high: tuple[float, str] | None = None
     needs_reference: bool = True
+    of_measurement: bool = False
 
     def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
         """restored, reference: [N, C, H, W] in [0, 1], as saved -> [N]."""

@@ -1,4 +1,4 @@
-"""The metrics that every run records: distortion, consistency with the measurement, spread of averaged chains."""
+"""The metrics that every run records: distortion, agreement with the measurement, spread and calibration of samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from rps.metrics.base import Candidate, Metric, check_metrics
+from rps.metrics.calibration import Coverage, RankSpread, SampleError
 from rps.metrics.images import MS_SSIM_SIZE, SSIM_WINDOW, consistency, ms_ssim, psnr, residual_rms, rmse, ssim
+from rps.metrics.plausibility import EstimatedNoise, NoiseRatio
 
 DISTORTION = "rmse"
 """The metric on the distortion axis of the D-P plane."""
@@ -89,7 +91,8 @@ def standard(also: Sequence[Metric] = ()) -> list[Metric]:
     also: a metric with the name of a standard one replaces it. Errors: ValueError, see check_metrics.
     """
     distortion: list[Metric] = [Rmse(), Psnr(), Ssim(), MsSsim()]
-    others: list[Metric] = [Consistency(), Residual(), Spread()]
+    others: list[Metric] = [Consistency(), Residual(), EstimatedNoise(), NoiseRatio(), Spread()]
+    others += [SampleError(), Coverage(0.5), Coverage(0.9), RankSpread()]
 
     def own(metric: Metric) -> Metric:
         return next((m for m in also if isinstance(m, type(metric)) and m.name == metric.name), metric)

@@ -11,10 +11,10 @@ from rps.operators.compressed_sensing import CompressedSensing
 from rps.operators.deepinverse import DeepInverse, LinearDeepInverse
 from rps.operators.high_dynamic_range import HighDynamicRange
 from rps.operators.identity import Denoise
-from rps.operators.inpainting import BoxInpaint, Inpaint, Mask
-from rps.operators.jpeg import Jpeg
+from rps.operators.inpainting import BoxInpaint, Inpaint, Mask, MaskFile
+from rps.operators.jpeg import Jpeg, JpegFile
+from rps.operators.kernel_blur import KernelBlur, KernelFile, MotionBlur
 from rps.operators.legacy import LegacyAnisotropicBlur, LegacyInpaint
-from rps.operators.motion_blur import MotionBlur
 from rps.operators.nonlinear_blur import NonlinearBlur
 from rps.operators.phase_retrieval import PhaseRetrieval
 from rps.operators.separable import Separable
@@ -36,12 +36,16 @@ __all__ = [
     "HighDynamicRange",
     "Inpaint",
     "Jpeg",
+    "JpegFile",
+    "KernelBlur",
+    "KernelFile",
     "LegacyAnisotropicBlur",
     "LegacyInpaint",
     "LinearCompose",
     "LinearDeepInverse",
     "LinearOperator",
     "Mask",
+    "MaskFile",
     "MotionBlur",
     "NoPseudoInverse",
     "NonlinearBlur",

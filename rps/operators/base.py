@@ -21,6 +21,10 @@ row, e.g. lambda s: s / (r2 * s**2 + noise_std**2) with r2 of shape [N, 1, 1, 1]
 """
 
 
+ONE_BY_ONE = "make batches of one (batch_size: 1)"
+"""The advice where the measurements of a batch differ in size."""
+
+
 class NoPseudoInverse(ValueError):
     """The operator cannot turn its measurement into an image."""
 
@@ -33,6 +37,8 @@ class Operator(Shown, nn.Module):
     """
 
     per_sample: tuple[str, ...] = ()
+    alike: bool = True
+    """Whether measurements of different samples have the same size; if not, our datamodules make batches of one."""
     image_shape: tuple[int, int, int] | None = None
     """[C, H, W] of the images, if `bind` stores it."""
     rounding_std: float = 0.0
@@ -48,8 +54,9 @@ class Operator(Shown, nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> Operator:
-        """The operator for a batch of images: sets their shape [C, H, W] and draws random parameters per sample.
+        """The operator for a batch of images: sets their shape [C, H, W] and finds the parameters of each sample.
 
+        Random ones are drawn from `streams`, others, such as a mask in a file, are found by the ids in `streams.ids`.
         The default does neither. An override returns a copy (see `bound`) and leaves self unchanged.
         """
         return self

@@ -29,6 +29,7 @@ class Compose(Operator):
         if not operators:
             raise ValueError("Compose needs at least one operator, got none")
         self.operators = cast(Sequence[Operator], nn.ModuleList(operators))
+        self.alike = all(operator.alike for operator in operators)
 
     def bind(self, shape: tuple[int, int, int], streams: Streams) -> Any:
         bound: list[Operator] = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from rps.operators.base import Gain, SpectralOperator
+from rps.operators.base import ONE_BY_ONE, Gain, SpectralOperator
+from rps.pictures import PictureFiles, read_picture
 from rps.randomness import Streams
 
 
@@ -107,3 +109,35 @@ class BoxInpaint(Mask):
         # A stable sort puts the measured pixels first and keeps their order.
         order = torch.argsort(missing.flatten(1).long(), dim=1, stable=True)
         return order[:, : height * width - size[0] * size[1]]
+
+
+class MaskFile(Mask):
+    """Inpainting with masks from files: white pixels (above middle grey) are measured, all others are missing.
+
+    A mask is cropped at its centre to the proportions of the image and resized to it, as clean pictures are. Masks of
+    a folder may measure different numbers of pixels, which makes batches of one.
+
+    Args:
+        masks: path of a picture, the mask of all samples; or of a folder with a mask for each id, named as its picture.
+    """
+
+    def __init__(self, masks: str) -> None:
+        super().__init__()
+        self.masks, self.files = masks, PictureFiles(masks, "masks")
+        self.alike = self.files.one is not None
+
+    def measured_pixels(self, height: int, width: int, streams: Streams) -> Tensor:
+        found = [_white(self.files.of(id_), height, width) for id_ in streams.ids or [""]]
+        if len(counts := {len(pixels) for pixels in found}) > 1:
+            raise ValueError(
+                f"masks of one batch measure different numbers of pixels, {min(counts)} to {max(counts)}; {ONE_BY_ONE}"
+            )
+        return torch.stack(found)[: len(streams)].to(streams.keys.device)
+
+
+def _white(path: Path, height: int, width: int) -> Tensor:
+    """The indices of the white pixels of a mask, resized.  Errors: ValueError if it has none."""
+    pixels = (read_picture(path, 1, (height, width), enlarge=True) > 0).flatten().nonzero()[:, 0]
+    if not len(pixels):
+        raise ValueError(f"the mask {path} has no white pixel, but white marks what is known")
+    return pixels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def evaluate(
     restoration = prediction.restoration
     for level in restoration.levels:
         cost = row_cost(restoration, level, relative_cost)
-        judge.add(restoration.images[level], "restored", level, cost, restoration.spread.get(level))
+        judge.add(restoration.images[level], "restored", level, cost, restoration)
         for id_, reason in prediction.failures.items():
             judge.result.rows.append(Row(id_, level, status="failed", reason=reason))
     baseline = prediction.measurement.pseudo_inverse() if prediction.ids else None
@@ -84,6 +85,18 @@ def feature_vectors(features: FeatureNetwork | None, saved: Tensor, key: Key, id
     return [Vectors(ids, key[1], key[0], vectors.float().cpu())]
 
 
+def _chains(restoration: Restoration, level: Any, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """The spread and the samples of a level, of some rows."""
+    spread, samples = restoration.spread.get(level), restoration.samples.get(level)
+    chosen = None if samples is None else torch.stack([sample[rows] for sample in samples])
+    return None if spread is None else spread[rows], chosen
+
+
+def metrics_of(metrics: Sequence[Metric], kind: Kind) -> list[Metric]:
+    """The metrics that images of a kind have: those of the measurement are recorded with A^+ y."""
+    return [metric for metric in metrics if kind == "pseudo_inverse" or not metric.of_measurement]
+
+
 class _Judge:
     """Evaluates sets of images of one prediction."""
 
@@ -99,16 +112,18 @@ class _Judge:
         kind: Kind,
         level: Level | None = None,
         cost: RowCost | None = None,
-        spread: Tensor | None = None,
+        restoration: Restoration | None = None,
     ) -> None:
         if not self.ids:
             return
         cost = cost or RowCost()
         finite = x.isfinite().flatten(1).all(1)
         good, saved = finite.nonzero()[:, 0], as_saved(x[finite])
-        reference, deviation = (None if each is None else each[good] for each in (self.reference, spread))
-        candidate = Candidate(x[good], saved, self.measurement.rows(good), reference, deviation)
-        found = {metric.name: metric.values(candidate) for metric in self.metrics} if len(good) else {}
+        spread, samples = (None, None) if restoration is None else _chains(restoration, level, good)
+        reference = None if self.reference is None else self.reference[good]
+        candidate = Candidate(x[good], saved, self.measurement.rows(good), reference, spread, samples)
+        metrics = metrics_of(self.metrics, kind) if len(good) else []
+        found = {metric.name: metric.values(candidate) for metric in metrics}
         place = {i: k for k, i in enumerate(good.tolist())}
         where = f"the {kind} image" if level is None else f"the image at level {level_name(level)}"
         for i, id_ in enumerate(self.ids):

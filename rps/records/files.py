@@ -53,6 +53,11 @@ def level_name(level: Level) -> str:
     return str(int(level)) if float(level).is_integer() else repr(float(level))
 
 
+def spread_name(level: Level | str) -> str:
+    """The folder of the standard deviations of a level, given it or its name."""
+    return f"{level if isinstance(level, str) else level_name(level)}_std"
+
+
 def file_name(id_: str) -> str:
     """A file name without extension for any sample id; different ids get different names, and none leaves its folder.
 

@@ -12,7 +12,7 @@ from rps.metrics.base import Metric, SavedCandidate, Unsaved
 from rps.metrics.features import FeatureNetwork
 from rps.metrics.images import as_saved
 from rps.metrics.standard import standard
-from rps.records.evaluate import Evaluation, feature_vectors
+from rps.records.evaluate import Evaluation, feature_vectors, metrics_of
 from rps.records.reader import Key, Records
 from rps.records.rows import Row
 from rps.restoration import Prediction
@@ -46,7 +46,8 @@ def reevaluate(
         index = torch.tensor([place[row.id] for row in rows], device=saved.device)
         reference = None if prediction.reference is None else as_saved(prediction.reference[index])
         candidate = SavedCandidate(saved, saved, prediction.measurement.rows(index), reference)
-        values = {metric.name: _values(metric, candidate, rows, metric.name in known) for metric in metrics}
+        asked = metrics_of(metrics, key[0])
+        values = {metric.name: _values(metric, candidate, rows, metric.name in known) for metric in asked}
         for i, row in enumerate(rows):
             own = {name: value for name, v in values.items() if v is not None and (value := v[i]) is not None}
             result.rows.append(replace(row, metrics=own))

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from rps.cost import Cost
+from rps.metrics.calibration import VARIANCE_RATIO, SampleError, variance_ratio
 from rps.metrics.dominance import dominated_by
 from rps.metrics.dp import DISTANCES, Images, difference
 from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics, expected_root
 from rps.metrics.intervals import RESAMPLES, SEED, Estimate
+from rps.metrics.standard import Spread
 from rps.records.evaluate import NOT_FINITE
 from rps.records.reader import Key, Records
 from rps.records.rows import REFERENCE, Kind, Row
@@ -118,7 +120,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     result["failures"] = dict(sorted(failures.items())[:MOST_FAILURES])
     result["duplicates"] = records.duplicates
     result["repeated_ids"] = sorted(records.repeated_ids)
-    result["metrics"] = [asdict(metric) for metric in (*records.metrics, *DISTANCES)]
+    result["metrics"] = [asdict(metric) for metric in (*records.metrics, VARIANCE_RATIO, *DISTANCES)]
     own = {metric["name"]: metric["definition"] for metric in result["metrics"]}
     result["definitions"] = {**own, **DEFINITIONS, **(info or {})}
     result["networks"] = {name: {"sha256": digest} for name, digest in records.origin.hashes.items()}
@@ -153,6 +155,9 @@ def _metrics(images: Images, records: Records, reference: Statistics | None) -> 
         infinite, missing = int(values.isinf().sum()), int(values.isnan().sum())
         result[name] = _interval(images.means.get(name, UNKNOWN))
         result[name] |= {word: k for word, k in (("infinite", infinite), ("missing", missing)) if k}
+    if SampleError.name in images.values and Spread.name in images.values:
+        ratio = variance_ratio(images.values[SampleError.name], images.values[Spread.name])
+        result[VARIANCE_RATIO.name] = _interval(ratio)
     known = images.with_features
     if images.frechet is not None:
         own, root = images.frechet.estimate(), images.frechet.root.estimate()

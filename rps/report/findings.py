@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rps.metrics.calibration import VARIANCE_RATIO
 from rps.metrics.dp import PERCEPTION
-from rps.metrics.significance import threshold
+from rps.metrics.significance import is_change, threshold
 from rps.metrics.standard import DISTORTION
 from rps.report.cells import amount, figure, is_known, plus_minus
 from rps.report.changes import told
@@ -29,6 +30,7 @@ def findings(summary: Mapping[str, Any]) -> list[str]:
         *_not_finite(summary),
         *trade(summary),
         *_baseline(summary),
+        *_calibration(summary),
         *_odd_values(summary),
         *_other_kind(summary),
     ]
@@ -55,18 +57,35 @@ def _baseline(summary: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _calibration(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Whether samples are over- or under-confident, and by which factor of their standard deviation."""
+    name = VARIANCE_RATIO.name
+    for level in summary["levels"]:
+        ratio, se = figure(level["metrics"], name) or (math.nan, math.nan)
+        if is_known(ratio) and is_known(se) and is_change(ratio - 1, se, level["n"]):
+            low, high = level["metrics"][name]["ci95"]
+            word = "over" if ratio < 1 else "under"
+            yield (
+                f"The samples at {at(summary, level)} are {word}-confident: their variance is {ratio:.2f} of the "
+                f"squared error of their mean (95 % interval {low:.2f} to {high:.2f}); calibration multiplies their "
+                f"standard deviation by {ratio**-0.5:.2f}."
+            )
+
+
 def _odd_values(summary: Mapping[str, Any]) -> Iterator[str]:
     """Advice that metrics carry for means beyond their limits by more than their error."""
     for info in summary["metrics"]:
         for sign, bound in ((1, info.get("low")), (-1, info.get("high"))):
             if bound is None:
                 continue
-            beyond = []
-            for level in summary["levels"]:
+            beyond, lines = [], [(f" at {at(summary, level)}", level) for level in summary["levels"]]
+            if not any(info["name"] in level["metrics"] for level in summary["levels"]):
+                lines = [("", of)] if (of := summary.get("pseudo_inverse")) else []  # a metric of the measurement
+            for place, level in lines:
                 value, se = figure(level["metrics"], info["name"]) or (math.nan, math.nan)
                 margin = threshold(level["n"]) * se if is_known(se) else 0.0
                 if sign * value + margin < sign * bound[0]:
-                    beyond.append(f"{value:.{1 if value > 1 else 2}f} at {at(summary, level)}")
+                    beyond.append(f"{value:.{1 if value > 1 else 2}f}{place}")
             if beyond:
                 yield f"{info['title']} is {', '.join(beyond)}: {bound[1]}."
 

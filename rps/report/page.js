@@ -1,6 +1,7 @@
 "use strict";
 const { runs, clean, guides, metrics, samples } = JSON.parse(document.getElementById("data").textContent);
-const STEP = 24, ERROR_GAIN = 4;
+const STEP = 24, ERROR_GAIN = 4, STD_GAIN = 4;
+const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
 const SHAPES = ["circle", "M-5-5H5V5H-5Z", "M0-7L7 0L0 7L-7 0Z", "M0-6.5L6.5 5H-6.5Z"];
 const byId = id => document.getElementById(id);
 const at = { run: 0, level: 0, sample: 0, count: STEP, order: [...samples.keys()] };
@@ -75,6 +76,7 @@ function panes(k) {
   if (s.clean) add("clean", [picture(s.clean, `clean image of ${s.id}`, "clean", k)]);
   if (s.measured[at.run]) add("measured", [picture(s.measured[at.run], `measurement of ${s.id}`, "measured", k)]);
   add("restored", [picture(s.restored[at.run][at.level], `restoration of ${s.id} at ${place()}`, "restored", k)]);
+  if (s.std[at.run].some(found => found)) add(`std × ${STD_GAIN}`, [picture(s.std[at.run][at.level] || NOTHING, `standard deviation of the samples of ${s.id}`, "std", k)]);
   if (s.clean) add(`error × ${ERROR_GAIN}`, [picture(s.clean, `error map of ${s.id}`, "clean", k), picture(s.restored[at.run][at.level], "", "restored", k)], "error");
   return found;
 }
@@ -145,6 +147,7 @@ function choose(run, level) {
   for (const img of document.querySelectorAll("img[data-shows]")) {
     const s = samples[img.dataset.sample];
     if (img.dataset.shows === "measured" && s.measured[run]) img.src = s.measured[run];
+    if (img.dataset.shows === "std") img.src = s.std[run][at.level] || NOTHING;
     if (img.dataset.shows === "restored") {
       img.src = s.restored[run][at.level];
       if (img.alt) img.alt = `restoration of ${s.id} at ${place()}`;

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rps.records.files import file_name, level_name
+from rps.records.files import file_name, level_name, spread_name
 from rps.records.reader import Records
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -58,8 +58,9 @@ def metrics_of(runs: Sequence[Shown]) -> list[dict[str, Any]]:
 def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: Link, most: int) -> list[dict[str, Any]]:
     """The first samples, by id, of which every run has a picture at every level.
 
-    -> of each its id; links to its pictures: "clean" (or None), and for each run "measured" (or None) and "restored",
-    one per level; and "values": run -> metric -> level -> value (or None). most: largest number of samples.
+    -> of each its id; links to its pictures: "clean" (or None), and for each run "measured" (or None), "restored", one
+    per level, and "std", their standard deviations (or None); and "values": run -> metric -> level -> value (or
+    None). most: largest number of samples.
     """
     finders = [_Finder(run) for run in runs]
     known = sorted(set.intersection(*(finder.run.records.restored() for finder in finders)))
@@ -71,6 +72,10 @@ def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: L
             "measured": [next((link(path) for path in finder.find("measurement", id_)), None) for finder in finders],
             "restored": [
                 [link(path) for level in finder.run.levels for path in finder.find(level, id_)] for finder in finders
+            ],
+            "std": [
+                [next(map(link, finder.find(spread_name(level), id_)), None) for level in finder.run.levels]
+                for finder in finders
             ],
             "values": [[finder.values(metric["name"], id_) for metric in metrics] for finder in finders],
         }

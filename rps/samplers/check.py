@@ -202,7 +202,9 @@ class _World:
                 asked.append(path)
                 return super().at(*path)
 
-        watched = replace(self.measurement, streams=Watched._from_keys(self.measurement.streams.keys))
+        watched = replace(
+            self.measurement, streams=Watched._from_keys(self.measurement.streams.keys, self.measurement.streams.ids)
+        )
         self.step(measurement=watched)
         if any(path[:1] in (("measurement",), ("operator",)) for path in asked):
             yield (

@@ -124,6 +124,7 @@ class Staged(Traversal):
                 # Written out, because std() warns of an empty batch.
                 deviations = (samples - samples.mean(0)).square().sum(0)
                 restoration.spread[level] = (deviations / (len(used) - 1)).sqrt()
+                restoration.samples[level] = [decoded[k] for k in used]  # no copies
             elif spread is not None and shown[level] and not prior.latent:
                 restoration.spread[level] = spread
             stage2_cost = sum((costs[k] for k in used), decoding * (len(used) + shown[level]))

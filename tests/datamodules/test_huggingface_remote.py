@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from datamodules import rows
-from datamodules.pictures import read_picture
+from rps.pictures.reading import read_picture
 from tests.datamodules.hub_data import archive, data, encoded, greys, pictures_of, read
 from tests.datamodules.loopback import serving
 

@@ -14,9 +14,10 @@ import pytest
 import torch
 from PIL import Image, TiffImagePlugin
 
-from datamodules import ImageFolder, pictures
-from datamodules.ids import LONGEST, ids_of
-from datamodules.pictures import read_picture
+from datamodules import ImageFolder
+from rps.pictures import reading as pictures
+from rps.pictures.ids import LONGEST, ids_of
+from rps.pictures.reading import read_picture
 from rps.protocol import RunModule
 from rps.records import RunDirectory
 

@@ -6,9 +6,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from modules import MapRps, SolverModule
-from rps.estimators import MapEstimator
+from rps.estimators import MapEstimator, PseudoInverse
 from rps.operators import Denoise, LinearOperator, SuperResolution
 from rps.priors import EmbeddedPrior
+from rps.randomness import Streams
 from rps.restoration import Prediction
 from rps.traversals import Traversal
 from tests.trainers import quiet
@@ -117,6 +118,32 @@ def test_a_degraded_picture_of_the_wrong_size_is_a_failure_of_that_picture(prior
     first, second = quiet().predict(module(prior, SuperResolution(4)), loader(wrong, right))
     assert first.ids == [] and "expected the shape of the measurement (1, 8, 8)" in first.failures["5"]
     assert second.ids == ["8"] and not second.failures
+
+
+def test_noise_that_is_null_is_estimated_for_degraded_pictures_only(prior, capsys):
+    pytest.importorskip("pywt")
+    y = 0.1 * Streams(0, ["a"]).normal((1, 32, 32))
+    blind = MapRps(prior, Denoise(), t0=[0], estimator=PseudoInverse())
+    (prediction,) = quiet().predict(blind, loader({"id": ["a"], "measurement": y}))
+    assert prediction.measurement.noise_std == pytest.approx(0.1, rel=0.2)
+    assert f"noise of {prediction.measurement.noise_std:.3g} estimated for a" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="noise is null, but it is estimated of degraded pictures only"):
+        quiet().predict(blind, loader({"id": ["a"], "image": y}))
+
+
+class Nameless(SuperResolution):
+    """Has a file for the id "a" alone."""
+
+    def bind(self, shape, streams):
+        if set(streams.ids) - {"a"}:
+            raise FileNotFoundError(f"no file for {streams.ids}")
+        return super().bind(shape, streams)
+
+
+def test_an_operator_with_files_is_bound_to_samples_only(prior):
+    batches = [{"id": [id_], "image": torch.zeros(1, 1, 32, 32)} for id_ in "ab"]
+    first, second = quiet().predict(module(prior, Nameless(4)), loader(*batches))
+    assert first.ids == ["a"] and second.failures == {"b": "no file for ['b']"}
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "bf16-mixed", "bf16"])

@@ -1,6 +1,11 @@
 """An instance of every operator, for the tests that hold for all of them."""
 
+import tempfile
+from pathlib import Path
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 import rps.operators
@@ -16,9 +21,12 @@ from rps.operators import (
     HighDynamicRange,
     Inpaint,
     Jpeg,
+    JpegFile,
+    KernelFile,
     LegacyAnisotropicBlur,
     LegacyInpaint,
     LinearOperator,
+    MaskFile,
     MotionBlur,
     NonlinearBlur,
     Operator,
@@ -35,8 +43,11 @@ KINDS = kinds(rps.operators, Operator)
 NEED_ARGUMENTS = {
     "Compose",
     "DeepInverse",
+    "JpegFile",
+    "KernelFile",
     "LinearCompose",
     "LinearDeepInverse",
+    "MaskFile",
     "NonlinearBlur",
     "SeparableBlur",
     "Shared",
@@ -70,6 +81,14 @@ def small_generator(features=2, front=1, back=1):
         return BlurGenerator(features, front, back)
 
 
+_held = tempfile.TemporaryDirectory()
+FOLDER = Path(_held.name)
+"""A mask, a JPEG and a kernel."""
+_draw = np.random.default_rng(0)
+Image.fromarray(np.uint8(255 * (_draw.random((16, 32)) < 0.4))).save(FOLDER / "mask.png")
+Image.fromarray(_draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(FOLDER / "picture.jpg", quality=30)
+Image.fromarray(_draw.integers(0, 256, (3, 5), dtype=np.uint8)).save(FOLDER / "kernel.png")
+
 OPERATORS = {
     **{name: kind() for name, kind in sorted(KINDS.items()) if name not in NEED_ARGUMENTS},
     "SuperResolution 16": SuperResolution(16),
@@ -83,6 +102,9 @@ OPERATORS = {
     "CompressedSensing shared": Shared(CompressedSensing(4)),
     "PhaseRetrieval of [0, 1]": PhaseRetrieval(unit_range=True),
     "Jpeg 75": Jpeg(75),
+    "MaskFile": MaskFile(str(FOLDER / "mask.png")),
+    "KernelFile": KernelFile(str(FOLDER / "kernel.png")),
+    "JpegFile": JpegFile(str(FOLDER / "picture.jpg")),
     "NonlinearBlur": NonlinearBlur(small_generator(), size=128),
     "LegacyAnisotropicBlur in order": LegacyAnisotropicBlur(wrong_order=False),
     "LegacyInpaint shared": Shared(LegacyInpaint()),

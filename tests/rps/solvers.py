@@ -207,7 +207,7 @@ def peeks(solve: Callable[[Measurement], Any], measurement: Measurement) -> list
             asked.append(path)
             return super().at(*path)
 
-    solve(replace(measurement, streams=Watched._from_keys(measurement.streams.keys)))
+    solve(replace(measurement, streams=Watched._from_keys(measurement.streams.keys, measurement.streams.ids)))
     return [path for path in asked if path[:1] in (("measurement",), ("operator",))]
 
 

@@ -75,8 +75,9 @@ def test_samples_are_chosen_anew(old, new, united):
 
 
 def test_only_what_a_class_names_is_a_choice():
-    found = choices({"model": node(SolverModule), "data": node(ImageFolder, folder="f", subset=3), "trainer": {}})
-    assert found == Choices((), (("data", "init_args", "limit"), ("data", "init_args", "skip")))
+    found = choices({"model": node(SolverModule), "data": node(ImageFolder, folder="f", batch_size=3), "trainer": {}})
+    named = ("limit", "skip", "subset", "subset_seed")
+    assert found == Choices((), tuple(("data", "init_args", name) for name in named))
     assert choices({"model": "nothing.Here", "data": {"class_path": "nothing.Here"}}) == Choices()
 
 

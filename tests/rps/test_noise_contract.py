@@ -27,6 +27,7 @@ class Halves(Operator):
 
 ARGUMENTS = {
     "Gaussian": {"std": 0.3},
+    "Estimated": {"std": 0.1},
     "Poisson": {"peak": 30.0},
     "Rounded": {"noise": Gaussian(0.5), "operator": Halves()},
 }

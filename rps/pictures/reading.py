@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.metadata import upright, without_metadata
+from rps.pictures.metadata import ORIENTATION, upright, without_metadata
 
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2",
@@ -59,6 +59,18 @@ def read_picture(
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
     return (tensor / 127.5 - 1).clamp(-1, 1).expand(channels, -1, -1).contiguous()
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """(height, width) of the upright picture, from its header; None if that cannot be read."""
+    from PIL import Image
+
+    try:
+        with _silence(libtiff=False), Image.open(path) as file:
+            turned = file.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+            return file.size if turned else (file.height, file.width)
+    except Exception:  # readers raise almost any exception; the picture fails when it is read
+        return None
 
 
 def _open(source: Path | IO[bytes]) -> Any:
