@@ -2,6 +2,7 @@
 
 python tools/photographs.py prepare FOLDER           # FOLDER/pictures and FOLDER/masks (white is known)
 python tools/photographs.py compare RUN --output docs/figures/NAME.png
+python tools/photographs.py seams RUN                # error and jumps along the borders of tiles (rps.metrics.seams)
 """
 
 from __future__ import annotations
@@ -64,6 +65,18 @@ def compare(run: Path, output: Path, width: int, crop: list[int] | None) -> None
     Image.fromarray(np.concatenate(rows)).save(output, optimize=True)
 
 
+def seams_of(run: Path) -> None:
+    """Prints the seams of every picture and level of a run with the photo prior in tiles of its size."""
+    from rps.metrics import seams
+    from rps.pictures import read_picture
+    from rps.priors import PhotoPrior, TiledPrior
+
+    prior = TiledPrior(PhotoPrior())
+    for file in sorted((run / "images").glob("[0-9]*/*.png")):
+        x, reference = (read_picture(f, 3)[None] for f in (file, run / "images" / "reference" / file.name))
+        print(f"t0 = {file.parent.name}, {file.stem}: {seams(x, reference, prior.borders(*x.shape[2:]))}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -74,8 +87,12 @@ def main() -> None:
     c.add_argument("--output", type=Path, required=True)
     c.add_argument("--width", type=int, default=240, help="of each picture")
     c.add_argument("--crop", type=int, nargs=4, metavar=("X", "Y", "WIDTH", "HEIGHT"))
+    r = commands.add_parser("seams", help="error and jumps along the borders of tiles, relative to elsewhere")
+    r.add_argument("run", type=Path)
     a = parser.parse_args()
-    prepare(a.folder) if a.command == "prepare" else compare(a.run, a.output, a.width, a.crop)
+    if a.command == "seams":
+        return seams_of(a.run)
+    return prepare(a.folder) if a.command == "prepare" else compare(a.run, a.output, a.width, a.crop)
 
 
 if __name__ == "__main__":
