@@ -48,3 +48,9 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fake.yaml").write_text(CONFIG)
     return tmp_path
+
+
+@pytest.fixture
+def no_curve(monkeypatch) -> None:
+    """Runs whose curve is not looked at: drawing it takes a quarter of a small run. An empty file in its place."""
+    monkeypatch.setattr("rps.report.finish.dp_curve_plot", lambda summary, path, guides: path.touch())

@@ -69,7 +69,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _folder(made, tmp_path, monkeypatch):
+def _folder(made, tmp_path, monkeypatch, no_curve):
     """A copy of it, and a prior that must not be called."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)

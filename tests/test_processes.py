@@ -21,7 +21,7 @@ from tests.resume_fakes import CONFIG, children, close, count, kill, log, metric
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
+def _folder(tmp_path, monkeypatch, no_curve):
     monkeypatch.chdir(tmp_path)
     Path("fake.yaml").write_text(CONFIG)
 

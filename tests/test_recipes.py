@@ -147,8 +147,8 @@ def prior():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_defaults_beat_the_pseudo_inverse(prior, task):
-    """MapRps() at each of its levels, and a sampler from pure noise. A step tuned for this prior is not better by
-    more than 3 % and 2 standard errors."""
+    """MapRps() at each of its levels, and a sampler from pure noise. At the last level, a step tuned for this prior is
+    not better by more than 3 % and 2 standard errors."""
     y = rps.degrade(IMAGES, *TASKS[task])
     result = rps.MapRps().run(y, prior)
     assert result.levels == [0, 100, 300]
@@ -159,10 +159,9 @@ def test_defaults_beat_the_pseudo_inverse(prior, task):
         def estimate(self, measurement, prior):
             return result.images[0]
 
-    tuned = rps.MapRps([100, 300], Same(), rps.Dps(0.15, per_timestep=True)).run(y, prior)
-    for level, images in tuned.images.items():
-        excess = error(result.images[level]) - 1.03 * error(images)
-        assert excess.mean() < 2 * excess.std() / len(excess) ** 0.5, level
+    tuned = rps.MapRps(300, Same(), rps.Dps(0.15, per_timestep=True)).run(y, prior)
+    excess = error(result.images[300]) - 1.03 * error(tuned.images[300])
+    assert excess.mean() < 2 * excess.std() / len(excess) ** 0.5
 
 
 def test_latent_defaults_beat_the_pseudo_inverse():
