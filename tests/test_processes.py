@@ -17,7 +17,7 @@ from rps.callbacks.barrier import ProcessLost
 from rps.cli import predict as command
 from rps.cli.processes import Children
 from rps.records import read_records
-from tests.resume_fakes import CONFIG, children, close, count, kill, log, metrics, more_records_than, run, start, wait
+from tests.resume_fakes import CONFIG, children, close, kill, log, metrics, more_records_than, run, start, wait
 
 
 @pytest.fixture(autouse=True)
