@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,10 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fake.yaml").write_text(CONFIG)
     return tmp_path
+
+
+@pytest.fixture
+def no_curve(monkeypatch) -> None:
+    """Runs whose curve is not looked at: drawing it takes a quarter of a small run. An empty file in its place."""
+    module = import_module("rps.report.finish")
+    monkeypatch.setattr(module, "dp_curve_plot", lambda summary, path, guides: path.touch())

@@ -7,12 +7,15 @@ import signal
 import socket
 import sys
 import time
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning.pytorch.cli  # noqa: F401 - so that forked runs begin at once
 import pandas  # noqa: F401 - pyarrow does
 import pyarrow.parquet  # noqa: F401
 import torch
+from lightning.pytorch.strategies.launchers import subprocess_script
 from lightning.pytorch.utilities import rank_zero_only
 
 import modules  # noqa: F401
@@ -148,8 +151,8 @@ def start(
 def fork(command: list[str], processes: int = 1, by: str = "torchrun", before=None, after=None) -> int:
     """`rps` in a child of its own process group, which has imported all that this process has.  -> its id.
 
-    by: who starts these; "Lightning" itself starts one that imports everything anew. before, after: called in
-    the child.
+    by: who starts these; "Lightning" itself starts one that imports everything anew, or, if "Lightning, forked", one
+    that is forked from the first. before, after: called in the child.
     """
     if child := os.fork():
         return child
@@ -164,9 +167,11 @@ def fork(command: list[str], processes: int = 1, by: str = "torchrun", before=No
         torch.cuda._is_in_bad_fork = lambda: False
         if before is not None:
             before()
-        if processes > 1 and by != "Lightning":
+        if processes > 1 and by in ("torchrun", "srun"):
             code = _tasks(command, processes, by)
         else:
+            if by == "Lightning, forked":
+                subprocess_script.subprocess = SimpleNamespace(Popen=Forked)
             import __main__
 
             __main__.__spec__ = importlib.util.find_spec("rps.cli.__main__")
@@ -177,6 +182,26 @@ def fork(command: list[str], processes: int = 1, by: str = "torchrun", before=No
             after()
     finally:
         os._exit(code)
+
+
+class Forked(get_context("fork").Process):  # type: ignore[misc]
+    """What Lightning's launcher calls subprocess.Popen for, without five seconds of imports."""
+
+    def __init__(self, command: list[str], env: dict[str, str], cwd: str | None):
+        super().__init__()
+        self.command, self.environment = command, env
+        self.start()
+
+    def run(self) -> None:
+        os.environ.clear()
+        os.environ.update(self.environment)
+        rank_zero_only.rank = int(self.environment["LOCAL_RANK"])  # as when Lightning is imported
+        sys.exit(main(self.command[self.command.index("predict") :]))
+
+    def poll(self) -> int | None:
+        return self.exitcode
+
+    wait = get_context("fork").Process.join
 
 
 def _tasks(command: list[str], n: int, by: str) -> int:

@@ -9,13 +9,14 @@ from rps.cli.arguments import packaged_configs
 NAMES = list(packaged_configs())
 FFHQ = [name for name in NAMES if name.startswith("method/ffhq/")]
 SOLVERS = [name for name in NAMES if name.startswith("method/solver/")]
-TASKS = [name for name in NAMES if name.startswith("task/")]
-PRIORS = [name for name in NAMES if name.startswith("prior/")]
 LATENT = [name for name in NAMES if name.startswith(("method/ldm/", "method/coco/"))]
 CONDITIONAL = [name for name in NAMES if name.startswith("embedded/conditional/")]
 TRAINED = [name for name in NAMES if name.startswith("embedded/trained/")]
 BASELINES = [name for name in NAMES if name.startswith("method/latent/")]
-
+MERGED = {f"task/{name.split('/')[2]}" for name in FFHQ} | {"task/box", "task/box_imagenet"}
+TASKS = [n for n in NAMES if n.startswith("task/") and not n.startswith(("task/solvers/", "task/coco/"))]
+TASKS = [name for name in TASKS if name not in MERGED]  # the others are checked with the methods that they are for
+PIXELS = [name for name in NAMES if name.startswith("prior/") and not name.endswith(("ldm", "sd15", "sd21", "sdxl"))]
 KNOBS = [name for name in NAMES if name.startswith(("embedded/sweeps/", "embedded/transport/"))]
 
 
@@ -42,8 +43,10 @@ def test_published_settings_merge_with_their_task(name, capsys):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_solvers_merge_with_a_task(name, capsys):
     task = next((t for t in ("inpaint", "sr4", "deblur_aniso") if name.endswith(t)), "sr4")
-    model = merged(capsys, name, f"task/solvers/{task}", "prior/ffhq", "data/ffhq")["model"]
-    assert contains(model, yaml.safe_load(packaged_configs()[name].read_text())["model"])
+    whole = merged(capsys, name, f"task/solvers/{task}", "prior/ffhq", "data/ffhq")
+    assert contains(whole["model"], yaml.safe_load(packaged_configs()[name].read_text())["model"])
+    wanted = yaml.safe_load(packaged_configs()[f"task/solvers/{task}"].read_text())["model"]["init_args"]
+    assert contains(whole["model"]["init_args"], wanted)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -75,14 +78,12 @@ def test_latent_baselines_merge_before_and_after_their_prior(k, name, capsys):
     assert contains(merged(capsys, *(names if k % 2 else reversed(names))), given)
 
 
-@pytest.mark.parametrize("name", PRIORS)
-def test_every_prior_config_has_arguments_that_its_class_takes(name, capsys):
-    """Over the general config of pixel models, or over that of a latent method; all that the file says is kept."""
+@pytest.mark.parametrize("name", PIXELS)
+def test_every_pixel_prior_has_arguments_that_its_class_takes(name, capsys):
+    """Over the general config of pixel models; all that the file says is kept. Latent ones are merged with latent
+    methods."""
     given = yaml.safe_load(packaged_configs()[name].read_text())
-    prior = given["model"]["init_args"]["prior"]
-    pixel = "GuidedDiffusionPrior" in prior["class_path"] or "DiffusersPrior" in prior["class_path"]
-    base = ["photos"] if pixel else ["data/ffhq", "task/sr4", "method/ldm/sr4/lmap_rps"]
-    assert contains(merged(capsys, *base, name), given) and prior["init_args"]["path"]
+    assert contains(merged(capsys, "photos", name), given) and given["model"]["init_args"]["prior"]["init_args"]["path"]
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -104,7 +105,10 @@ def test_free_knobs_merge_over_the_demo_and_their_task(name, capsys):
 
 def test_the_class_conditional_latent_model_merges_with_box_inpainting(capsys):
     names = ["data/imagenet", "prior/imagenet_ldm", "task/box_imagenet", "method/ldm/inpaint/lmap_rps"]
-    model = merged(capsys, *names)["model"]["init_args"]
+    whole = merged(capsys, *names)
+    for part in names:
+        assert contains(whole, yaml.safe_load(packaged_configs()[part].read_text())), part
+    model = whole["model"]["init_args"]
     assert model["prior"]["init_args"]["guidance_scale"] == 4.0 and model["operator"]["init_args"]["size"] == 128
 
 

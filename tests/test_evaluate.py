@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from rps.cli import main
 from rps.metrics import Metric, Statistics
 from rps.records import RecordWriter, Row, read_records
+from rps.report.curve import dp_curve_plot
 from tests import resume_fakes
 from tests.resume_fakes import CONFIG, metrics
 from tests.rps.test_run_directory import state
@@ -69,7 +71,7 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _folder(made, tmp_path, monkeypatch):
+def _folder(made, tmp_path, monkeypatch, no_curve):
     """A copy of it, and a prior that must not be called."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
@@ -117,7 +119,8 @@ def test_metrics_features_and_reference_are_those_of_a_run_that_had_them(monkeyp
     assert found == json.loads(before)
 
 
-def test_a_run_without_features_has_no_distances_and_no_curve(capsys):
+def test_a_run_without_features_has_no_distances_and_no_curve(monkeypatch, capsys):
+    monkeypatch.setattr(import_module("rps.report.finish"), "dp_curve_plot", dp_curve_plot)
     assert main(["evaluate", "run", "--features", "null"]) == 0
     assert not Path("run/features").exists() and not Path("run/dp_curve.png").exists()
     assert "frechet" not in metrics()["levels"][0]["metrics"]

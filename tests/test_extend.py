@@ -14,7 +14,7 @@ NETWORK = {"total_network_calls_per_image", "total_forward_equivalents_per_image
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
+def _folder(tmp_path, monkeypatch, no_curve):
     monkeypatch.chdir(tmp_path)
     Path("fake.yaml").write_text(CONFIG)
 

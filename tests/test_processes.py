@@ -17,11 +17,11 @@ from rps.callbacks.barrier import ProcessLost
 from rps.cli import predict as command
 from rps.cli.processes import Children
 from rps.records import read_records
-from tests.resume_fakes import CONFIG, children, close, count, kill, log, metrics, more_records_than, run, start, wait
+from tests.resume_fakes import CONFIG, children, close, kill, log, metrics, more_records_than, run, start, wait
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
+def _folder(tmp_path, monkeypatch, no_curve):
     monkeypatch.chdir(tmp_path)
     Path("fake.yaml").write_text(CONFIG)
 
@@ -37,31 +37,34 @@ def gone(process: int) -> bool:
     return not Path(f"/proc/{process}").exists()
 
 
-@pytest.mark.slow
-def test_lightnings_own_processes_are_ended_and_the_run_resumes():
-    """trainer.devices=2 without torchrun: SIGTERM to the first, then kill -9 of the second, then to the end."""
-    for number, code, sentence in (
-        (signal.SIGTERM, 143, "interrupted; "),
-        (signal.SIGKILL, 1, "another process of the run was killed (signal 9); "),
-    ):
-        before, offset = count(), len(log()) if Path("log").exists() else 0
-        first = start(*SLOW, processes=2, by="Lightning")
-        more_records_than(before)
-        (second,) = children(first)
-        os.kill(first if number == signal.SIGTERM else second, number)
-        assert wait(first) == code, log()
-        words = [line for line in log()[offset:].splitlines() if "resuming" not in line]
-        assert len(words) == 1 and words[0].startswith(f"rps: {sentence}") and words[0].endswith("resumes from there")
-        assert gone(second), "nobody is left behind"
+def test_lightnings_own_process_is_killed_and_the_run_resumes():
+    """trainer.devices=2 without torchrun, kill -9 of the second, then to the end."""
+    first = start(*SLOW, processes=2, by="Lightning")
+    more_records_than(0)
+    (second,) = children(first)
+    os.kill(second, signal.SIGKILL)
+    assert wait(first) == 1, log()
+    assert log().startswith("rps: another process of the run was killed (signal 9); "), log()
+    assert len(log().splitlines()) == 1 and log().endswith("resumes from there\n")
     assert 0 < len(read_records("run").rows["restored", 0]) < 13
     assert run(*SLOW) == 0, log()
     found = read_records("run")
     assert sorted(found.rows["restored", 0]) == [f"{i:02d}" for i in range(13)] and found.duplicates == 0
 
 
-@pytest.mark.slow
+def test_a_signal_to_the_first_process_ends_the_one_that_lightning_started():
+    first = start(*SLOW, processes=2, by="Lightning, forked")
+    more_records_than(0)
+    (second,) = children(first)
+    os.kill(first, signal.SIGTERM)
+    assert wait(first) == 143, log()
+    assert len(log().splitlines()) == 1 and log().startswith("rps: interrupted; "), log()
+    assert gone(second), "nobody is left behind"
+
+
 def test_an_error_of_the_second_process_is_reported_once():
-    assert wait(start("--model.prior", "tests.resume_fakes.Picky", processes=2, by="Lightning")) == 2
+    prior = ["--model.prior", "tests.resume_fakes.Picky"]
+    assert wait(start(*prior, processes=2, by="Lightning, forked")) == 2
     assert log().count("rps: ") == 1 and "rps: error: the prior is conditioned on the nothing of each image" in log()
     assert "Traceback" not in log()
 

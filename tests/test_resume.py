@@ -20,7 +20,7 @@ from tests.resume_fakes import CONFIG, close, count, kill, log, metrics, more_re
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
+def _folder(tmp_path, monkeypatch, no_curve):
     monkeypatch.chdir(tmp_path)
     Path("fake.yaml").write_text(CONFIG)
 

@@ -78,7 +78,7 @@ class RunCli(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         arguments.check_trainer(self.config.trainer)
-        self.opened(self.given, self.config, self.parser.dump(self.config, skip_unset=False))
+        self.opened(self.given, self.config, self.parser.dump(self.config, skip_unset=False, skip_validation=True))
         loggers.place(self.config.trainer.logger, self.config.trainer.default_root_dir)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
