@@ -169,7 +169,7 @@ def keep_encoded(dataset: Any, columns: Columns) -> Any:
 
 
 def picture_decoder(
-    channels: int, size: tuple[int, int] | None = None, enlarge: bool = False, fit: Fit = "crop"
+    channels: int, size: tuple[int, int] | None = None, enlarge: bool = False, fit: Fit | None = None
 ) -> Callable[[io.BytesIO], Tensor]:
     """`read_picture` with these settings."""
     return partial(read_picture, channels=channels, size=size, enlarge=enlarge, fit=fit)

@@ -33,7 +33,7 @@ class Gaussian(Noise):
     """
 
     def __init__(self, std: float) -> None:
-        if not std >= 0:
+        if std is None or not std >= 0:
             raise ValueError(f"noise must have a std >= 0 in [-1, 1] image units, got {std}")
         self.std = std
 

@@ -108,36 +108,41 @@ def test_a_size_that_the_prior_does_not_have_names_the_way_out(folder, tmp_path,
 
 @pytest.mark.slow
 def test_each_picture_has_its_mask_and_its_noise(folder, tmp_path, capsys):
-    """Masks of twice the size, known above the middle and to its left, are resized with their pictures."""
+    """Masks of twice the size, each with a hole of its own at the lower right, are resized with their pictures."""
     pytest.importorskip("pywt")
-    for id_ in ("a", "sub__c"):
+    part = {"a": 2, "sub__c": 4}
+    for id_ in part:
         (width, height), path = SIZES[id_], tmp_path / "masks" / f"{id_.replace('__', '/')}.png"
         mask = np.zeros((2 * height, 2 * width), dtype=np.uint8)
-        mask[: 2 * (height // 2)], mask[:, : 2 * (width // 2)] = 255, 255
+        mask[: 2 * (height // part[id_])], mask[:, : 2 * (width // part[id_])] = 255, 255
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(mask).save(path)
     given = ["--data.degraded", "true", "--data.subset", "[a,sub__c]", "--model.noise", "null"]
     given += ["--model.operator", "MaskFile", "--model.operator.masks", str(tmp_path / "masks")]
     predict(folder, tmp_path / "run", *given)
     assert capsys.readouterr().err.count("estimated for") == 2
-    assert sizes(tmp_path / "run" / "images" / "100") == {id_: SIZES[id_] for id_ in ("a", "sub__c")}
+    assert sizes(tmp_path / "run" / "images" / "100") == {id_: SIZES[id_] for id_ in part}
     for id_, (width, height) in sizes(tmp_path / "run" / "images" / "measurement").items():
         picture = np.asarray(Image.open(next(folder.rglob(f"{id_[-1]}.png"))).convert("L"))
         shown, restored = (
             np.asarray(Image.open(tmp_path / "run" / "images" / name / f"{id_}.png")) for name in ("measurement", "0")
         )
         hole = np.zeros((height, width), dtype=bool)
-        hole[height // 2 :, width // 2 :] = True
+        hole[height // part[id_] :, width // part[id_] :] = True
         assert (shown[~hole] == picture[~hole]).all() and len(np.unique(shown[hole])) == 1
         assert len(np.unique(restored[hole])) > 1
+    assert main(["evaluate", str(tmp_path / "run"), "--trainer.accelerator", "cpu"]) == 0
 
 
 @pytest.mark.slow
-def test_pictures_that_the_operator_cannot_measure_are_reported_before_any_sample(folder, tmp_path, capsys):
+def test_pictures_that_the_operator_cannot_measure_are_reported_before_any_sample(tmp_path, capsys):
     """A box that fits into some of the pictures fails for the others; one that fits into none ends the run."""
+    (folder := tmp_path / "pictures").mkdir()
+    for name, side in (("x", 24), ("y", 40)):
+        Image.effect_noise((side, side), 60).save(folder / f"{name}.png")
     box = ["--data.degraded", "true", "--model.operator", "BoxInpaint", "--model.operator.size"]
     predict(folder, tmp_path / "some", *box, "30", expect=3)
-    assert set(sizes(tmp_path / "some" / "images" / "0")) == {"a", "b"}
+    assert set(sizes(tmp_path / "some" / "images" / "0")) == {"y"}
     capsys.readouterr()
     predict(folder, tmp_path / "none", *box, "50", expect=2)
     assert "a box of 50 x 50 pixels" in capsys.readouterr().err and not (tmp_path / "none").exists()

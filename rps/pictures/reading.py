@@ -38,7 +38,7 @@ def read_picture(
     channels: int,
     size: tuple[int, int] | None = None,
     enlarge: bool = False,
-    fit: Fit = "crop",
+    fit: Fit | None = None,
 ) -> Tensor:
     """The picture, upright, as [C, H, W] in [-1, 1]; with a size (height, width), centre-cropped and resized to it.
 
@@ -54,7 +54,7 @@ def read_picture(
     with _silence(_is_tiff(source)):
         picture = _colours(_open(source), channels)
     if size is not None:
-        picture = (_crop_and_resize if fit == "crop" else _fit_into)(picture, *size, enlarge)
+        picture = (_fit_into if fit == "resize" else _crop_and_resize)(picture, *size, enlarge)
     pixels = np.asarray(picture, dtype=np.float32)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
