@@ -65,7 +65,10 @@ class Browser:
         """The value of an expression once it is true."""
         waits = f"""new Promise((good, bad) => {{
             const end = Date.now() + {1000 * seconds};
-            const look = () => {{ const v = {script}; v ? good(v) : Date.now() > end ? bad("never") : setTimeout(look, 50) }};
+            const look = () => {{
+                const value = {script};
+                value ? good(value) : Date.now() > end ? bad("never") : setTimeout(look, 50);
+            }};
             look();
         }})"""
         return self.run(waits)

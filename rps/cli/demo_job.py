@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rps.estimators import ProximalMap
 from rps.estimators.store import EstimateStore
 from rps.measurement import Measurement, degrade, measured
 from rps.metrics import Candidate, as_saved, psnr
@@ -21,7 +22,6 @@ from rps.operators import Denoise, GaussianBlur, Jpeg, MaskFile, Operator, Super
 from rps.pictures.reading import picture_size, read_picture
 from rps.priors import Prior
 from rps.report.pictures import pixels, save_png
-from rps.restoration import Level
 from rps.traversals import MapRps
 
 
@@ -97,7 +97,7 @@ class Demo:
             known = [] if job.mask is None else (read_picture(job.mask, 1) > 0).unique().tolist()
             if known != [False, True]:
                 amount = "everything" if known == [False] else "nothing"
-                raise ValueError(f"{amount} is painted; paint over the part that is missing, or choose what else happened")
+                raise ValueError(f"{amount} is painted; paint over what is missing, or choose what else happened")
         channels = self.prior(job.prior).image_shape[0]
         operator = TASKS[job.task].operator(job.number, str(job.mask))
         factor = 1 if job.clean else operator.image_shape_of((channels, 1, 1))[1]
@@ -111,8 +111,8 @@ class Demo:
         return measured(x, operator, job.noise, shape, seed=job.seed), None
 
     def restore(
-        self, job: Job, levels: Sequence[Level], progress: Callable[[float, str], None] = lambda *_: None
-    ) -> Iterator[tuple[Level | None, Path, str]]:
+        self, job: Job, levels: Sequence[int], progress: Callable[[float, str], None] = lambda *_: None
+    ) -> Iterator[tuple[int | None, Path, str]]:
         """Restores at each level, upwards: (level, its picture, a line about it), each as soon as it is there, after
         (None, A^+ y, a line about y). The pictures are those of one run with micro_batch = 1.
 
@@ -121,12 +121,12 @@ class Demo:
         self.stopped.clear()
         measurement, clean = self.measurement(job)
         prior, folder = self.prior(job.prior), Path(tempfile.mkdtemp(dir=self.folder))
-        method = MapRps(sorted(levels), steps=job.steps, micro_batch=1)
-        method.estimator = EstimateStore(self.folder / "stage1", job.prior).serve(method.estimator)
+        store = EstimateStore(self.folder / "stage1", job.prior)
+        method = MapRps(sorted(levels), store.serve(ProximalMap()), steps=job.steps, micro_batch=1)
 
         def saved(name: str, image: Tensor, about: str) -> tuple[Path, str]:
             if not bool(image.isfinite().all()):
-                raise ValueError(f"the restoration diverged at {about}; check what happened to the picture, and its noise")
+                raise ValueError(f"the restoration diverged at {about}; check what happened, and the noise")
             if clean is not None:
                 about += f", PSNR {float(psnr(as_saved(image), as_saved(clean))):.1f} dB"
             save_png(pixels(as_saved(image)[0]), folder / f"{name}.png")
@@ -137,11 +137,11 @@ class Demo:
         about = f"{width} x {height} pixels from {w} x {h}, noise {measurement.noise_std:.3g}{_doubt(measurement)}"
         yield None, *saved("degraded", measurement.operator.pinv(measurement.y, 0.1), about)
         bound = prior.given(measurement)
-        for level in method.levels:
+        for level in sorted(levels):
             part, done = method.only([level]), 0
             calls = max(part.network_calls_per_image(bound), 1)
 
-            def advanced(what: str, number: int, of: Level = level, calls: int = calls) -> None:
+            def advanced(what: str, number: int, of: int = level, calls: int = calls) -> None:
                 nonlocal done
                 if self.stopped.is_set():
                     raise Stopped

@@ -17,9 +17,10 @@ least error, which looks smooth; larger values add detail that looks real but is
 Pictures stay on this machine."""
 TASK = "Paint over a missing part with the brush. For the others, the number that appears below should be about right."
 NOISE = (
-    "Standard deviation of the grain, where black is -1 and white is 1: 0.02 is barely visible, 0.2 is strong. Too low a "
-    "value keeps grain, too high a value removes detail."
+    "Standard deviation of the grain, where black is -1 and white is 1: 0.02 is barely visible, 0.2 is strong. "
+    "Too low a value keeps grain, too high a value removes detail."
 )
+PRIOR = "The network that fills in what was lost; choose the kind of picture that it was trained on."
 T0 = (
     "Noise that is added to the estimate, and removed again with the prior: 0 is none, 1000 nothing but noise. "
     "Each level appears as soon as it is there."
@@ -39,8 +40,8 @@ def build(demo: Demo) -> gr.Blocks:
         with gr.Row():
             with gr.Column():
                 picture = gr.ImageEditor(
-                    type="filepath", format="png", label="Your picture", elem_id="picture", sources=("upload", "clipboard"),
-                    transforms=(), layers=False, brush=RED, height=420,
+                    type="filepath", format="png", label="Your picture", elem_id="picture", height=420,
+                    sources=("upload", "clipboard"), transforms=(), layers=False, brush=RED,
                     placeholder=f"Drop a picture here, or click to choose one\n"
                     f"It is restored at no more than {demo.largest} x {demo.largest} pixels (rps demo --largest)",
                 )  # fmt: skip
@@ -52,10 +53,8 @@ def build(demo: Demo) -> gr.Blocks:
                 number = gr.Slider(visible=False)
                 noise = gr.Slider(0, 0.5, TASKS[PAINTED].noise, step=0.01, label="Noise", info=NOISE)
                 estimate = gr.Checkbox(False, label="Estimate the noise from the picture instead")
-                prior = gr.Dropdown(list(demo.priors), label="Prior", info="What the network was trained on.")
-                levels = gr.CheckboxGroup(
-                    LEVELS, value=[0, 100, 300], label="t0", elem_id="chosen", info=T0
-                )
+                prior = gr.Dropdown(list(demo.priors), label="Prior", info=PRIOR)
+                levels = gr.CheckboxGroup(LEVELS, value=[0, 100, 300], label="t0", elem_id="chosen", info=T0)
                 with gr.Accordion("More settings", open=False):
                     steps = gr.Slider(1, 200, 50, step=1, label="Steps", info="Fewer are faster and less accurate.")
                     seed = gr.Number(0, precision=0, label="Seed", info="Another seed invents other details.")
@@ -71,8 +70,9 @@ def build(demo: Demo) -> gr.Blocks:
                 line = gr.Markdown("The result appears here.", elem_id="line")
                 download = gr.DownloadButton("Download this level (PNG)", interactive=False, elem_id="download")
                 gallery = gr.Gallery(
-                    label="All levels", format="png", columns=4, height="auto", object_fit="contain", interactive=False, elem_id="levels"
-                )
+                    label="All levels", format="png", columns=4, height=280, object_fit="contain",
+                    interactive=False, elem_id="levels",
+                )  # fmt: skip
         shown = [done_state, pair, t0, line, download, gallery]
 
         def choose(name: str) -> list[Any]:
@@ -88,9 +88,8 @@ def build(demo: Demo) -> gr.Blocks:
             edited: Any, clean: bool, task: str, number: float, noise: float, estimate: bool, prior: str,
             levels: list[int], steps: int, seed: int, progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio's
         ) -> Iterator[dict[Any, Any]]:  # fmt: skip
-            if not edited or not edited["background"] or not levels:
-                missing = "t0 is chosen; choose at least one" if edited and edited["background"] else "picture; drop one"
-                yield {line: f"**Not restored:** there is no {missing}"}
+            if not edited or not edited["background"]:
+                yield {line: "**Not restored:** there is no picture yet; drop one into the box."}
                 return
             mask = Path(edited["layers"][0]) if edited["layers"] else None
             guess = None if estimate else noise
@@ -120,10 +119,12 @@ def build(demo: Demo) -> gr.Blocks:
             """What is shown of the files so far.  level: that on top; None is the picture before."""
             files = done["files"]
             path, about = files[level]
-            ordered = sorted(files, key=lambda key: -1 if key is None else key)
+            levels = sorted(key for key in files if key is not None)
             return {
-                done_state: done, pair: (files[None][0], path), line: about, t0: gr.skip() if level is None else level,
-                download: gr.DownloadButton(value=path, interactive=True), gallery: [files[key] for key in ordered],
+                done_state: done, pair: (files[None][0], path), t0: gr.skip() if level is None else level,
+                line: files[None][1] + ("" if level is None else f"\n\nShown: {about}"),
+                download: gr.DownloadButton(value=path, interactive=True),
+                gallery: [(files[None][0], "before"), *(files[key] for key in levels)],
             }  # fmt: skip
 
         task.change(choose, task, [number, noise, estimate], api_visibility="private")

@@ -37,9 +37,7 @@ def test_levels_are_those_of_one_run_with_one_stage_1(made, prior, monkeypatch):
     page, folder = made
     runs = []
     estimate = rps.ProximalMap.estimate_and_spread
-    monkeypatch.setattr(
-        rps.ProximalMap, "estimate_and_spread", lambda *given: (runs.append(1), estimate(*given))[1]
-    )
+    monkeypatch.setattr(rps.ProximalMap, "estimate_and_spread", lambda *given: (runs.append(1), estimate(*given))[1])
     given = job(folder, steps=20)
     before, *levels = page.restore(given, [200, 0, 100])
     moved = list(page.restore(given, [150]))[1]
