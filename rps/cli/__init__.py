@@ -18,6 +18,7 @@ usage: rps predict --config NAME_OR_FILE --output DIR [options]
        rps report DIR [DIR ...] [--output FILE] [--standalone]
        rps study FILE --output DIR [options]
        rps tune --config NAME_OR_FILE --over OPTION=VALUES --output DIR [options]
+       rps demo [--port N] [options]
        rps --version | --help
 
 Restore images with a diffusion prior along the distortion-perception curve.
@@ -37,6 +38,7 @@ Restore images with a diffusion prior along the distortion-perception curve.
                                  the runs of a file, one table and one figure; see rps study --help
   rps tune --config demo --over model.sampler.step_size=0.01:10:log --output runs/tuned
                                  the best settings for few pictures, clean or not; see rps tune --help
+  rps demo                       a page on this machine to drop a picture on; see rps demo --help
 
 options of rps predict:
   --config FILE     a YAML file or the name of a packaged config (demo, embedded/sr4, ...); several are merged in the
@@ -83,7 +85,7 @@ EARLY = {
 
 COMMANDS = {"predict": "rps.cli.predict.predict"} | {
     name: f"rps.cli.{name}.run_{name}"
-    for name in ("evaluate", "merge", "compare", "recommend", "report", "study", "tune")
+    for name in ("evaluate", "merge", "compare", "recommend", "report", "study", "tune", "demo")
 }
 """Command -> the function that runs it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence, Set
+from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ def _described(value: Any, outer: tuple[int, ...]) -> Any:
     if isinstance(value, Tensor):
         content = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         return ["tensor", str(value.dtype), list(value.shape), hashlib.sha256(content).hexdigest()]
-    if isinstance(value, torch.dtype | torch.device):
+    if isinstance(value, torch.dtype | torch.device | PurePath):
         return str(value)
     if isinstance(value, Mapping):
         pairs = [[_described(key, inner), _described(item, inner)] for key, item in value.items()]
