@@ -30,7 +30,7 @@ from rps.report.curve import plane_point
 from rps.study import read_study
 
 TOOLS = Path(__file__).resolve().parent
-NOBODY = "nobody has run it"
+NOBODY = "not run in this form"
 STUDIES = "studies"
 """The folder of ours in OUTPUT, which may hold the published runs as well."""
 

@@ -107,7 +107,7 @@ def test_a_part_from_nothing(tmp_path, monkeypatch, capsys):
     made, times = folder / "study.json", folder.with_suffix(".seconds").read_text()
     text = (tmp_path / "out" / "paper.md").read_text()
     assert "### tiny: 3 images, " in text and "(studies/tiny/curves.png)" in text and "| DDNM" in text
-    assert "### later: nobody has run it" in text
+    assert "### later: not run in this form" in text
     assert {path.name for path in folder.glob("*.png")} == {"curves.png", "pictures.png"}
 
     before = made.stat().st_mtime_ns
@@ -116,5 +116,5 @@ def test_a_part_from_nothing(tmp_path, monkeypatch, capsys):
     main("--write")
     rmse = json.loads(made.read_text())["runs"][0]["levels"][0]["metrics"]["rmse"]["mean"]
     line = next(line for line in (docs / "reproduce.md").read_text().splitlines() if "`--part one`" in line)
-    assert f"DPS, t0 0: {rmse:.4f} / " in line and "later: nobody has run it" in line and "[commands](#s)" in line
+    assert f"DPS, t0 0: {rmse:.4f} / " in line and "later: not run in this form" in line and "[commands](#s)" in line
     assert "| DDNM" in (docs / "results.md").read_text() and (docs / "figures" / "tiny_pictures.png").is_file()
