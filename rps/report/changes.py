@@ -31,9 +31,12 @@ def changes(summary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 def caption(summary: Mapping[str, Any]) -> str:
     """The sentence above the table of changes."""
     first, n = summary["levels"][0], max(change["n"] for level in summary["levels"] if (change := _change(level)))
+    start = f"Change from {summary['knob']} = {level_name(first['level'])}"
+    if n == 1:
+        return f"{start} on one picture, from which nothing can be told about others."
     return (
-        f"Change from {summary['knob']} = {level_name(first['level'])} on the same pictures ± its standard error. In "
-        f"parentheses: cannot be told from zero at 95 %, which takes {threshold(n):.1f} standard errors"
+        f"{start} on the same pictures ± its standard error. In parentheses: cannot be told from zero at 95 %, which "
+        f"takes {threshold(n):.1f} standard errors"
         + (f" (and, of distances between sets, {FEWEST_IN_SET} images)." if n < FEWEST_IN_SET else ".")
     )
 

@@ -9,7 +9,7 @@ from rps.metrics import Statistics
 from rps.metrics.significance import images_needed
 from rps.records import RecordWriter, Row, evaluate, read_records, summary
 from rps.report import finish, table
-from rps.report.changes import changes
+from rps.report.changes import caption, changes
 from rps.report.findings import findings
 from tests.rps.curves import write_run
 from tests.rps.predictions import Blocks, prediction
@@ -196,3 +196,10 @@ def test_hardly_any_images_claim_nothing(n, tmp_path):
     RecordWriter(tmp_path).write(found.rows, "t0", found.vectors, Blocks.name)
     text = table(summary(read_records(tmp_path)))
     assert "lowers" not in text and "raises" not in text and "nan" not in text
+
+
+@pytest.mark.parametrize(("n", "words"), [(1, "on one picture"), (2, "takes 18.0 standard errors")])
+def test_the_caption_of_one_picture_claims_nothing(n, words):
+    level = {"level": 0, "difference_to_first": None}
+    changed = {"level": 100, "difference_to_first": {"n": n, "rmse": {"value": 0.01}}}
+    assert words in caption({"knob": "t0", "levels": [level, changed]})
