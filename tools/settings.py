@@ -205,7 +205,7 @@ def main() -> None:
     content, methods = read(TOOLS / "settings.yaml")
     if given.write:
         return write(methods, content, given.output)
-    chosen = [method for method in methods if method.place.startswith(tuple(given.only))]
+    chosen = [m for m in methods if m.place.startswith(tuple(given.only)) and m.found(given.output) is None]
     jobs = [command for method in chosen for command in commands(method, content, given.output, more)]
     folders = [Path(command[command.index("--output") + 1]) for command in jobs]
     logs = [given.output / "logs" / f"{'_'.join(f.relative_to(given.output).parts)}.txt" for f in folders]
