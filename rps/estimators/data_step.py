@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from rps.measurement import Measurement
 from rps.operators.base import LinearOperator, SpectralOperator
 from rps.priors.base import Prior
 from rps.samplers.guidance import data_gradient
-from rps.samplers.linear import spectral
+from rps.samplers.linear import guidance, spectral
 
 LINEAR_LEVEL, OTHER_LEVEL = 0.25, 0.14
 """The least nu_1 of a linear operator on images in [-1, 1], and nu_1 of others: chosen once, for all tasks."""
@@ -24,6 +25,10 @@ class DataStep:
     z = x0hat + c d, c = min(nu, 1), where d takes Adam steps, differentiated through A and the decoder D but not the
     network. They start from x0hat; for a nonlinear A on images and nu < 3 from the last z, because the gradient of
     a saturated pixel is 0.
+
+    For a decoder and known singular values the image may differ from D(z) by r = nu / 2. Then y has the covariance
+    C = noise_std^2 I + r^2 A A^T, and z = argmin_z (y - A D(z))^T C^-1 (y - A D(z)) + w_factor ||z - x0hat||^2 / nu^2.
+    Directions of large s count less, so that few Adam steps also move those of small s (docs/ablations.md).
 
     w_factor: a number, or one per row. inner_steps: number of Adam steps; None is 4 through a decoder and 20 without.
     lr: their rate.
@@ -47,10 +52,28 @@ class DataStep:
         c, warm = nu.clamp(max=1).view(rho.shape), (nu < 3).view(rho.shape) & (not self.prior.latent)
         d = torch.where(warm, (last - x0hat) / c, 0.0)
         adam = torch.optim.Adam([d], lr=self.lr)
+        gradient, weight = self._gradient(nu, rho)
         for _ in range(self.inner_steps):
-            d.grad = c * data_gradient(x0hat + c * d, self.measurement, self.prior) + 2 * rho * c**2 * d
+            d.grad = c * gradient(x0hat + c * d) + 2 * weight * c**2 * d
             adam.step()
         return x0hat + c * d
+
+    def _gradient(self, nu: Tensor, rho: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        """z -> the gradient of the data term, and the weight of ||z - x0hat||^2 beside it."""
+        measurement, prior, operator = self.measurement, self.prior, self.measurement.operator
+        if not (prior.latent and isinstance(operator, SpectralOperator)):
+            return lambda z: data_gradient(z, measurement, prior), rho
+        weight = self._weight(nu, rho)
+
+        def gradient(z: Tensor) -> Tensor:
+            with torch.enable_grad():
+                z = z.detach().requires_grad_()
+                image = prior.decode(z)
+                residual = measurement.residual(image.detach())
+                toward = guidance(operator, residual, (nu / 2).square().view(rho.shape), measurement.noise_std)
+                return torch.autograd.grad(image, z, -2 * toward)[0]
+
+        return gradient, weight
 
     def noisy(self, x: Tensor, nu: Tensor, e: Tensor) -> Tensor:
         """x + nu e, except in the directions that y measures with less noise than nu: noise_std / s <= nu. They have y
@@ -99,7 +122,10 @@ class DataStep:
         return nu
 
     def _rho(self, nu: Tensor, like: Tensor) -> Tensor:
-        return (self.w_factor * self.measurement.noise_std**2 / nu**2).view(-1, *(1,) * (like.ndim - 1))
+        return self.measurement.noise_std**2 * self._weight(nu, like)
+
+    def _weight(self, nu: Tensor, like: Tensor) -> Tensor:
+        return (self.w_factor / nu**2).view(-1, *(1,) * (like.ndim - 1))
 
     def _amplification(self, nu: Tensor) -> Tensor:
         """The root mean square of V [s / (s^2 + rho)] U^T n, n ~ N(0, I).  -> [N]."""

@@ -23,7 +23,8 @@ class ProximalMap(Estimator):
     of MapEstimator's published objective for w = w_factor w*: since eps - e = alpha (x - x0hat) / sigma, the mean of
     the step's condition over e is A^T (A x - y) + rho (x - E x0hat) = 0. It is cheap, and near the posterior mean:
         - a linear operator on images has the exact step x0hat + V [s / (s^2 + rho)] U^T (y - A x0hat) for
-          A = U S V^T; others take a few Adam steps;
+          A = U S V^T; others take a few Adam steps, through a decoder with another weight of the residual
+          (`DataStep`);
         - nu falls from `start` to nu_1, evenly in log nu, and stays there;
         - in directions that y measures with less noise than nu, x_t is made of y and not of x;
         - e is the negative of the last one in every second step;

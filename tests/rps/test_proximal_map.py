@@ -8,11 +8,21 @@ import torch
 from rps.estimators import ProximalMap
 from rps.estimators.data_step import DataStep
 from rps.measurement import degrade
-from rps.operators import AnisotropicBlur, Denoise, HighDynamicRange, Inpaint, LinearOperator, Operator, SuperResolution
+from rps.operators import (
+    AnisotropicBlur,
+    Denoise,
+    GaussianBlur,
+    HighDynamicRange,
+    Inpaint,
+    LinearOperator,
+    Operator,
+    SuperResolution,
+)
 from rps.priors import EmbeddedPrior, GaussianMixturePrior
 from rps.priors.counted import CountedPrior
 from rps.schedule import Schedule
 from tests.rps.gaussian import DIM, SHAPE, correlated_prior, draw
+from tests.rps.latent_models import LinearLatentPrior, latent_draws
 
 NOISE = 0.3
 TASKS = {"denoise": Denoise(), "sr2": SuperResolution(2), "inpaint": Inpaint(keep=0.5)}
@@ -134,6 +144,22 @@ def test_adam_steps_approach_the_exact_step():
         for operator in (SuperResolution(2), Disguised())
     )
     assert (exact - descent).norm() < 0.02 * exact.norm()
+
+
+def test_steps_through_a_decoder_weigh_the_error_of_the_image():
+    """For D z = W z + b the step minimises (y - A D z)^T C^-1 (y - A D z) + ||z - x0hat||^2 / nu^2 with
+    C = noise_std^2 I + (nu / 2)^2 A A^T, here with x0hat = 0."""
+    prior, std = LinearLatentPrior(1.0), 0.8
+    measurement = degrade(latent_draws(prior, 4), GaussianBlur(taps=3, std=1.0), NOISE)
+    start = torch.zeros(4, *prior.sample_shape, dtype=torch.float64)
+    found = DataStep(measurement, prior, 1.0, 1000, 0.02)(start, torch.full((4,), std, dtype=torch.float64), start)
+    operator = measurement.operator.matrix()
+    covariance = NOISE**2 * torch.eye(16) + (std / 2) ** 2 * operator @ operator.T
+    forward = operator @ prior.weight
+    weighted = torch.linalg.solve(covariance, forward).T
+    right = weighted @ (measurement.y.flatten(1).T - (operator @ prior.offset)[:, None])
+    z = torch.linalg.solve(weighted @ forward + torch.eye(8) / std**2, right).T
+    assert (found.flatten(1) - z).norm() < 0.01 * z.norm()
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.1])
