@@ -1,15 +1,15 @@
 """Check rps tune on the embedded tasks: searches against the shipped settings, and rankings without clean pictures.
 
-    python tools/tuning.py --write                # all four tasks; --tasks sr4 inpaint runs some
+    python tools/tuning.py --write                # all; --part search runs only the first two, --part ranks the last
 
 For each task:
-    search  20 trials of the step size of stage 2 on images 500 to 531, the first with the shipped one, for the lowest
-            product of RMSE and sqrt FD at t0 = 100 and 400;
-    check   the best of them and the shipped one on images 600 to 663, paired, whichever the search has chosen;
+    search  20 trials of the step size of stage 2 on images 500 to 531, the first with the default of the library, a
+            derived step, for the lowest product of RMSE and sqrt FD at t0 = 100 and 400;
+    check   the chosen one and the shipped one on images 600 to 663, paired;
     ranks   lists of step sizes of MAP-RPS at t0 = 400, and of levels t0 of CCDF, on images 500 to 531, by RMSE, by
             fission, and in inpainting by held-out pixels: the rank correlation with RMSE, and how much RMSE is lost by
             the choice without clean pictures.
-Every part is an `rps tune`, whose command is printed and which a repeated command resumes. With --write, the tables and
+Everything is an `rps tune`, whose command is printed and which a repeated command resumes. With --write, the tables and
 figures go to docs/choosing.md and docs/figures/.
 """
 
@@ -67,18 +67,20 @@ def value(trial: Trial) -> Draws:
 
 
 def search(folder: Path, task: str) -> list[str]:
-    """The line of a task: the best step size, its lead over the shipped one, which of them is chosen, and the lead on
-    other pictures."""
+    """The line of a task: the best step size, its lead over the derived one, which of them is chosen, and the lead of
+    that over the shipped one on other pictures."""
     product, levels = "rmse,sqrt_frechet", ("--model.t0", "[100, 400]")
-    pictures = ("--data.skip", "500", "--data.limit", "32")
+    pictures = ("--data.skip", "500", "--data.limit", "32", f"--{OPTION}", "null")
     found = tune(folder / "search", task, OPTION, "0.01:10:log", product, *levels, *pictures)
-    winner, chosen = min(found, key=lambda trial: value(trial).value), choose(found, "lower", {OPTION: SHIPPED})
-    best, lead = f"{winner.settings[OPTION]:.3g}", minus(winner, found[0])
+    winner, chosen = min(found, key=lambda trial: value(trial).value), choose(found, "lower", {OPTION: None})
+    lead = minus(winner, found[0])
+    assert chosen is not None and lead is not None
+    best = setting(chosen)
     other = ("--data.skip", "600", "--data.limit", "64", "--no_pruning")
     ours, shipped = tune(folder / f"check_{best}", task, OPTION, f"{best},{SHIPPED:g}", product, *levels, *other)
     difference = minus(ours, shipped)
-    assert chosen is not None and lead is not None and difference is not None
-    return [task, best, signed(lead), f"{chosen.settings[OPTION]:.3g}", signed(difference)]
+    assert difference is not None
+    return [task, setting(winner), signed(lead), best, signed(difference)]
 
 
 def signed(difference: Estimate) -> str:
@@ -149,45 +151,44 @@ def draw(found: dict[tuple[str, str], dict[str, list[Trial]]], path: Path) -> No
         figure.savefig(temporary, format="png")
 
 
+def searches(output: Path, write: bool) -> None:
+    heads = ["task", "best step size", "minus the derived one, 32 pictures", "chosen"]
+    heads.append(f"chosen minus {SHIPPED:g}, 64 others")
+    shown = [markdown(heads, [search(output / task, task) for task in TASKS])]
+    print(f"\n{shown[0]}\n")
+    if write:
+        for task in TASKS:
+            shutil.copy(output / task / "search" / "trials.png", DOCS / "figures" / f"tuning_{task}.png")
+            shown.append(f"![trials of the step size, {task}](figures/tuning_{task}.png)")
+        write_part("choosing", "searches", "\n" + "\n\n".join(shown) + "\n")
+
+
+def rankings(output: Path, write: bool) -> None:
+    found, lines = {}, []
+    for task, title in itertools.product(TASKS, GRIDS):
+        own, found[task, title] = ranks(output / task, task, title)
+        lines += own
+    heads = ["task", "settings", "objective", "rank correlation with RMSE", "best by RMSE", "best by it"]
+    table = markdown([*heads, "RMSE lost, paired"], lines)
+    print(f"\n{table}\n")
+    draw(found, output / "ranks.png")
+    if write:
+        shutil.copy(output / "ranks.png", DOCS / "figures" / "tuning_ranks.png")
+        figure = "![objectives without clean pictures](figures/tuning_ranks.png)"
+        write_part("choosing", "rankings", f"\n{table}\n\n{figure}\n")
+
+
+PARTS = {"search": searches, "ranks": rankings}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--search", nargs="*", choices=TASKS, help="tasks of the first two parts, by default all")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--output", type=Path, default=Path("runs/tuning"))
     parser.add_argument("--write", action="store_true", help="write docs/choosing.md and docs/figures/")
     given = parser.parse_args()
-    searched = given.tasks if given.search is None else given.search
-    settings = [search(given.output / task, task) for task in searched]
-    found, lines = {}, []
-    for task, title in itertools.product(given.tasks, GRIDS):
-        own, found[task, title] = ranks(given.output / task, task, title)
-        lines += own
-    heads = [
-        "task",
-        "best step size",
-        f"minus {SHIPPED:g}, 32 pictures",
-        "chosen",
-        f"best minus {SHIPPED:g}, 64 others",
-    ]
-    blind = [
-        "task",
-        "settings",
-        "objective",
-        "rank correlation with RMSE",
-        "best by RMSE",
-        "best by it",
-        "RMSE lost, paired",
-    ]
-    tables = [markdown(heads, settings), markdown(blind, lines)]
-    print("\n\n".join(["", *tables]))
-    draw(found, given.output / "ranks.png")
-    if given.write:
-        names = {given.output / task / "search" / "trials.png": f"tuning_{task}.png" for task in searched}
-        for path, name in {**names, given.output / "ranks.png": "tuning_ranks.png"}.items():
-            shutil.copy(path, DOCS / "figures" / name)
-        shown = [f"![trials of the step size, {task}](figures/tuning_{task}.png)" for task in searched]
-        parts = [tables[0], *shown, tables[1], "![objectives without clean pictures](figures/tuning_ranks.png)"]
-        write_part("choosing", "tuning", "\n" + "\n\n".join(parts) + "\n")
+    for part in given.part:
+        PARTS[part](given.output, given.write)
 
 
 if __name__ == "__main__":
