@@ -1,4 +1,4 @@
-"""Choose the settings of every method by one procedure: the same number of trials on the same pictures.
+"""Choose the settings of every method by one procedure: for each family the same number of trials on the same pictures.
 
     python tools/settings.py                         # all searches of tools/settings.yaml; resumes
     python tools/settings.py --only latent/sr4 solvers/inpaint/dps
@@ -32,6 +32,7 @@ TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / "configs" / "embedded"
 DIGITS = 3
 """Digits of the values that are written."""
+BEST = "the best of"
 START = "where its search starts; nobody has run it"
 
 
@@ -74,10 +75,19 @@ class Method:
             if not (folder / "trials.json").is_file():
                 return None
             trials = json.loads((folder / "trials.json").read_text(encoding="utf-8"))["trials"]
+            trials = [trial for trial in trials if trial["number"] < self.trials]  # a search may hold more
             if len(trials) < self.trials or trials[0]["state"] != "complete":
                 return None
             best.append({option: rounded(value) for option, value in trials[0]["settings"].items()})
         return {option: [b[option] for b in best] if self.levels else best[0][option] for option in self.over}
+
+    def chosen(self) -> dict[str, Any] | None:
+        """Option -> the value in its config; None if no search has found it."""
+        text = self.config.read_text(encoding="utf-8")
+        if f"{BEST} {self.trials} trials" not in text:
+            return None
+        model = yaml.safe_load(text)["model"]
+        return {option: at(model, option) for option in self.over}
 
     def start(self) -> dict[str, Any]:
         """Option -> the value where the search starts, at all levels."""
@@ -89,7 +99,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Method]]:
     """The content of the file of the searches, and its methods."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     methods = [
-        Method(name, family, task, Runs(of["configs"], content["set"]), content["trials"], **settings)
+        Method(name, family, task, Runs(of["configs"], content["set"]), of["trials"], **settings)
         for family, of in content["families"].items()
         for name, settings in of["methods"].items()
         for task in of["tasks"]
@@ -154,7 +164,7 @@ def write(methods: Sequence[Method], content: Mapping[str, Any], output: Path) -
         found = method.found(output)
         if found is None and method.config.is_file() and START not in method.config.read_text(encoding="utf-8"):
             continue
-        how = f"the best of {method.trials} trials" if found else START
+        how = f"{BEST} {method.trials} trials" if found else START
         head = f"# Settings of {method.name} for {method.task}, {how} (tools/settings.py, docs/comparison.md).\n"
         below = ", ".join(method.common.configs).replace("TASK", method.task)
         model = filled(method.model, found or method.start())
@@ -163,21 +173,21 @@ def write(methods: Sequence[Method], content: Mapping[str, Any], output: Path) -
         method.config.parent.mkdir(parents=True, exist_ok=True)
         text = f"{head}# On top of {below}.\n{dumped(model)}"
         method.config.write_text(text, encoding="utf-8")
-    tables = [table([m for m in methods if m.family == family], output) for family in content["families"]]
+    tables = [table([m for m in methods if m.family == family]) for family in content["families"]]
     write_part("comparison", "settings", "\n" + "\n\n".join(["    python tools/settings.py", *tables]) + "\n")
 
 
-def table(methods: Sequence[Method], output: Path) -> str:
+def table(methods: Sequence[Method]) -> str:
     """The settings of a family: a line for each method, a column for each task."""
     tasks = list(dict.fromkeys(method.task for method in methods))
     lines: dict[str, list[str]] = {}
     for method in methods:
         over = ", ".join(f"{short(option)} {values_of(values)}" for option, values in method.over.items())
-        found, start = method.found(output), method.start()
-        chosen = ", ".join(f"{short(option)} {shown((found or start)[option])}" for option in method.over)
+        found, start = method.chosen(), method.start()
+        chosen = ", ".join(f"{short(option)} {shown(value)}" for option, value in (found or {}).items())
         begin = ", ".join(shown(start[option][0] if method.levels else start[option]) for option in method.over)
         line = lines.setdefault(method.name, [method.name, over, begin])
-        line.append(chosen if found else "not run")
+        line.append(chosen or "not run")
     return markdown([methods[0].family, "searched", "first trial", *tasks], lines.values())
 
 
