@@ -36,6 +36,7 @@ from rps.tuning.trials import choose, minus
 
 TASKS = ("denoise", "sr4", "inpaint", "deblur_aniso")
 OPTION, SHIPPED = "model.sampler.step_size", 0.15
+DERIVED = {OPTION: None}
 GRIDS = {
     "step size": (OPTION, "0.03,0.07,0.15,0.3,0.6,1.2,2.5", ("--model.t0", "[400]")),
     "t0 of CCDF": ("model.t0", "[25],[50],[100],[200],[400],[600],[800]", ("--config", "embedded/peers/TASK/ccdf")),
@@ -52,7 +53,7 @@ def tune(folder: Path, task: str, option: str, over: str, objective: str, *more:
     print(shlex.join(["rps", *command]), flush=True)
     if status := rps(command):
         raise SystemExit(f"rps tune into {folder} ended with exit code {status}")
-    trials = Search(folder, read_space([f"{option}={over}"]), "lower").trials()
+    trials = Search(folder, read_space([f"{option}={over}"]), "lower", start=DERIVED).trials()
     return [trial for trial in trials if trial.state == "complete"]
 
 
@@ -72,7 +73,7 @@ def search(folder: Path, task: str) -> list[str]:
     product, levels = "rmse,sqrt_frechet", ("--model.t0", "[100, 400]")
     pictures = ("--data.skip", "500", "--data.limit", "32", f"--{OPTION}", "null")
     found = tune(folder / "search", task, OPTION, "0.01:10:log", product, *levels, *pictures)
-    winner, chosen = min(found, key=lambda trial: value(trial).value), choose(found, "lower", {OPTION: None})
+    winner, chosen = min(found, key=lambda trial: value(trial).value), choose(found, "lower", DERIVED)
     lead = minus(winner, found[0])
     assert chosen is not None and lead is not None
     best = setting(chosen)
