@@ -21,7 +21,7 @@ from rps.metrics.plausibility import NoiseRatio
 from rps.operators import Denoise, GaussianBlur, Jpeg, MaskFile, Operator, SuperResolution
 from rps.pictures.reading import picture_size, read_picture
 from rps.priors import Prior
-from rps.report.pictures import pixels, save_png
+from rps.report.pictures import pixels, save_picture
 from rps.traversals import MapRps
 
 
@@ -129,7 +129,7 @@ class Demo:
                 raise ValueError(f"the restoration diverged at {about}; check what happened, and the noise")
             if clean is not None:
                 about += f", PSNR {float(psnr(as_saved(image), as_saved(clean))):.1f} dB"
-            save_png(pixels(as_saved(image)[0]), folder / f"{name}.png")
+            save_picture(pixels(as_saved(image)[0]), folder / f"{name}.png")
             return folder / f"{name}.png", about
 
         _, height, width = measurement.image_shape
