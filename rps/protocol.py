@@ -86,8 +86,8 @@ class RunData:
         """Number of samples that the data have; None if only reading them all would reveal it."""
         return None
 
-    def measured_sizes(self) -> Iterable[tuple[int, int]]:
-        """(height, width) of degraded pictures, from their headers; empty if unknown."""
+    def measured_sizes(self) -> Iterable[tuple[str, tuple[int, int]]]:
+        """Id and (height, width) of the degraded pictures to restore, from their headers; empty if unknown."""
         return ()
 
     def check_recorded(self, recorded: AbstractSet[str]) -> None:
