@@ -78,8 +78,8 @@ def read_compression(path: Path) -> Compression:
             raise ValueError(f"{path} is {file.format} and not JPEG, so its compression is unknown; give Jpeg(quality)")
         if orientation(file) in range(2, 9):
             raise ValueError(
-                f"{path} is turned by its EXIF orientation, so its blocks are not those of the upright picture; turn its "
-                "pixels without loss first (jpegtran -rotate), or give Jpeg(quality)"
+                f"{path} is turned by its EXIF orientation, so its blocks are not those of the upright picture; turn "
+                "its pixels without loss first (jpegtran -rotate), or give Jpeg(quality)"
             )
         sampling = 0 if file.mode == "L" else JpegImagePlugin.get_sampling(file)
         tables = [tuple(table) for table in file.quantization.values()]
