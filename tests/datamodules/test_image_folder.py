@@ -337,7 +337,7 @@ def test_failures_have_a_reason_and_the_others_are_done(tmp_path):
     assert batch["id"] == ["good"]
     reasons = dict(batch["failed"])
     assert set(reasons) == {"small", "text", "cut", "gone"}
-    assert "3 x 9, smaller than the 4 x 4" in reasons["small"]
+    assert "3 x 9, smaller than the 4 x 4" in reasons["small"] and "rps.TiledPrior" in reasons["small"]
     assert "not a picture" in reasons["text"]
     assert all("cannot be read" in reasons[name] for name in ("text", "cut", "gone"))
 
