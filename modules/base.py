@@ -130,8 +130,6 @@ class SolverModule(L.LightningModule, RunModule):
         return self.operator.alike and self.noise is not None
 
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
-        if self.any_size:  # more for larger pictures
-            return None
         traversal = self.traversal if levels is None else self.traversal.only(levels)
         return traversal.network_calls_per_image(self.prior) if traversal.levels else 0
 

@@ -50,7 +50,8 @@ class RunModule:
     relative_cost: RelativeCost | None = None
 
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
-        """Images through the network for one sample at these levels together; None is all levels."""
+        """Images through the network for one sample at these levels together, each with all of its tiles; None if
+        unknown. levels: None is all."""
         return None
 
 

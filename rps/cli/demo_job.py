@@ -136,10 +136,9 @@ class Demo:
         h, w = picture_size(job.picture) or (height, width)
         about = f"{width} x {height} pixels from {w} x {h}, noise {measurement.noise_std:.3g}{_doubt(measurement)}"
         yield None, *saved("degraded", measurement.operator.pinv(measurement.y, 0.1), about)
-        bound = prior.given(measurement)
         for level in sorted(levels):
             part, done = method.only([level]), 0
-            calls = max(part.network_calls_per_image(bound), 1)
+            calls = max(part.network_calls_per_image(prior), 1)
 
             def advanced(what: str, number: int, of: int = level, calls: int = calls) -> None:
                 nonlocal done

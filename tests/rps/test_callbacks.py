@@ -322,6 +322,13 @@ def test_progress_moves_with_network_calls(capsys):
     assert module.progress is silent
 
 
+def test_progress_of_pictures_of_any_size_has_a_total(capsys):
+    module = Restorer()
+    module.any_size = True
+    progress(module, datamodule=Data())
+    assert capsys.readouterr().out.splitlines()[-1] == "5/5 images, 15/15 network calls for each tile in 0:00"
+
+
 def test_progress_of_a_stream_has_no_total(capsys):
     progress(Restorer(), dataloaders=DataLoader(BATCHES, batch_size=None))
     lines = capsys.readouterr().out.splitlines()
