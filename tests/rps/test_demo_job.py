@@ -120,6 +120,10 @@ def test_stopping_ends_a_level_and_not_the_next_job(made):
         list(page.restore(given, [0, 100], stop))
     assert len(seen) == 1 and seen[0][0] < 1 and seen[0][1].startswith("t0 = 0, stage 1")
     assert len(list(page.restore(given, [0]))) == 2
+    begun = page.restore(given, [0])
+    page.stopped.set()
+    with pytest.raises(Stopped):
+        list(begun)
 
 
 def test_bad_options_and_a_missing_package_are_one_sentence(monkeypatch, capsys):
