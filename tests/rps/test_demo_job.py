@@ -42,6 +42,7 @@ def test_levels_are_those_of_one_run_with_one_stage_1(made, prior, monkeypatch):
     before, *levels = page.restore(given, [200, 0, 100])
     moved = list(page.restore(given, [150]))[1]
     assert len(runs) == 1
+    assert moved[1].name == "picture_t0_150.png"
     assert before[0] is None and [level for level, _, _ in levels] == [0, 100, 200] and moved[0] == 150
     measurement, _ = page.measurement(given)
     whole = rps.MapRps([0, 100, 150, 200], steps=20, micro_batch=1).run(measurement, prior)
