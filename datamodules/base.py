@@ -217,6 +217,11 @@ class SampleDataModule(L.LightningDataModule, RunData):
             return Subset(samples, ids=frozenset(map(str, self.subset)))
         return Subset(samples, places=frozenset(choice(self.subset, [self.total() or 0], self.subset_seed)[0]))
 
+    def taken(self) -> Iterable[Sample]:
+        """The samples of the subset that skip and limit leave."""
+        window = self._window()
+        return _Window(self.chosen(), window) if window != slice(0, None) else self.chosen()
+
     @property
     def wanted_ids(self) -> AbstractSet[str]:
         """The ids in `subset`, unless `skip` or `limit` leaves some of them out."""
@@ -245,10 +250,8 @@ class SampleDataModule(L.LightningDataModule, RunData):
     def predict_dataloader(self) -> DataLoader[Batch]:
         process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
         size = self.batch_size if run_module(getattr(self.trainer, "lightning_module", None)).alike else 1
-        window = self._window()
-        samples = _Window(self.chosen(), window) if window != slice(0, None) else self.chosen()
         return DataLoader(
-            SampleBatches(samples, size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
+            SampleBatches(self.taken(), size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
             batch_size=None,  # the dataset makes the batches
             collate_fn=_as_it_is,
             num_workers=self.num_workers,

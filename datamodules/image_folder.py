@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
@@ -68,7 +68,7 @@ class ImageFolder(SampleDataModule):
         self.channels = channels
         self.degraded = degraded
         self.key = "measurement" if degraded else "image"
-        self._paths: list[Path] = []
+        self._paths: dict[str, Path] = {}
         self._samples: list[Sample] = []
 
     def setup(self, stage: str) -> None:
@@ -88,23 +88,23 @@ class ImageFolder(SampleDataModule):
             )
         self.report_left_out(others, f"folder {self.folder!r}")
         channels, size = self.picture_form(self.channels, self.size, own_size=self.degraded)
-        self._paths, self.place = paths, str(folder.resolve())
+        self._paths, self.place = dict(zip(ids_of(paths), paths, strict=True)), str(folder.resolve())
         self._samples = [
             (name, partial(read_picture, folder / path, channels, size, fit=self.fit))
-            for name, path in zip(ids_of(paths), paths, strict=True)
+            for name, path in self._paths.items()
         ]
         super().setup(stage)
 
     def check_recorded(self, recorded: AbstractSet[str]) -> None:
         where = f"folder {self.folder!r}"
-        refuse_renamed(self._paths, recorded, where)
-        refuse_missing(ids_of(self._paths), recorded, where)
+        refuse_renamed(list(self._paths.values()), recorded, where)
+        refuse_missing(self._paths, recorded, where)
 
-    def measured_sizes(self) -> Iterable[tuple[int, int]]:
-        if not self.degraded:
-            return ()
-        sizes = (picture_size(Path(self.folder).expanduser() / path) for path in self._paths)
-        return (size for size in sizes if size is not None)
+    def measured_sizes(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        for id_ in (sample[0] for sample in self.taken() if self.degraded):
+            wanted = id_ not in self.skip_ids and (self.only_ids is None or id_ in self.only_ids)
+            if wanted and (size := picture_size(Path(self.folder).expanduser() / self._paths[id_])):
+                yield id_, size
 
     def samples(self) -> list[Sample]:
         return self._samples

@@ -130,8 +130,6 @@ class SolverModule(L.LightningModule, RunModule):
         return self.operator.alike and self.noise is not None
 
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
-        if self.any_size:  # more for larger pictures
-            return None
         traversal = self.traversal if levels is None else self.traversal.only(levels)
         return traversal.network_calls_per_image(self.prior) if traversal.levels else 0
 
@@ -199,20 +197,22 @@ class SolverModule(L.LightningModule, RunModule):
             if not self.any_size:
                 zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
                 degrade(zeros, self.operator, self.noise or 0.0, ["zeros"], self.seed)
-            self._check_sizes()
+        self._check_sizes()
         self.isolation = Isolation()
         self.seen, self.told = SeenIds(), 0
 
     def _check_sizes(self) -> None:
         """Errors: ValueError if the data are degraded pictures of which none has a size that a measurement can have."""
-        refused: dict[tuple[int, int], str] = {}
-        for size in run_data(self._trainer).measured_sizes():
-            if size not in refused:
+        refused: dict[Any, str] = {}
+        for id_, size in run_data(self._trainer).measured_sizes():
+            if (form := size if self.operator.alike else id_) not in refused:
                 picture = torch.zeros(1, self.prior.image_shape[0], *size, device=self.device)
                 try:
-                    measured(picture, self.operator, 0.0, self._image_shape_of({"measurement": picture}), ["zeros"])
+                    measured(picture, self.operator, 0.0, self._image_shape_of({"measurement": picture}), [id_])
                 except ValueError as reason:  # of pictures of any size, some may be too small for the operator
-                    refused[size] = str(reason)
+                    refused[form] = str(reason)
+                except Exception:  # such as a mask that is missing: the sample will fail by itself
+                    continue
                 else:
                     return
         if refused:

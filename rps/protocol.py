@@ -50,7 +50,8 @@ class RunModule:
     relative_cost: RelativeCost | None = None
 
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
-        """Images through the network for one sample at these levels together; None is all levels."""
+        """Images through the network for one sample at these levels together, each with all of its tiles; None if
+        unknown. levels: None is all."""
         return None
 
 
@@ -86,8 +87,8 @@ class RunData:
         """Number of samples that the data have; None if only reading them all would reveal it."""
         return None
 
-    def measured_sizes(self) -> Iterable[tuple[int, int]]:
-        """(height, width) of degraded pictures, from their headers; empty if unknown."""
+    def measured_sizes(self) -> Iterable[tuple[str, tuple[int, int]]]:
+        """Id and (height, width) of the degraded pictures to restore, from their headers; empty if unknown."""
         return ()
 
     def check_recorded(self, recorded: AbstractSet[str]) -> None:

@@ -144,5 +144,20 @@ def test_pictures_that_the_operator_cannot_measure_are_reported_before_any_sampl
     predict(folder, tmp_path / "some", *box, "30", expect=3)
     assert set(sizes(tmp_path / "some" / "images" / "0")) == {"y"}
     capsys.readouterr()
-    predict(folder, tmp_path / "none", *box, "50", expect=2)
-    assert "a box of 50 x 50 pixels" in capsys.readouterr().err and not (tmp_path / "none").exists()
+    for only in ([], ["--data.subset", "[x]"], ["--data.limit", "1"]):
+        predict(folder, tmp_path / "none", *box, "50" if not only else "30", *only, expect=2)
+        assert "a box of" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_files_that_fit_no_picture_are_reported_before_any_sample(tmp_path, capsys):
+    """A JPEG may have any size. Of others the compression is not known: one is a failed sample, all end the run."""
+    (folder := tmp_path / "pictures").mkdir()
+    Image.effect_noise((21, 13), 60).save(folder / "a.png")
+    Image.effect_noise((21, 13), 60).save(folder / "b.jpg")
+    files = ["--data.degraded", "true", "--model.operator", "JpegFile", "--model.operator.files", str(folder)]
+    predict(folder, tmp_path / "some", *files, expect=3)
+    assert sizes(tmp_path / "some" / "images" / "0") == {"b": (21, 13)}
+    capsys.readouterr()
+    predict(folder, tmp_path / "none", *files, "--data.subset", "[a]", expect=2)
+    assert "a.png is PNG and not JPEG" in capsys.readouterr().err and not (tmp_path / "none").exists()

@@ -119,6 +119,29 @@ def test_metrics_features_and_reference_are_those_of_a_run_that_had_them(monkeyp
     assert found == json.loads(before)
 
 
+@pytest.mark.parametrize("form", ["png16", "webp"])
+def test_other_formats_of_pictures(monkeypatch, capsys, form):
+    """The figures come out again; a repeated command restores nothing; the page shows the files, and they can go."""
+    options = [*BROKEN, "--trainer.callbacks.ImageWriter.format", form]
+    with monkeypatch.context() as patch:
+        patch.setattr(resume_fakes.White, "denoise", DENOISE)
+        assert predict(*options, output="other") == 3
+    before = figures("other")
+    assert main(["evaluate", "other"]) == 0 and figures("other") == before
+    assert metrics("other") == metrics(), "pictures of 8 bits"
+    suffix = ".webp" if form == "webp" else ".png"
+    pictures = {path.suffix for path in Path("other/images").rglob("*.*")}
+    assert pictures == {suffix} and f"images/50/00{suffix}" in Path("other/report.html").read_text()
+    assert predict(*options, output="other") == 3, "the prior, which raises, was not called"
+    assert main(["report", "other", "--standalone", "--output", "page.html"]) == 0
+    assert f"data:image/{suffix[1:]};base64," in Path("page.html").read_text()
+    assert predict(*BROKEN, output="other") == 2
+    assert ".format was" in capsys.readouterr().err
+    monkeypatch.setattr(resume_fakes.White, "denoise", DENOISE)
+    assert predict(*BROKEN, "--overwrite", output="other") == 3
+    assert {path.suffix for path in Path("other/images").rglob("*.*")} == {".png"}, "none of the old ones is left"
+
+
 def test_a_run_without_features_has_no_distances_and_no_curve(monkeypatch, capsys):
     monkeypatch.setattr(import_module("rps.report.finish"), "dp_curve_plot", dp_curve_plot)
     assert main(["evaluate", "run", "--features", "null"]) == 0

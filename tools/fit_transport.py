@@ -17,16 +17,16 @@ from torch import Tensor
 
 from rps.priors import EmbeddedLatentPrior, LatentPrior
 from rps.records import check_has_records, level_name
-from rps.records.files import file_name
+from rps.records.files import file_name, picture_file
 from rps.records.reader import read_records
-from rps.report import read_png
+from rps.report import read_saved
 from rps.traversals.latent_map import LatentMap
 
 
 @torch.no_grad()
 def latents(prior: LatentPrior, folder: Path, ids: list[str]) -> Tensor:
     """The latents of the pictures of these samples.  -> [N, c, h, w]."""
-    pictures = [read_png(folder / f"{file_name(id_)}.png", prior.image_shape) for id_ in ids]
+    pictures = [read_saved(picture_file(folder, file_name(id_)), prior.image_shape) for id_ in ids]
     return torch.cat([prior.encode(2 * x - 1) for x in torch.stack(pictures).split(64)])
 
 

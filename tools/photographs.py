@@ -3,11 +3,17 @@
 python tools/photographs.py prepare FOLDER           # FOLDER/pictures and FOLDER/masks (white is known)
 python tools/photographs.py compare RUN --output docs/figures/NAME.png
 python tools/photographs.py seams RUN                # error and jumps along the borders of tiles (rps.metrics.seams)
+python tools/photographs.py time FOLDER --threads 2  # prepares, runs the three tasks, and prints their time and memory
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +24,12 @@ NAMES = ("astronaut", "chelsea", "coffee")
 STROKES = 7
 PEN = 0.022  # width of the pen, as a share of the picture's shorter side
 GAP = 8
+TASKS = {
+    "sr4": "--config task/sr4 --model.noise 0.05",
+    "pen-drawn holes": "--model.operator MaskFile --model.operator.masks MASKS --model.noise 0.02 --model.t0 [0,100]",
+    "deblur_aniso": "--config task/deblur_aniso --model.noise 0.05 --model.t0 [0,50]",
+}
+"""The flags of each task; MASKS is the folder of masks."""
 
 
 def strokes(size: tuple[int, int], seed: int) -> Image.Image:
@@ -77,6 +89,27 @@ def seams_of(run: Path) -> None:
         print(f"t0 = {file.parent.name}, {file.stem}: {seams(x, reference, prior.borders(*x.shape[2:]))}")
 
 
+def time_tasks(folder: Path, threads: int) -> None:
+    """Prints, of `rps predict` for each task as a whole process on the CPU, the seconds per megapixel of the pictures
+    on the clock and on all cores together, and the peak of resident memory."""
+    prepare(folder)
+    megapixels = sum(math.prod(Image.open(file).size) for file in (folder / "pictures").iterdir()) / 1e6
+    print(f"{megapixels:.3f} megapixels, threads: {threads}, cores: {os.cpu_count()}\n")
+    print("| task | seconds per megapixel | CPU seconds per megapixel | peak memory |\n|---|---:|---:|---:|")
+    for task, flags in TASKS.items():
+        command = [sys.executable, "-m", "rps.cli", "predict", "--config", "photos", "--trainer.accelerator", "cpu"]
+        command += ["--data.folder", str(folder / "pictures"), "--output", str(folder / task), "--overwrite"]
+        command += [str(folder / "masks") if flag == "MASKS" else flag for flag in flags.split()]
+        start, threaded = time.perf_counter(), os.environ | {"OMP_NUM_THREADS": str(threads)}
+        child = subprocess.Popen(command, env=threaded, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise SystemExit(f"{task} ended with exit code {child.returncode}")
+        wall, cpu = time.perf_counter() - start, used.ru_utime + used.ru_stime
+        print(f"| {task} | {wall / megapixels:.0f} | {cpu / megapixels:.0f} | {used.ru_maxrss / 2**20:.2f} GiB |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -89,7 +122,12 @@ def main() -> None:
     c.add_argument("--crop", type=int, nargs=4, metavar=("X", "Y", "WIDTH", "HEIGHT"))
     r = commands.add_parser("seams", help="error and jumps along the borders of tiles, relative to elsewhere")
     r.add_argument("run", type=Path)
+    t = commands.add_parser("time", help="time and memory of the three tasks on the CPU")
+    t.add_argument("folder", type=Path)
+    t.add_argument("--threads", type=int, default=2)
     a = parser.parse_args()
+    if a.command == "time":
+        return time_tasks(a.folder, a.threads)
     if a.command == "seams":
         return seams_of(a.run)
     return prepare(a.folder) if a.command == "prepare" else compare(a.run, a.output, a.width, a.crop)

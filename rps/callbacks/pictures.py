@@ -1,4 +1,4 @@
-"""Writes the pictures of a run: every image as a PNG, and grids."""
+"""Writes the pictures of a run: every image as a file, and grids."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from rps.metrics.images import as_saved
 from rps.protocol import run_module
 from rps.records.directory import GRID
 from rps.records.done import Outcomes, restored_ids
-from rps.records.files import file_name, level_name, spread_name
+from rps.records.files import file_name, level_name, picture_file, spread_name
 from rps.report.grid import STD_GAIN, prediction_grid
-from rps.report.pictures import pixels, read_png, save_png
+from rps.report.pictures import deep_pixels, pixels, read_saved, save_picture
 from rps.restoration import Level, Prediction
 
 
 class ImageWriter(RunCallback):
     """Writes RUN/images/LEVEL/ID.png: restorations rounded to 8 bits, exactly the images that metrics are computed on.
 
+    A PNG of 16 bits holds more than that: metrics are computed on what it is when rounded to 8 bits.
     RUN/images/measurement/ID.png shows the measurement as A^+ y, and RUN/images/reference/ID.png the clean image, if
     there is one. RUN/images/LEVEL_std/ID.png shows the pixel-wise standard deviation of averaged samples, times
     STD_GAIN: white is 1/4 of the range or more. Images with values that are not finite are not written.
@@ -31,16 +32,28 @@ class ImageWriter(RunCallback):
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
+        format: null or "png", of 8 bits; "png16", of 16; or "webp", without loss, of 8 bits and at most 16383 pixels a
+            side.
     """
+
+    def __init__(self, output: str | None = None, format: str | None = None) -> None:
+        super().__init__(output)
+        if format not in (None, "png", "png16", "webp"):
+            raise ValueError(
+                f"format must be png, png16 (16 bits) or webp (lossless), got {format!r}; metrics describe the saved "
+                "pictures, so there is no format that changes them"
+            )
+        self.format = format
+        self.suffix = ".webp" if format == "webp" else ".png"
 
     def lacking(self, run: Path, found: Outcomes) -> set[str]:
         missing: set[str] = set()
         for level, ids in restored_ids(found).items():
             folder = run / "images" / level_name(level)
             there = set(os.listdir(folder)) if folder.is_dir() else set()
-            missing |= {id_ for id_ in ids if f"{file_name(id_)}.png" not in there}
+            missing |= {id_ for id_ in ids if f"{file_name(id_)}{self.suffix}" not in there}
             if (shown := run / "images" / "measurement").is_dir():
-                missing |= {id_ for id_ in ids if not (shown / f"{file_name(id_)}.png").exists()}
+                missing |= {id_ for id_ in ids if not (shown / f"{file_name(id_)}{self.suffix}").exists()}
         return missing
 
     def on_prediction(self, trainer: L.Trainer, module: Any, prediction: Prediction, batch: int, loader: int) -> None:
@@ -56,9 +69,10 @@ class ImageWriter(RunCallback):
             sets["measurement"] = shown
         for name, images in sets.items():
             finite = images.isfinite().flatten(1).all(1).tolist()
-            for id_, image, good in zip(prediction.ids, as_saved(images).cpu(), finite, strict=True):
+            for id_, image, good in zip(prediction.ids, images, finite, strict=True):
                 if good:
-                    save_png(pixels(image), folder / name / f"{file_name(id_)}.png")
+                    picture = deep_pixels(image) if self.format == "png16" else pixels(as_saved(image))
+                    save_picture(picture, folder / name / f"{file_name(id_)}{self.suffix}")
 
 
 class GridWriter(RunCallback):
@@ -104,7 +118,7 @@ class GridWriter(RunCallback):
                 self.stale.pop().unlink(missing_ok=True)
             place = f"_loader{loader}" if loader else ""
             name = f"rank{trainer.global_rank}{place}_batch{self.first + batch:05d}.png"
-            save_png(sheet, self.run_directory(trainer) / "grids" / name)
+            save_picture(sheet, self.run_directory(trainer) / "grids" / name)
             self.count += 1
 
     def _earlier(self, trainer: L.Trainer, module: Any, prediction: Prediction) -> dict[Level, Tensor]:
@@ -115,7 +129,9 @@ class GridWriter(RunCallback):
         levels = [level for path in images.iterdir() if (level := _level_of(path.name)) is not None]
         shape = prediction.measurement.image_shape
         return {
-            level: torch.stack([_picture(images / level_name(level) / f"{file_name(id_)}.png", shape) for id_ in ids])
+            level: torch.stack(
+                [_picture(picture_file(images / level_name(level), file_name(id_)), shape) for id_ in ids]
+            )
             for level in levels
             if level not in prediction.restoration.images
         }
@@ -130,4 +146,4 @@ def _level_of(folder: str) -> Level | None:
 
 
 def _picture(path: Path, shape: tuple[int, ...]) -> Tensor:
-    return read_png(path, shape) if path.is_file() else torch.full(shape, torch.nan)
+    return read_saved(path, shape) if path.is_file() else torch.full(shape, torch.nan)

@@ -47,6 +47,7 @@ class ProgressBar(LightningProgressBar):
         self.started = self.last_line = time.monotonic()
         module = run_module(pl_module)
         self.total_images, self.processes = _samples(trainer), trainer.world_size
+        self.calls_are = "network calls" + (" for each tile" if module.any_size else "")
         self.per_image = _calls_per_image(module, (self.total_images or 0) * self.processes)
         module.progress = self._listen
         self.running = True
@@ -143,7 +144,7 @@ class ProgressBar(LightningProgressBar):
 
         where = f" (process 1 of {self.processes})" if self.processes > 1 else ""
         images = f"{fraction(self.images, self.total_images)} images"
-        calls = "" if self.total == 0 else f", {fraction(self.calls, self.total)} network calls"
+        calls = "" if self.total == 0 else f", {fraction(self.calls, self.total)} {self.calls_are}"
         return f"{images}{calls}{where}"
 
     def _line(self) -> str:

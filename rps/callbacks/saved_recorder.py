@@ -17,14 +17,14 @@ from rps.priors.base import Prior
 from rps.progress import Progress, silent
 from rps.protocol import run_data, run_module
 from rps.records.evaluate import Evaluation
-from rps.records.files import file_name, level_name
+from rps.records.files import file_name, level_name, picture_file
 from rps.records.reader import Key, files_of, read_records
 from rps.records.reevaluate import PICTURES, reevaluate
 from rps.records.rows import Origin, RecordWriter
 from rps.records.staging import STAGED, complete
 from rps.report.finish import finish
 from rps.report.page import write_page
-from rps.report.pictures import read_png
+from rps.report.pictures import read_saved
 from rps.report.shown import Shown
 from rps.restoration import Prediction, Restoration
 from rps.traversals.base import Traversal
@@ -77,7 +77,7 @@ class SavedRecorder(MetricRecorder):
         """Where ImageWriter saves a picture."""
         kind, level = key
         folder = level_name(level) if kind == "restored" and level is not None else "measurement"
-        return self.run / "images" / folder / f"{file_name(id_)}.png"
+        return picture_file(self.run / "images" / folder, file_name(id_))
 
     def _skip_done(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if files_of(self.run) != self.files:
@@ -107,7 +107,7 @@ class SavedRecorder(MetricRecorder):
         dtype = torch.promote_types(y.dtype, torch.float32)
 
         def picture(key: Key, id_: str) -> Tensor:
-            return read_png(self.paths[key, id_], shape, dtype).to(y.device)
+            return read_saved(self.paths[key, id_], shape, dtype).to(y.device)
 
         return reevaluate(prediction, picture, self.records, self.metrics, self.features)
 

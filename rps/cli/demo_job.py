@@ -21,7 +21,8 @@ from rps.metrics.plausibility import NoiseRatio
 from rps.operators import Denoise, GaussianBlur, Jpeg, MaskFile, Operator, SuperResolution
 from rps.pictures.reading import picture_size, read_picture
 from rps.priors import Prior
-from rps.report.pictures import pixels, save_png
+from rps.records.files import file_name
+from rps.report.pictures import pixels, save_picture
 from rps.traversals import MapRps
 
 
@@ -57,6 +58,7 @@ class Job:
 
     picture, mask: files; the mask has the missing pixels dark and all others white or transparent. clean: whether the
     picture is degraded first. task: a key of TASKS, with its number. noise: its standard deviation; None estimates it.
+    name: what the names of the results begin with.
     """
 
     picture: Path
@@ -68,6 +70,7 @@ class Job:
     clean: bool = False
     steps: int = 50
     seed: int = 0
+    name: str = "picture"
 
 
 class Stopped(Exception):
@@ -116,30 +119,36 @@ class Demo:
         """Restores at each level, upwards: (level, its picture, a line about it), each as soon as it is there, after
         (None, A^+ y, a line about y). The pictures are those of one run with micro_batch = 1.
 
-        progress: is given the fraction of a level that is done, and what is being done. Errors: ValueError; Stopped.
+        Whoever stops it from this call on stops it. progress: is given the fraction of a level that is done, and what
+        is being done. Errors: ValueError; Stopped.
         """
         self.stopped.clear()
+        return self._restored(job, levels, progress)
+
+    def _restored(
+        self, job: Job, levels: Sequence[int], progress: Callable[[float, str], None]
+    ) -> Iterator[tuple[int | None, Path, str]]:
         measurement, clean = self.measurement(job)
         prior, folder = self.prior(job.prior), Path(tempfile.mkdtemp(dir=self.folder))
         store = EstimateStore(self.folder / "stage1", job.prior)
         method = MapRps(sorted(levels), store.serve(ProximalMap()), steps=job.steps, micro_batch=1)
 
-        def saved(name: str, image: Tensor, about: str) -> tuple[Path, str]:
+        def saved(part: str, image: Tensor, about: str) -> tuple[Path, str]:
             if not bool(image.isfinite().all()):
                 raise ValueError(f"the restoration diverged at {about}; check what happened, and the noise")
             if clean is not None:
                 about += f", PSNR {float(psnr(as_saved(image), as_saved(clean))):.1f} dB"
-            save_png(pixels(as_saved(image)[0]), folder / f"{name}.png")
-            return folder / f"{name}.png", about
+            path = folder / f"{file_name(job.name)}_{part}.png"
+            save_picture(pixels(as_saved(image)[0]), path)
+            return path, about
 
         _, height, width = measurement.image_shape
         h, w = picture_size(job.picture) or (height, width)
         about = f"{width} x {height} pixels from {w} x {h}, noise {measurement.noise_std:.3g}{_doubt(measurement)}"
         yield None, *saved("degraded", measurement.operator.pinv(measurement.y, 0.1), about)
-        bound = prior.given(measurement)
         for level in sorted(levels):
             part, done = method.only([level]), 0
-            calls = max(part.network_calls_per_image(bound), 1)
+            calls = max(part.network_calls_per_image(prior), 1)
 
             def advanced(what: str, number: int, of: int = level, calls: int = calls) -> None:
                 nonlocal done

@@ -27,6 +27,15 @@ T0 = (
 )
 THEME = gr.themes.Default().set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")
 """The default theme, with explanations that are easier to read."""
+NOTE_FILE = """() => {
+    const note = event => {
+        const [file] = event.target.files || (event.dataTransfer || event.clipboardData || {}).files || [];
+        window.noted = file ? file.name : window.noted;
+    };
+    for (const kind of ["change", "drop", "paste"]) document.addEventListener(kind, note, true);
+}"""
+"""Notes how a file is called, which the editor of pictures forgets."""
+TAKE_FILE = "() => { const name = window.noted || 'picture'; window.noted = ''; return name; }"
 LEVELS = [0, 50, 100, 200, 300, 400, 600]
 RED = gr.Brush(default_size=12, colors=["#d00000"], color_mode="fixed")
 """Dark, as `MaskFile` takes what is missing to be."""
@@ -36,7 +45,7 @@ def build(demo: Demo) -> gr.Blocks:
     """The page, to be launched."""
     with gr.Blocks(title="rps demo", analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
-        done_state = gr.State({"job": None, "files": {}})
+        done_state, file = gr.State({"job": None, "files": {}}), gr.Textbox("picture", visible=False)
         with gr.Row():
             with gr.Column():
                 picture = gr.ImageEditor(
@@ -60,7 +69,7 @@ def build(demo: Demo) -> gr.Blocks:
                     seed = gr.Number(0, precision=0, label="Seed", info="Another seed invents other details.")
                 with gr.Row():
                     go = gr.Button("Restore", variant="primary", elem_id="go")
-                    stop = gr.Button("Stop", variant="stop")
+                    stop = gr.Button("Stop", variant="stop", elem_id="stop")
             with gr.Column():
                 pair = gr.ImageSlider(label="Before and after", format="png", height=420, interactive=False)
                 t0 = gr.Slider(
@@ -86,14 +95,17 @@ def build(demo: Demo) -> gr.Blocks:
 
         def start(
             edited: Any, clean: bool, task: str, number: float, noise: float, estimate: bool, prior: str,
-            levels: list[int], steps: int, seed: int, progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio's
+            levels: list[int], steps: int, seed: int, file: str, progress: gr.Progress = gr.Progress(),  # noqa: B008 - Gradio's
         ) -> Iterator[dict[Any, Any]]:  # fmt: skip
             if not edited or not edited["background"]:
                 yield {line: "**Not restored:** there is no picture yet; drop one into the box."}
                 return
             mask = Path(edited["layers"][0]) if edited["layers"] else None
             guess = None if estimate else noise
-            job = Job(Path(edited["background"]), mask, task, number, guess, prior, clean, int(steps), int(seed))
+            job = Job(
+                Path(edited["background"]), mask, task, number, guess, prior, clean, int(steps), int(seed),
+                Path(file).stem,
+            )  # fmt: skip
             yield from run({"job": job, "files": {}}, levels, progress)
 
         def move(level: int, done: Any, progress: gr.Progress = gr.Progress()) -> Iterator[dict[Any, Any]]:  # noqa: B008
@@ -103,9 +115,10 @@ def build(demo: Demo) -> gr.Blocks:
                 yield from run(done, [level], progress)
 
         def run(done: dict[str, Any], levels: list[int], progress: gr.Progress) -> Iterator[dict[Any, Any]]:
+            restored = demo.restore(done["job"], levels, lambda part, what: progress(part, what))
             yield {line: "Restoring ..."}
             try:
-                for level, path, about in demo.restore(done["job"], levels, lambda part, what: progress(part, what)):
+                for level, path, about in restored:
                     done = {**done, "files": done["files"] | {level: (str(path), about)}}
                     yield show(done, level)
             except Stopped:
@@ -127,8 +140,10 @@ def build(demo: Demo) -> gr.Blocks:
                 gallery: [(files[None][0], "before"), *(files[key] for key in levels)],
             }  # fmt: skip
 
+        page.load(js=NOTE_FILE)
+        picture.upload(outputs=file, js=TAKE_FILE, api_visibility="private")
         task.change(choose, task, [number, noise, estimate], api_visibility="private")
-        inputs = [picture, clean, task, number, noise, estimate, prior, levels, steps, seed]
+        inputs = [picture, clean, task, number, noise, estimate, prior, levels, steps, seed, file]
         once: dict[str, Any] = {"concurrency_id": "restore", "show_progress_on": pair, "api_visibility": "private"}
         go.click(start, inputs, shown, **once)
         t0.release(move, [t0, done_state], shown, **once)

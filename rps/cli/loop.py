@@ -104,7 +104,7 @@ def _left_sentence(module: RunModule, left: Sequence[Level], count: int) -> str:
         return f"{text}, which needs all levels again"
     rest = [level for level in module.levels or () if level not in left]
     calls, others, every = (module.network_calls_per_image(levels) or 0 for levels in (left, rest, module.levels))
-    text += f": {calls} network calls each"
+    text += f": {calls} network calls each" + (" for each tile" if module.any_size else "")
     return text + (
         f", {again} of them again, since only pictures are saved" if (again := calls + others - every) else ""
     )

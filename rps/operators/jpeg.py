@@ -8,6 +8,7 @@ from pathlib import Path
 from rps.operators.base import ONE_BY_ONE
 from rps.operators.jpeg_coefficients import Compression, JpegCoefficients
 from rps.pictures import PictureFiles
+from rps.pictures.metadata import orientation
 
 # ITU-T T.81, tables K.1 and K.2: quantiser steps at quality 50; the columns are the frequencies along the rows.
 LUMA = """
@@ -67,13 +68,19 @@ class JpegFile(JpegCoefficients):
 def read_compression(path: Path) -> Compression:
     """The compression of a JPEG.
 
-    Errors: ValueError for another file, or another sampling of the colours than 4:4:4, 4:2:2 and 4:2:0.
+    Errors: ValueError for another file, one that its EXIF orientation turns, whose blocks are those of the picture
+    before, or another sampling of the colours than 4:4:4, 4:2:2 and 4:2:0.
     """
     from PIL import Image, JpegImagePlugin
 
     with Image.open(path) as file:
         if not isinstance(file, JpegImagePlugin.JpegImageFile):
             raise ValueError(f"{path} is {file.format} and not JPEG, so its compression is unknown; give Jpeg(quality)")
+        if orientation(file) in range(2, 9):
+            raise ValueError(
+                f"{path} is turned by its EXIF orientation, so its blocks are not those of the upright picture; turn "
+                "its pixels without loss first (jpegtran -rotate), or give Jpeg(quality)"
+            )
         sampling = 0 if file.mode == "L" else JpegImagePlugin.get_sampling(file)
         tables = [tuple(table) for table in file.quantization.values()]
     if sampling not in (0, 1, 2):

@@ -30,11 +30,16 @@ def upright(picture: Any) -> Any:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
     }
-    try:
-        turn = turns.get(picture.getexif().get(ORIENTATION))
-    except Exception:  # metadata parsers raise almost any exception
-        turn = None
+    turn = turns.get(orientation(picture))
     return picture if turn is None else picture.transpose(turn)
+
+
+def orientation(picture: Any) -> Any:
+    """The EXIF orientation; None if there is none that can be read."""
+    try:
+        return picture.getexif().get(ORIENTATION)
+    except Exception:  # metadata parsers raise almost any exception
+        return None
 
 
 def without_metadata(data: bytes) -> bytes | None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rps.pictures import deep_png
 from rps.pictures.metadata import ORIENTATION, upright, without_metadata
 
 SUFFIXES = (
@@ -42,22 +43,25 @@ def read_picture(
 ) -> Tensor:
     """The picture, upright, as [C, H, W] in [-1, 1]; with a size (height, width), centre-cropped and resized to it.
 
-    Supports grey, RGB, palette, CMYK, LAB, 16-bit grey and transparent pictures (shown on white), and the first frame
-    of animations. Damaged metadata are ignored. The crop is the largest centred one with the proportions of size; it is
-    reduced by Pillow's Lanczos filter, which is antialiased and, for 8-bit pictures, uses integer arithmetic, so the
-    bits are the same on every machine. With fit = "resize", the whole picture is reduced until it fits into the size.
+    Supports grey, RGB, palette, CMYK, LAB and transparent pictures (shown on white), PNGs of 16 bits and any other grey
+    of 16 bits in their full depth, and the first frame of animations. Damaged metadata are ignored. The crop is the
+    largest centred one with the proportions of size; it is reduced by Pillow's Lanczos filter, which is antialiased
+    and, for 8-bit pictures, uses integer arithmetic, so the bits are the same on every machine. With fit = "resize",
+    the whole picture is reduced until it fits into the size.
 
     channels: 1 (grey; colours by ITU-R 601 luma) or 3 (RGB; grey is repeated).
     Errors: ValueError if the picture is smaller than the size that it is cropped to (unless enlarge is set), or not a
     picture.
     """
-    with _silence(_is_tiff(source)):
-        picture = _colours(_open(source), channels)
+    start = _start(source)
+    with _silence(start.startswith(TIFF)):
+        pictures = _bands(source, channels) if deep_png.is_deep(start) else [_colours(_open(source), channels)]
     if size is not None:
-        picture = (_fit_into if fit == "resize" else _crop_and_resize)(picture, *size, enlarge)
-    pixels = np.asarray(picture, dtype=np.float32)
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+        fitted = _fit_into if fit == "resize" else _crop_and_resize
+        pictures = [fitted(picture, *size, enlarge) for picture in pictures]
+    tensor = torch.from_numpy(np.dstack([np.asarray(picture, dtype=np.float32) for picture in pictures])).permute(
+        2, 0, 1
+    )
     return (tensor / 127.5 - 1).clamp(-1, 1).expand(channels, -1, -1).contiguous()
 
 
@@ -94,11 +98,9 @@ def _loaded(source: Path | IO[bytes]) -> Any:
     with Image.open(source) as file:
         value, stored = file.info.get("transparency"), getattr(file, "tile", None) and file.tile[0].args
         file.load()
-        # Pillow scales grey values of 2 and 4 bits and cuts 16-bit colours to 8, but not the transparent value.
+        # Pillow scales grey values of 2 and 4 bits, but not the transparent value.
         if isinstance(value, int) and stored in ("L;2", "L;4"):
             file.info["transparency"] = value * (85 if stored == "L;2" else 17)
-        elif isinstance(value, tuple) and stored == "RGB;16B":
-            file.info["transparency"] = tuple(v >> 8 for v in value)
         return file.copy()
 
 
@@ -109,14 +111,25 @@ def _bytes(source: Path | IO[bytes]) -> bytes:
     return source.read()
 
 
-def _is_tiff(source: Path | IO[bytes]) -> bool:
+def _start(source: Path | IO[bytes]) -> bytes:
+    """The first bytes of a file."""
     if isinstance(source, Path):
         with source.open("rb") as file:
-            return file.read(4) in TIFF
+            return file.read(deep_png.HEAD)
     place = source.tell()
-    start = source.read(4)
+    start = source.read(deep_png.HEAD)
     source.seek(place)
-    return start in TIFF
+    return start
+
+
+def _bands(source: Path | IO[bytes], channels: int) -> list[Any]:
+    """The colours of a PNG of 16 bits, each a picture of mode F in units of 8-bit values."""
+    from PIL import Image
+
+    values = deep_png.decode(_bytes(source))
+    if channels == 1 and len(values) == 3:
+        values = torch.einsum("c,chw->hw", torch.tensor([0.299, 0.587, 0.114]), values)[None]  # ITU-R 601
+    return [Image.fromarray(band) for band in (255 * values).numpy()]
 
 
 @contextmanager
@@ -158,8 +171,6 @@ def _colours(picture: Any, channels: int) -> Any:
         values = np.asarray(picture, dtype=np.float32)
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("cannot be read: it has more than 16 bits per value, so the value of white is unknown")
-        if isinstance(transparent := picture.info.get("transparency"), int):
-            values = np.where(values == transparent, np.float32(65535), values)
         return Image.fromarray(values / 257)
     if picture.mode == "F":
         raise ValueError("cannot be read: it has floating-point values, so the value of white is unknown")
@@ -178,7 +189,7 @@ def _crop_and_resize(picture: Any, height: int, width: int, enlarge: bool) -> An
     if not enlarge and (h < height or w < width):
         raise ValueError(
             f"the picture is {w} x {h}, smaller than the {width} x {height} pixels that are needed, and pictures are "
-            "not enlarged; give a larger one"
+            "not enlarged; give a larger one, or a prior of any size (rps.TiledPrior), which mirrors small pictures"
         )
     # The largest crop of proportions width : height.
     crop_w, crop_h = (w, w * height // width) if w * height <= h * width else (h * width // height, h)

@@ -18,18 +18,19 @@ from rps.progress import Progress, silent
 class Meter:
     """Adds up costs, in images, and reports the network calls among them.
 
-    phase: name under which progress is reported. stored, stored_seconds: the part of the cost whose results were not
-    computed but read from a store, and the time that computing them took.
+    phase: name under which progress is reported. tiles: of each image, whose network calls are reported as one, so that
+    their number is known before the size of the image is. stored, stored_seconds: the part of the cost whose results
+    were not computed but read from a store, and the time that computing them took.
     """
 
     def __init__(self, progress: Progress = silent) -> None:
-        self.cost, self.phase, self.progress = Cost(), "", progress
+        self.cost, self.phase, self.progress, self.tiles = Cost(), "", progress, 1
         self.stored, self.stored_seconds = Cost(), 0.0
 
     def add(self, cost: Cost) -> None:
         self.cost += cost
         if cost.network_calls:
-            self.progress(self.phase, int(cost.network_calls))
+            self.progress(self.phase, int(cost.network_calls) // self.tiles)
 
     def add_stored(self, cost: Cost, seconds: float) -> None:
         """Adds the cost and time of a result that was read from a store, as if it had been computed."""
@@ -52,6 +53,7 @@ class CountedPrior(Prior):
         self.latent, self.needs, self.evaluations = prior.latent, prior.needs, prior.evaluations
         self.relative_cost, self.data_std = prior.relative_cost, prior.data_std
         self.any_size, self.tiles = prior.any_size, prior.tiles
+        self.meter.tiles = prior.tiles
 
     @classmethod
     def of(cls, prior: Prior) -> CountedPrior:

@@ -14,7 +14,7 @@ from rps.bounded_yaml import load_yaml
 from rps.records.changes import changes
 from rps.records.choices import NONE, Choices
 from rps.records.config_file import new_config, with_event
-from rps.records.files import TEMPORARY, file_name, level_name, spread_name, write_text
+from rps.records.files import PICTURES, TEMPORARY, file_name, level_name, spread_name, write_text
 from rps.records.lock import NAME as LOCK
 from rps.records.reader import has_records
 from rps.records.rows import NAME
@@ -289,7 +289,8 @@ def _pictures(run: Path) -> tuple[set[str], set[str]]:
             continue
         levels = [level_name(level) for level in table["level"].unique().to_pylist() if level is not None]
         folders |= {*levels, *map(spread_name, levels)}
-        files |= {f"{file_name(id_)}.png" for id_ in table["id"].unique().to_pylist() if id_ is not None}
+        names = [file_name(id_) for id_ in table["id"].unique().to_pylist() if id_ is not None]
+        files |= {f"{name}{suffix}" for name in names for suffix in PICTURES}
     return folders, files
 
 

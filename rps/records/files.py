@@ -19,6 +19,8 @@ LONGEST = 200
 """Largest number of bytes of a file name without its extension; file systems allow 255."""
 
 
+PICTURES = (".png", ".webp")
+"""Suffixes of the pictures of samples."""
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part(\.\w+)?")
 """Names of the temporary files of `written`."""
 
@@ -74,6 +76,12 @@ def file_name(id_: str) -> str:
         return name
     digest = hashlib.blake2b(encoded, digest_size=16).hexdigest()
     return encoded[: LONGEST - 34].decode(errors="ignore") + "%~" + digest
+
+
+def picture_file(folder: Path, name: str) -> Path:
+    """The picture of this name, without its suffix, in a folder of RUN/images; that of a PNG if there is none."""
+    paths = [folder / f"{name}{suffix}" for suffix in PICTURES]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _percent(character: str) -> str:

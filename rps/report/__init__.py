@@ -6,7 +6,7 @@ from rps.report.grid import grid, prediction_grid
 from rps.report.page import write_page
 from rps.report.paired import compare_runs, same_images
 from rps.report.paired_table import paired_table
-from rps.report.pictures import pixels, read_png, save_png
+from rps.report.pictures import pixels, read_saved, save_picture
 from rps.report.recommend import Recommendation, recommend
 from rps.report.several import report_runs
 from rps.report.shown import Shown
@@ -22,11 +22,11 @@ __all__ = [
     "paired_table",
     "pixels",
     "prediction_grid",
-    "read_png",
+    "read_saved",
     "recommend",
     "report_runs",
     "same_images",
-    "save_png",
+    "save_picture",
     "table",
     "write_page",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rps.records.files import file_name, level_name, spread_name
+from rps.records.files import PICTURES, file_name, level_name, spread_name
 from rps.records.reader import Records
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -42,11 +42,12 @@ def relative_to(place: Path) -> Link:
 
 
 def inlined(path: Path) -> str:
-    """The PNG itself, as a data URI.  Errors: ValueError for any other file, such as one that a link leads to."""
+    """The PNG or WebP itself, as a data URI.  Errors: ValueError for any other file, such as one behind a link."""
     content = path.read_bytes()
-    if not content.startswith(PNG):
-        raise ValueError(f"{path} is no PNG; repeat the rps predict command of its run, or remove it")
-    return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+    webp = content[:4] + content[8:12] == b"RIFFWEBP"
+    if not (webp or content.startswith(PNG)):
+        raise ValueError(f"{path} is no PNG or WebP; repeat the rps predict command of its run, or remove it")
+    return f"data:image/{'webp' if webp else 'png'};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def metrics_of(runs: Sequence[Shown]) -> list[dict[str, Any]]:
@@ -96,11 +97,10 @@ class _Finder:
 
     def find(self, folder: str, id_: str) -> Iterator[Path]:
         """The picture, if there is one.  folder: a level, "measurement" or "reference"."""
-        place, name = self.run.folder / "images" / folder, f"{file_name(id_)}.png"
+        place, name = self.run.folder / "images" / folder, file_name(id_)
         if folder not in self.names:
             self.names[folder] = set(os.listdir(place)) if place.is_dir() else set()
-        if name in self.names[folder]:
-            yield place / name
+        yield from (place / f"{name}{suffix}" for suffix in PICTURES if f"{name}{suffix}" in self.names[folder])
 
     def values(self, metric: str, id_: str) -> list[float | None]:
         """The metric at every level, to five digits."""

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rps.records.files import level_name
+from rps.records.files import PICTURES, level_name, picture_file
 from rps.report.grid import grid
-from rps.report.pictures import read_png
+from rps.report.pictures import read_saved
 from rps.study.results import Result
 
 ROWS, WRAP = 6, 15
@@ -35,10 +35,16 @@ def visual_table(results: Sequence[Result], rows: int = ROWS) -> np.ndarray:
             lines = textwrap.wrap(of.run, WRAP)
             lines += [f"{of.summary['knob']} {level_name(level)}"] if len(levels) > 1 else []
             columns.append(("\n".join(lines), of.folder / "images" / level_name(level)))
-    names = sorted(set.intersection(*({path.name for path in folder.glob("*.png")} for _, folder in columns)))
+    there = ((path for path in folder.glob("*") if path.suffix in PICTURES) for _, folder in columns)
+    names = sorted(set.intersection(*({path.stem for path in paths} for paths in there)))
     if not names:
         raise ValueError("the runs have no pictures of the same samples; add rps.callbacks.ImageWriter to their config")
-    return grid([(title, torch.stack([_picture(folder / name) for name in names[:rows]])) for title, folder in columns])
+    return grid(
+        [
+            (title, torch.stack([_picture(picture_file(folder, name)) for name in names[:rows]]))
+            for title, folder in columns
+        ]
+    )
 
 
 def _picture(path: Path) -> Tensor:
@@ -47,4 +53,4 @@ def _picture(path: Path) -> Tensor:
 
     with Image.open(path) as file:
         shape = (len(file.getbands()), file.height, file.width)
-    return read_png(path, shape)
+    return read_saved(path, shape)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rps.records.directory import RunRefused
 from rps.records.files import write_json, write_text
 from rps.report.overlay import overlay_plot
-from rps.report.pictures import save_png
+from rps.report.pictures import save_picture
 from rps.report.table import align
 from rps.study.pictures import visual_table
 from rps.study.results import Result, read_results
@@ -66,7 +66,7 @@ def _draw(study: Study, file: str, results: Sequence[Result], path: Path, guides
         overlay_plot({of.run: of.summary for of in results}, path, title, guides=guides)
         return
     if file == PICTURES:
-        save_png(visual_table(results), path)
+        save_picture(visual_table(results), path)
         return
     found = sorted(results[0].folder.glob(file))
     if not found:

@@ -44,5 +44,5 @@ class Traversal(Shown):
         raise NotImplementedError(f"{type(self).__name__} must define run(measurement, prior, progress)")
 
     def network_calls_per_image(self, prior: Prior) -> int:
-        """Network calls that `run` is expected to make for one image, for progress bars."""
+        """Network calls that `run` is expected to make for one image, for progress bars; tiles count once."""
         raise NotImplementedError(f"{type(self).__name__} must define network_calls_per_image(prior)")

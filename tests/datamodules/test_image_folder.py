@@ -15,6 +15,7 @@ import torch
 from PIL import Image, TiffImagePlugin
 
 from datamodules import ImageFolder
+from rps.pictures import deep_png
 from rps.pictures import reading as pictures
 from rps.pictures.ids import LONGEST, ids_of
 from rps.pictures.reading import read_picture
@@ -155,6 +156,46 @@ def test_a_png_with_damaged_chunks_is_read_and_turned(damaged, place):
     assert torch.equal(read_picture(io.BytesIO(content), 1), torch.ones(1, 8, 4))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_png_of_16_bits_is_written_and_read_in_full(tmp_path, channels):
+    """Two pictures that differ by 1 / 65535, of which 8 bits see nothing."""
+    values = np.random.default_rng(0).integers(0, 65535, (5, 7, channels), dtype=np.uint16)
+    pictures = [values.squeeze(), (values + 1).squeeze()]
+    for i, picture in enumerate(pictures):
+        (tmp_path / f"{i}.png").write_bytes(deep_png.encode(picture))
+        read = (read_picture(tmp_path / f"{i}.png", channels).double() + 1) * 65535 / 2
+        assert np.allclose(read.permute(1, 2, 0).squeeze(-1 if channels == 1 else ()), picture, atol=0.02)
+    with Image.open(tmp_path / "0.png") as file:
+        assert np.array_equal(np.asarray(file), pictures[0] if channels == 1 else pictures[0] >> 8), (
+            "as Pillow reads it"
+        )
+    assert load(tmp_path, channels=channels)["image"].shape == (2, channels, 4, 4)
+
+
+@pytest.mark.parametrize(("colour", "values"), [(4, (30000, 32768)), (6, (30000, 30000, 30000, 32768))])
+def test_a_half_transparent_png_of_16_bits_is_shown_on_white(colour, values):
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, colour, 0, 0, 0))
+    row = b"\0" + struct.pack(f">{len(values)}H", *values)
+    content += chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    alpha = 32768 / 65535
+    shown = alpha * 30000 / 65535 + 1 - alpha
+    assert read_picture(io.BytesIO(content), 1).item() == pytest.approx(2 * shown - 1, abs=1e-6)
+
+
+@pytest.mark.parametrize("exif", [turned(), *DAMAGED_EXIF.values()], ids=["whole", *DAMAGED_EXIF])
+@pytest.mark.parametrize("damaged", [b"", chunk(b"tEXt", b"a\0b")[:-1] + b"?"], ids=["", "a wrong checksum"])
+def test_a_damaged_png_of_16_bits_is_read_and_turned(exif, damaged):
+    content = deep_png.encode(np.full((4, 8, 3), 65535, dtype=np.uint16))
+    content = content[:33] + chunk(b"eXIf", exif) + damaged + content[33:]
+    assert torch.equal(read_picture(io.BytesIO(content), 3), torch.ones(3, 8, 4))
+
+
+def test_a_png_of_16_bits_that_ends_early_fails_in_words(tmp_path):
+    (tmp_path / "a.png").write_bytes(deep_png.encode(np.full((40, 80, 3), 7, dtype=np.uint16))[:60])
+    ((id_, reason),) = load(tmp_path)["failed"]
+    assert id_ == "a" and reason.startswith("cannot be read: ")
+
+
 def test_a_png_whose_orientation_cannot_be_read_is_read_as_it_is():
     content = file_of(Image.new("L", (8, 4), 255), "PNG")
     content = content[:33] + chunk(b"eXIf", b"junk") + content[33:]
@@ -218,12 +259,12 @@ def test_threads_leave_standard_error_where_it_was(monkeypatch):
     [
         (16, 0, ">2H", (768,), [1, 769 / 65535 * 2 - 1]),
         (4, 0, ">B", (3,), [1, 9 / 15 * 2 - 1]),
-        (16, 2, ">6H", (256, 256, 256), [1, 2 / 255 * 2 - 1]),
+        (16, 2, ">6H", (256, 256, 256), [1, 512 / 65535 * 2 - 1]),
     ],
     ids=["16-bit grey", "4-bit grey", "16-bit colours"],
 )
 def test_a_transparent_value_becomes_white(bits, colour, row, key, expected):
-    """Two pixels, the first of which has the transparent value; Pillow keeps 8 of 16 bits of a colour."""
+    """Two pixels, the first of which has the transparent value."""
     values = {">2H": (768, 769), ">B": (0x39,), ">6H": (256, 256, 256, 512, 512, 512)}[row]
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, bits, colour, 0, 0, 0))
     content += chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
@@ -296,7 +337,7 @@ def test_failures_have_a_reason_and_the_others_are_done(tmp_path):
     assert batch["id"] == ["good"]
     reasons = dict(batch["failed"])
     assert set(reasons) == {"small", "text", "cut", "gone"}
-    assert "3 x 9, smaller than the 4 x 4" in reasons["small"]
+    assert "3 x 9, smaller than the 4 x 4" in reasons["small"] and "rps.TiledPrior" in reasons["small"]
     assert "not a picture" in reasons["text"]
     assert all("cannot be read" in reasons[name] for name in ("text", "cut", "gone"))
 

@@ -15,10 +15,13 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from rps.callbacks import GridWriter, ImageWriter, MetricRecorder, ProgressBar
 from rps.metrics import Statistics, as_saved
+from rps.pictures import deep_png
 from rps.progress import silent
 from rps.protocol import RunData, RunModule
 from rps.records import RecordWriter, Row, read_records, recorded_ids
-from rps.report import pixels
+from rps.records.files import picture_file
+from rps.report import pixels, read_saved
+from rps.report.pictures import deep_pixels
 from tests.rps.predictions import LEVELS, Blocks, clean_images, prediction
 from tests.trainers import quiet
 
@@ -90,6 +93,38 @@ def test_images_are_what_the_metrics_are_of(tmp_path):
     assert np.array_equal(saved, pixels(as_saved(0.8 * clean_images(["b"], 3))[0]))
     clean = np.asarray(Image.open(tmp_path / "images" / "reference" / "b.png"))
     assert np.array_equal(clean, pixels(as_saved(clean_images(["b"], 3))[0]))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("form", ["png", "png16", "webp"])
+def test_every_format_holds_what_the_metrics_are_of(tmp_path, form, channels):
+    """To the last bit; 16 bits also hold the image to within half of 1 / 65535."""
+    run([ImageWriter(format=form)], [["a", "b"]], tmp_path, channels=channels)
+    image = 0.8 * clean_images(["b"], channels)[0]
+    path = picture_file(tmp_path / "images" / "50", "b")
+    assert path.suffix == (".webp" if form == "webp" else ".png")
+    assert torch.equal(read_saved(path, image.shape), as_saved(image))
+    if form == "png16":
+        full = deep_png.decode(path.read_bytes())
+        full = torch.stack(full[0].split(16, dim=1)) if channels == 2 else full
+        assert (full.double() - (image.double() + 1) / 2).abs().max() <= 0.501 / 65535
+
+
+def test_16_bits_rounded_to_8_are_the_8_bits_also_between_two_values():
+    """Where 8 bits have to choose, and beside it by the last bit of a float."""
+    half = (torch.arange(255) + 0.5) / 255 * 2 - 1
+    near = torch.cat(
+        [half, *(half.nextafter(torch.full_like(half, far)) for far in (-2, 2)), torch.tensor([-3.0, 3.0])]
+    )
+    image = near.view(1, 1, -1)
+    deep = deep_pixels(image)
+    assert np.array_equal((deep.astype(int) + 128) // 257, pixels(as_saved(image)))
+    assert np.abs(deep - 65535 * (near.double().clamp(-1, 1).numpy() + 1) / 2).max() <= 0.51
+
+
+def test_a_format_that_changes_pixels_is_refused():
+    with pytest.raises(ValueError, match=r"format must be png, png16 .* or webp .*, got 'jpeg'; metrics describe"):
+        ImageWriter(format="jpeg")
 
 
 def test_an_image_that_is_not_finite_is_not_written(tmp_path):
@@ -285,6 +320,13 @@ def test_progress_moves_with_network_calls(capsys):
     assert lines[7].startswith("restoring: 4/6 images, 12/18 network calls")  # one of them could not be read
     assert lines[-1] == "5/5 images, 15/15 network calls in 0:00"
     assert module.progress is silent
+
+
+def test_progress_of_pictures_of_any_size_has_a_total(capsys):
+    module = Restorer()
+    module.any_size = True
+    progress(module, datamodule=Data())
+    assert capsys.readouterr().out.splitlines()[-1] == "5/5 images, 15/15 network calls for each tile in 0:00"
 
 
 def test_progress_of_a_stream_has_no_total(capsys):

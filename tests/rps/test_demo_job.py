@@ -42,6 +42,7 @@ def test_levels_are_those_of_one_run_with_one_stage_1(made, prior, monkeypatch):
     before, *levels = page.restore(given, [200, 0, 100])
     moved = list(page.restore(given, [150]))[1]
     assert len(runs) == 1
+    assert moved[1].name == "picture_t0_150.png"
     assert before[0] is None and [level for level, _, _ in levels] == [0, 100, 200] and moved[0] == 150
     measurement, _ = page.measurement(given)
     whole = rps.MapRps([0, 100, 150, 200], steps=20, micro_batch=1).run(measurement, prior)
@@ -120,6 +121,10 @@ def test_stopping_ends_a_level_and_not_the_next_job(made):
         list(page.restore(given, [0, 100], stop))
     assert len(seen) == 1 and seen[0][0] < 1 and seen[0][1].startswith("t0 = 0, stage 1")
     assert len(list(page.restore(given, [0]))) == 2
+    begun = page.restore(given, [0])
+    page.stopped.set()
+    with pytest.raises(Stopped):
+        list(begun)
 
 
 def test_bad_options_and_a_missing_package_are_one_sentence(monkeypatch, capsys):

@@ -115,6 +115,15 @@ def test_another_file_has_no_jpeg_tables(tmp_path):
         JpegFile(str(tmp_path)).bind((1, 8, 8), Streams(0, ["a"]))
 
 
+def test_the_blocks_of_a_jpeg_that_is_turned_are_not_those_that_are_shown(tmp_path):
+    exif = Image.Exif()
+    for name, exif[0x0112] in (("upright", 1), ("turned", 6)):
+        Image.new("L", (16, 8)).save(tmp_path / f"{name}.jpg", exif=exif)
+    JpegFile(str(tmp_path)).bind((1, 8, 16), Streams(0, ["upright"]))
+    with pytest.raises(ValueError, match="turned by its EXIF orientation"):
+        JpegFile(str(tmp_path)).bind((1, 8, 16), Streams(0, ["turned"]))
+
+
 @pytest.mark.slow
 def test_a_mask_for_each_picture_through_the_command(tmp_path, capsys):
     """Batches of one, whatever the batch size; a picture without a mask is a failure of its own."""

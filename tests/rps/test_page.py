@@ -12,7 +12,7 @@ import rps.report
 from rps.metrics import Statistics, as_saved
 from rps.records import RecordWriter, evaluate, read_records, summary
 from rps.records.files import file_name, level_name
-from rps.report import Shown, compare_runs, pixels, report_runs, save_png, write_page
+from rps.report import Shown, compare_runs, pixels, report_runs, save_picture, write_page
 from rps.report.paired_table import paired_columns
 from rps.report.view import without_folders
 from tests.rps.predictions import Blocks, clean_images, prediction
@@ -63,7 +63,7 @@ def write(
     for folder, x in sets.items():
         for id_, image in zip(ids, x, strict=True):
             if bool(image.isfinite().all()):
-                save_png(pixels(as_saved(image[None])[0]), run / "images" / folder / f"{file_name(id_)}.png")
+                save_picture(pixels(as_saved(image[None])[0]), run / "images" / folder / f"{file_name(id_)}.png")
     return run
 
 
@@ -78,7 +78,7 @@ def page(run):
     records = read_records(run)
     found = summary(records, others)
     found["failures"][IDS[3]] = "</script><b>bad</b>"
-    save_png(pixels(clean_images(["x"])[0].clamp(0, 1)), run / "grids" / "rank0_batch00000.png")
+    save_picture(pixels(clean_images(["x"])[0].clamp(0, 1)), run / "grids" / "rank0_batch00000.png")
     for name in ("config.yaml", "metrics.json"):
         (run / name).write_text("{}")
     return Page(write_page(run / "report.html", [Shown("run", run, records, found)]))
@@ -168,7 +168,7 @@ def test_a_standalone_page_links_to_nothing(run, tmp_path):
     assert str(tmp_path) not in page.text
     assert "rps predict --data.folder …/photos --model.t0 '[0, 1/2]'" in page.words
     (run / "images" / "0" / "b & c.png").write_bytes(b"secret")
-    with pytest.raises(ValueError, match=r"b & c.png is no PNG"):
+    with pytest.raises(ValueError, match=r"b & c.png is no PNG or WebP"):
         report_runs([run], tmp_path / "one.html", standalone=True)
 
 

@@ -9,7 +9,7 @@ from rps.cost import RelativeCost
 from rps.metrics import Statistics, as_saved
 from rps.operators import Inpaint, Operator, SuperResolution
 from rps.records import RecordWriter, evaluate, read_records, summary
-from rps.report import dp_curve_plot, finish, grid, pixels, prediction_grid, read_png, save_png, table
+from rps.report import dp_curve_plot, finish, grid, pixels, prediction_grid, read_saved, save_picture, table
 from rps.report.grid import BROKEN
 from rps.report.table import ABSENT
 from tests.rps.predictions import Blocks, clean_images, prediction
@@ -107,19 +107,19 @@ def test_grid_shows_the_images_as_saved_enlarged_by_a_whole_number():
 def test_a_saved_picture_is_read_to_the_last_bit(channels, tmp_path):
     """All 256 values, in single and double precision."""
     image = torch.linspace(-1.1, 1.1, channels * 24 * 31, dtype=torch.float64).view(channels, 24, 31)
-    save_png(pixels(as_saved(image)), tmp_path / "a.png")
+    save_picture(pixels(as_saved(image)), tmp_path / "a.png")
     for dtype in (torch.float32, torch.float64):
         saved = as_saved(image.to(dtype))
-        assert len(saved.unique()) == 256 and torch.equal(read_png(tmp_path / "a.png", image.shape, dtype), saved)
+        assert len(saved.unique()) == 256 and torch.equal(read_saved(tmp_path / "a.png", image.shape, dtype), saved)
 
 
 def test_another_picture_is_refused(tmp_path):
-    save_png(np.zeros((24, 31, 3), np.uint8), tmp_path / "a.png")
+    save_picture(np.zeros((24, 31, 3), np.uint8), tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png is not as a run writes an image of 1 x 24 x 31"):
-        read_png(tmp_path / "a.png", (1, 24, 31))
+        read_saved(tmp_path / "a.png", (1, 24, 31))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
     with pytest.raises(ValueError, match=r"a\.png is no picture that can be read"):
-        read_png(tmp_path / "a.png", (3, 24, 31))
+        read_saved(tmp_path / "a.png", (3, 24, 31))
 
 
 def test_grid_without_reference_has_no_such_column():
@@ -182,7 +182,7 @@ def test_grids_of_other_operators():
 def test_pixels_of_any_number_of_channels(channels, shape, tmp_path):
     image = as_saved(2 * torch.rand(channels, 5, 7) - 1)
     assert pixels(image).shape == shape
-    save_png(pixels(image), tmp_path / "sub" / "a.png")
+    save_picture(pixels(image), tmp_path / "sub" / "a.png")
     assert np.array_equal(np.asarray(Image.open(tmp_path / "sub" / "a.png")), pixels(image))
 
 

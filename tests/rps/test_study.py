@@ -10,7 +10,7 @@ from PIL import Image
 from rps.cli.study import packaged_studies
 from rps.records import write_json
 from rps.report import compare_runs, finish
-from rps.report.pictures import save_png
+from rps.report.pictures import save_picture
 from rps.study import Runs, read_study, write_report
 from tests.rps.test_compare import write
 
@@ -134,7 +134,7 @@ def test_pictures_are_side_by_side(finished, tmp_path):
         for i, folder in enumerate(folders):
             for sample in range(3 if name != "b" or i else 2):
                 grey = np.full((32, 32), greys[folder] + 80 * sample, dtype=np.uint8)
-                save_png(grey, finished / name / "images" / folder / f"s{sample}.png")
+                save_picture(grey, finished / name / "images" / folder / f"s{sample}.png")
     study = read_study(a_study(tmp_path, runs={"a": {}, "b": {}, "c": {}}, figures={"images": "pictures"}))
     files, troubles = write_report(study, study.tasks, finished)
     assert [file.name for file in files] == ["table.md", "study.json", "pictures.png"] and troubles == []

@@ -105,6 +105,18 @@ def test_tiles_are_counted_and_their_activations_are_not_kept():
     assert x.grad.isfinite().all() and (x.grad != 0).all()
 
 
+def test_progress_counts_the_tiles_of_a_picture_once():
+    """So that its total is known before the sizes of the pictures are."""
+    prior = TiledPrior(white(8, 8))
+    traversal = rps.MapRps(t0=[0, 100], steps=3, estimator=rps.ProximalMap(4))
+    for size, tiles in (((8, 8), 1), ((8, 20), 4)):
+        reported: list[int] = []
+        measurement = degrade(torch.zeros(2, 1, *size, dtype=torch.float64), Inpaint(0.5), 0.1)
+        found = traversal.run(measurement, prior, lambda _, calls, reported=reported: reported.append(calls))
+        assert sum(reported) == 2 * traversal.network_calls_per_image(prior)
+        assert found.total_cost.network_calls == tiles * traversal.network_calls_per_image(prior)
+
+
 def test_the_forward_keeps_the_picture_and_no_more():
     kept = []
     x = noisy(1, 45, 70).float().requires_grad_()
