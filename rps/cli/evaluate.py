@@ -53,9 +53,6 @@ NOT_HERE = ("--config", "-c", "--output", "--overwrite", "--retry_failed", "--se
 
 def run_evaluate(argv: Sequence[str]) -> int:
     """Runs `rps evaluate`.  argv: the arguments after it.  -> the exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
     return to_its_end(Evaluate(argv))
 
 

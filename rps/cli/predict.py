@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rps.records.session import Session
 
 
-def predict(argv: Sequence[str], brief: bool = False) -> int:
+def run_predict(argv: Sequence[str], brief: bool = False) -> int:
     """Runs `rps predict`.  argv: the arguments after it. brief: whether to leave out the table and the list of files at
     the end.  -> the exit code; see rps.cli.HELP."""
     return to_its_end(Run(argv, brief))

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rps.cli.errors import InputError, SentenceParser, sentence
-from rps.cli.streams import say, show
+from rps.cli.errors import InputError, SentenceParser
+from rps.cli.streams import show
 
 HELP = """\
 usage: rps recommend RUN (--max-METRIC X | --min-METRIC X | --knee)
@@ -32,20 +32,13 @@ exit codes: 0 done; 2 invalid input; 3 no level satisfies the bound, and the nea
 
 def run_recommend(argv: Sequence[str]) -> int:
     """Prints the recommendation.  argv: the arguments after `rps recommend`.  -> exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
     from rps.records import check_has_records
     from rps.report.recommend import recommend, sides
 
-    try:
-        given = _read(argv)
-        check_has_records(Path(given.run))
-        bound = given.bound and (_metric(given.bound[0], sides(given.run)), given.bound[1])
-        found = recommend(given.run, *(bound or ()))
-    except (ValueError, OSError) as error:
-        say(f"error: {sentence(error)}")
-        return 2
+    given = _read(argv)
+    check_has_records(Path(given.run))
+    bound = given.bound and (_metric(given.bound[0], sides(given.run)), given.bound[1])
+    found = recommend(given.run, *(bound or ()))
     show(str(found))
     return 0 if found.satisfied else 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 from rps.cli import arguments, processes, signals
 from rps.cli.errors import InputError, SentenceParser, did_you_mean, is_bad_input, root_of, sentence
-from rps.cli.predict import Run, predict
+from rps.cli.predict import Run, run_predict
 from rps.cli.quiet import quiet
 from rps.cli.stage1 import stage1_settings
 from rps.cli.streams import say, show, show_written
@@ -69,30 +68,26 @@ class Planned:
 
 def run_study(argv: Sequence[str]) -> int:
     """Runs the study.  argv: the arguments after `rps study`.  -> exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
     from rps.study import begin, check_output, read_study, write_report
     from rps.study.report import STAGE1
 
-    try:
-        given, passed = _parser().parse_known_args(list(argv))
-        _check_processes()
-        study, output = read_study(_find(given.file)), Path(given.output)
-        check_output(output)
-        tasks = _chosen(study.tasks, given.tasks)
-        _check_passed(passed, study.varied)
-        runs = [(f"{task} {name}".strip(), name, task) for task in tasks for name in study.runs]
-        planned = [
-            _plan(
-                title, [*study.runs[name].arguments(task), *passed, "--output", str(output / study.folder(name, task))]
-            )
-            for title, name, task in runs
-        ]
-        begin(output)
-    except (ValueError, OSError) as error:
-        say(f"error: {sentence(error)}")
-        return 2
+    parser = SentenceParser("rps study", "a study file and an --output folder")
+    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--tasks", nargs="+")
+    parser.add_argument("--no_guides", dest="guides", action="store_false")
+    given, passed = parser.parse_known_args(list(argv))
+    _check_processes()
+    study, output = read_study(_find(given.file)), Path(given.output)
+    check_output(output)
+    tasks = _chosen(study.tasks, given.tasks)
+    _check_passed(passed, study.varied)
+    runs = [(name, task, output / study.folder(name, task)) for task in tasks for name in study.runs]
+    planned = [
+        _plan(f"{task} {name}".strip(), [*study.runs[name].arguments(task), *passed, "--output", str(folder)])
+        for name, task, folder in runs
+    ]
+    begin(output)
     uses, worst = Counter(run.stage1 for run in planned if run.stage1), 0
     for i, run in enumerate(planned):
         show(f"[{i + 1}/{len(planned)}] {run.name}")
@@ -103,19 +98,10 @@ def run_study(argv: Sequence[str]) -> int:
         worst = max(worst, code)
     files, troubles = write_report(study, tasks, output, given.guides)
     show("\n" + (output / "table.md").read_text(encoding="utf-8").strip())
-    show_written([*files, *(f"{output / study.folder(name, task)}/" for _, name, task in runs)])
+    show_written([*files, *(f"{folder}/" for _, _, folder in runs)])
     for trouble in troubles:
         say(trouble)
     return worst
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = SentenceParser("rps study", "a study file and an --output folder")
-    parser.add_argument("file", metavar="FILE")
-    parser.add_argument("--output", required=True)
-    parser.add_argument("--tasks", nargs="+")
-    parser.add_argument("--no_guides", dest="guides", action="store_false")
-    return parser
 
 
 def _check_processes() -> None:
@@ -182,7 +168,7 @@ def _predict(argv: list[str]) -> int:
     sys.argv[1:] = ["predict", *argv]
     try:
         with signals.stoppable("interrupted before this run began; the same command resumes the study"):
-            return predict(argv, brief=True)
+            return run_predict(argv, brief=True)
     finally:
         sys.argv[1:] = command
         gc.collect()  # a module and its Trainer refer to each other, and priors are large

@@ -13,7 +13,6 @@ from rps.report.table import unit
 
 NAMED = 8
 """Number of samples that are named; the rest are counted."""
-MOST_RUNS = len(ascii_uppercase)
 
 Comparison = Mapping[str, Any]
 """The result of rps.report.compare_runs."""

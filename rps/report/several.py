@@ -21,7 +21,10 @@ from rps.report.shown import Shown
 
 
 def check_runs(runs: Sequence[Path]) -> None:
-    """Errors: RunRefused if a run has no records, or if the first and another differ in task or data."""
+    """Errors: RunRefused if a run has no records, or if the first and another differ in task or data; ValueError for
+    more runs than there are letters."""
+    if len(runs) > len(ascii_uppercase):
+        raise ValueError(f"a page or a comparison has at most {len(ascii_uppercase)} runs, got {len(runs)}; give fewer")
     for run in runs:
         check_has_records(run)
     for other in runs[1:]:
