@@ -90,6 +90,8 @@ class SolverModule(L.LightningModule, RunModule):
         self.operator = operator
         self.noise = noise if noise is None or isinstance(noise, Noise) else Gaussian(noise)
         self.traversal = traversal
+        self.image_shape, self.any_size, self.relative_cost = prior.image_shape, prior.any_size, prior.relative_cost
+        self.alike = operator.alike and noise is not None
         # The networks of the traversal, which move with the module and count among its weights.
         networks = [value for value in vars(traversal).values() if isinstance(value, nn.Module)]
         self.networks = nn.ModuleList(networks).requires_grad_(False).eval()
@@ -112,22 +114,6 @@ class SolverModule(L.LightningModule, RunModule):
     @property
     def levels(self) -> Sequence[Level]:  # type: ignore[override]
         return self.traversal.levels
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
-        return self.prior.image_shape
-
-    @property
-    def any_size(self) -> bool:  # type: ignore[override]
-        return self.prior.any_size
-
-    @property
-    def relative_cost(self) -> RelativeCost:  # type: ignore[override]
-        return self.prior.relative_cost
-
-    @property
-    def alike(self) -> bool:  # type: ignore[override]
-        return self.operator.alike and self.noise is not None
 
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
         if self.any_size:  # more for larger pictures
