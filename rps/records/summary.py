@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics, expected_root
 from rps.metrics.intervals import RESAMPLES, SEED, Estimate
 from rps.metrics.standard import Spread
+from rps.records.config_file import versions
 from rps.records.evaluate import NOT_FINITE
 from rps.records.reader import Key, Records
 from rps.records.rows import REFERENCE, Kind, Row
@@ -124,7 +123,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     own = {metric["name"]: metric["definition"] for metric in result["metrics"]}
     result["definitions"] = {**own, **DEFINITIONS, **(info or {})}
     result["networks"] = {name: {"sha256": digest} for name, digest in records.origin.hashes.items()}
-    result["versions"] = _versions()
+    result["versions"] = versions(PACKAGES)
     return result
 
 
@@ -153,18 +152,16 @@ def _metrics(images: Images, records: Records, reference: Statistics | None) -> 
     result: dict[str, Any] = {}
     for name, values in images.values.items():
         infinite, missing = int(values.isinf().sum()), int(values.isnan().sum())
-        result[name] = _interval(images.means.get(name, UNKNOWN))
+        result[name] = images.means.get(name, UNKNOWN).entry("mean")
         result[name] |= {word: k for word, k in (("infinite", infinite), ("missing", missing)) if k}
     if SampleError.name in images.values and Spread.name in images.values:
         ratio = variance_ratio(images.values[SampleError.name], images.values[Spread.name])
-        result[VARIANCE_RATIO.name] = _interval(ratio)
+        result[VARIANCE_RATIO.name] = ratio.entry("mean")
     known = images.with_features
     if images.frechet is not None:
-        own, root = images.frechet.estimate(), images.frechet.root.estimate()
+        root = images.frechet.root.estimate()
         result["frechet"] = {
-            "value": own.value,
-            "se": own.se,
-            "ci95": [own.low, own.high],
+            **images.frechet.estimate().entry(),
             "sqrt": root.value,
             "se_sqrt": root.se,
             "ci95_sqrt": [root.low, root.high],
@@ -176,22 +173,19 @@ def _metrics(images: Images, records: Records, reference: Statistics | None) -> 
             else {"images": OWN_REFERENCE, "n": len(known.ids)},
         }
     if images.kernel is not None and images.manifold is not None:
-        distance, found = images.kernel.estimate(), images.manifold
+        found = images.manifold
         sizes = {"n": found.n, "reference_n": found.m}
-        result["kernel"] = {"value": distance.value, "se": distance.se, "ci95": [distance.low, distance.high], **sizes}
-        result["precision"] = {**_interval(found.precision), **sizes, "neighbours": found.neighbours}
-        result["recall"] = {**_interval(found.recall), **sizes, "neighbours": found.neighbours}
+        result["kernel"] = {**images.kernel.estimate().entry(), **sizes}
+        for name, share in (("precision", found.precision), ("recall", found.recall)):
+            result[name] = {**share.entry("mean"), **sizes, "neighbours": found.neighbours}
     return result
 
 
 def _difference(images: Images, first: Images) -> dict[str, Any]:
     paired = difference(images, first)
-    result: dict[str, Any] = {"n": paired.n, **{name: _interval(value) for name, value in paired.means.items()}}
-    if (root := paired.sqrt_frechet) is not None:
-        result["sqrt_frechet"] = {"value": root.value, "se": root.se, "ci95": [root.low, root.high]}
-    if (kernel := paired.kernel) is not None:
-        result["kernel"] = {"value": kernel.value, "se": kernel.se, "ci95": [kernel.low, kernel.high]}
-    return result
+    means = {name: change.entry("mean") for name, change in paired.means.items()}
+    distances = {name: change.entry() for name, change in paired.distances.items()}
+    return {"n": paired.n, **means, **distances}
 
 
 def level_images(records: Records, level: Level, reference: Statistics | None = None) -> Images:
@@ -222,10 +216,6 @@ def reference_of(records: Records) -> Statistics | None:
     return None if origin.reference is None else load_reference(origin.reference, origin.hashes.get(REFERENCE))
 
 
-def _interval(estimate: Estimate) -> dict[str, Any]:
-    return {"mean": estimate.value, "se": estimate.se, "ci95": [estimate.low, estimate.high]}
-
-
 def _column(rows: Sequence[Row], name: str) -> Tensor:
     return torch.tensor([row.metrics.get(name, math.nan) for row in rows], dtype=torch.float64)
 
@@ -243,13 +233,3 @@ def _of_samples(records: Records, name: str) -> list[float | None]:
 def _mean(values: Sequence[float | None]) -> float:
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else math.nan
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
