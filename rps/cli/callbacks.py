@@ -9,8 +9,9 @@ from typing import Any
 from rps.bounded_yaml import load_yaml
 from rps.cli.classes import parameters, spelled
 from rps.cli.errors import InputError, did_you_mean, one_line
-from rps.cli.flags import Place, read_flags
+from rps.cli.flags import read_flags
 
+OPTION = "trainer.callbacks"
 CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "ProgressBar")
 """Callbacks of a run whose configs name none."""
 
@@ -40,7 +41,7 @@ def configure(
     -> the callbacks and the other options; None and all options, left to the parser, without a metric or a NAME.
     Errors: InputError.
     """
-    flags = [(i, place, value) for i, place, value in read_flags(options) if _is_ours(place)]
+    flags = [(i, place, value) for i, place, value in read_flags(options) if ".".join(place[:2]).rstrip("+") == OPTION]
     if not metrics and not any(len(place) > 2 for _, place, _ in flags):
         return None, list(options)
     trainers = [content["trainer"] for content in contents if isinstance(content.get("trainer"), dict)]
@@ -67,10 +68,6 @@ def configure(
         arguments["metrics"] = [*(arguments.get("metrics") or []), *metrics]
     taken = {k for i, _, _ in flags for k in ([i] if "=" in options[i] else [i, i + 1])}
     return callbacks, [option for k, option in enumerate(options) if k not in taken]
-
-
-def _is_ours(place: Place) -> bool:
-    return len(place) > 1 and (place[0], place[1].rstrip("+")) == ("trainer", "callbacks")
 
 
 def _nodes(value: Any) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,7 @@ def _complete(value: Any) -> Any:
 
 def place(loggers: Any, run: str | Path) -> None:
     """Replaces IN_RUN by the folder.  loggers: trainer.logger as parsed."""
-    for logger in _each(loggers):
+    for logger in loggers if isinstance(loggers, list | tuple) else [loggers]:
         arguments = getattr(logger, "init_args", None) or {}
         if arguments.get("save_dir") == IN_RUN:
             arguments["save_dir"] = str(Path(run).expanduser() / LOGS)
-
-
-def _each(value: Any) -> Iterator[Any]:
-    if isinstance(value, list | tuple):
-        yield from value
-    elif not isinstance(value, bool) and value is not None:
-        yield value

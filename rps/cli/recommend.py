@@ -37,14 +37,13 @@ def run_recommend(argv: Sequence[str]) -> int:
 
     given = _read(argv)
     check_has_records(Path(given.run))
-    bound = given.bound and (_metric(given.bound[0], sides(given.run)), given.bound[1])
-    found = recommend(given.run, *(bound or ()))
+    found = recommend(given.run, *_bound(given.bound, sides(given.run)))
     show(str(found))
     return 0 if found.satisfied else 3
 
 
 def _read(argv: Sequence[str]) -> argparse.Namespace:
-    """run, knee, and bound: (option without dashes, value) or None.  Errors: InputError."""
+    """run, knee, and bound: [option without dashes, value] or None.  Errors: InputError."""
     parts = [part for text in argv for part in (text.split("=", 1) if text.startswith("--") else [text])]
     bounds = [part for text in parts for part in (["--bound", text[2:]] if re.match("--m(ax|in)-", text) else [text])]
     parser = SentenceParser("rps recommend", "a run and one of --max-METRIC X, --min-METRIC X and --knee")
@@ -52,18 +51,19 @@ def _read(argv: Sequence[str]) -> argparse.Namespace:
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("--bound", nargs=2)
     choice.add_argument("--knee", action="store_true")
-    given = parser.parse_args(bounds)
-    try:
-        given.bound = given.bound and (given.bound[0], float(given.bound[1]))
-    except ValueError as error:
-        raise InputError(f"--{given.bound[0]} must be a number, got {given.bound[1]!r}") from error
-    return given
+    return parser.parse_args(bounds)
 
 
-def _metric(option: str, sides: Mapping[str, str]) -> str:
-    """The metric of an option such as max-rmse.  Errors: InputError."""
+def _bound(given: Sequence[str] | None, sides: Mapping[str, str]) -> tuple[str, float] | tuple[()]:
+    """The metric and the value of an option such as max-rmse 0.1; empty for the knee.  Errors: InputError."""
+    if given is None:
+        return ()
+    option, value = given
     known = {f"{side}-{name}".replace("_", "-"): name for name, side in sides.items()}
     wanted = option.replace("_", "-")
     if wanted not in known:
         raise InputError(f"--{option} is no bound of this run; it has {', '.join(f'--{name}' for name in known)}")
-    return known[wanted]
+    try:
+        return known[wanted], float(value)
+    except ValueError as error:
+        raise InputError(f"--{option} must be a number, got {value!r}") from error

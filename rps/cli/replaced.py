@@ -58,7 +58,9 @@ class _State:
             value = spelled(value, place[-1])
         if isinstance(value, str) and len(place) == 1:
             self.current[place] = value
-        elif isinstance(value, str) and (place in self.current or self._holds_class(place)):
+        elif isinstance(value, str) and (
+            place in self.current or (place[0] == "model" and place[-1] in HOLD_CLASSES and self.may_be_class(place))
+        ):
             named: dict[str, Any] = {"class_path": value}
             return named if self._read(place, named) and "init_args" in named else value
         if not isinstance(value, Mapping):
@@ -80,9 +82,6 @@ class _State:
         if not place or place[0] not in SECTIONS or place[-1] not in ROOM_OF:
             return False
         return len(place) == 1 or self.may_be_class(place)
-
-    def _holds_class(self, place: Place) -> bool:
-        return place[0] == "model" and place[-1] in HOLD_CLASSES and self.may_be_class(place)
 
     def may_be_class(self, place: Place) -> bool:
         """Whether the option at this place may be a class; True if its type is not known."""
