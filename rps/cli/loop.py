@@ -131,7 +131,7 @@ class Keeper(Callback):
             self.session.begin()
         trainer.strategy.barrier("run directory exists")
         if not trainer.is_global_zero:
-            self.session.join()
+            self.session.lock.join()
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         signals.heed()

@@ -129,7 +129,7 @@ class Run:
         if directory.put_back():
             say(f"nothing was restored, so the earlier run in {directory} was put back")
         elif not self.brief:
-            show_written(self.session.written())
+            show_written(directory.written(self.session.since))
         for trouble in troubles:
             say(trouble)
         return 3 if troubles else 0
