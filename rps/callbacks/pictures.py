@@ -19,6 +19,7 @@ from rps.records.files import file_name, level_name, spread_name
 from rps.report.grid import STD_GAIN, prediction_grid
 from rps.report.pictures import pixels, read_png, save_png
 from rps.restoration import Level, Prediction
+from rps.settings import at_least_one
 
 
 class ImageWriter(RunCallback):
@@ -78,9 +79,7 @@ class GridWriter(RunCallback):
         self, output: str | None = None, max_samples: int = 16, every_n_batches: int = 1, max_grids: int = 16
     ) -> None:
         super().__init__(output)
-        for name, value in (("max_samples", max_samples), ("every_n_batches", every_n_batches)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        at_least_one(max_samples=max_samples, every_n_batches=every_n_batches)
         self.max_samples = max_samples
         self.every_n_batches = every_n_batches
         self.max_grids = max_grids

@@ -128,19 +128,8 @@ def find_config(name: str) -> Path:
 
 
 def load_config(path: Path) -> dict[str, Any]:
-    """The content of a YAML file, with its sections checked.  Errors: InputError."""
-    import yaml
-
-    try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise InputError(f"config {path} is nested too deeply or contains itself; use fewer levels") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(f"config {path} is not valid YAML{where}: {one_line(error.problem or error)}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"config {path} is not valid YAML: {one_line(error)}") from error
+    """The content of a YAML file, with its sections checked.  Errors: ValueError."""
+    content = load_yaml(path.read_text(encoding="utf-8"), f"config {path}")
     if not isinstance(content, dict) or not content:
         raise InputError(f"config {path} must have sections {', '.join(SECTIONS)}, got {type(content).__name__}")
     # jsonargparse ignores sections that it does not know.

@@ -8,7 +8,7 @@ from typing import Any
 
 from rps.bounded_yaml import load_yaml
 from rps.cli.classes import parameters, spelled
-from rps.cli.errors import InputError, did_you_mean, one_line
+from rps.cli.errors import InputError, did_you_mean
 from rps.cli.flags import read_flags
 
 OPTION = "trainer.callbacks"
@@ -17,13 +17,8 @@ CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "ProgressBar")
 
 
 def class_node(option: str, text: str) -> dict[str, Any]:
-    """The value of --metric or --features: a class, or YAML with class_path and init_args.  Errors: InputError."""
-    import yaml
-
-    try:
-        value = load_yaml(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{option} {text} is not valid YAML: {one_line(error)}") from error
+    """The value of --metric or --features: a class, or YAML with class_path and init_args.  Errors: ValueError."""
+    value = load_yaml(text, f"{option} {text}")
     node = {"class_path": value} if isinstance(value, str) else value
     if not isinstance(node, dict) or not isinstance(node.get("class_path"), str):
         raise InputError(f"{option} must be a class, or {{class_path: ..., init_args: ...}}, got {text}")

@@ -14,8 +14,6 @@ Place = tuple[str, ...]
 
 def read_flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
     """(index, place, value) of every --a.b value and --a.b=value."""
-    import yaml
-
     for i, option in enumerate(options):
         name, equals, text = option.partition("=")
         if not name.startswith("--") or (not equals and (i + 1 == len(options) or options[i + 1].startswith("--"))):
@@ -23,7 +21,7 @@ def read_flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
         place = tuple(key for key in name[2:].split(".") if key not in ("init_args", "class_path"))
         try:
             value = load_yaml(text if equals else options[i + 1])
-        except (yaml.YAMLError, ValueError, RecursionError):  # the parser reports what is wrong
+        except ValueError:  # the parser reports what is wrong
             continue
         if len(place) > 1 or isinstance(value, str):
             yield i, place, value

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rps.records.files import level_name
+from rps.report.cells import ABSENT, metrics_to_show, number, plus_minus, signed
 from rps.report.curve import plane_point
-from rps.report.paired_table import precise
-from rps.report.table import ABSENT, figure, is_known, metrics_to_show, number, plus_minus, unit
+from rps.report.table import unit
 from rps.study.results import Result
 from rps.study.settings import Study
 
@@ -30,7 +30,8 @@ def study_columns(study: Study, results: Sequence[Result]) -> list[tuple[str, li
     titles = dict.fromkeys(title for line in lines for title in line)
     filled = [title for title in titles if any(line.get(title, "") not in ("", ABSENT) for line in lines)]
     if study.columns is None:
-        hidden = NOT_BY_DEFAULT | _without_direction(results) | ({MINUS_LEVEL} if MINUS_FIRST in filled else set())
+        hidden = {info["title"] for of in results for info in of.summary["metrics"] if not info["better"]}
+        hidden |= NOT_BY_DEFAULT | ({MINUS_LEVEL} if MINUS_FIRST in filled else set())
         chosen = [title for title in filled if title not in hidden]
     else:
         chosen = [title for title in dict.fromkeys(map(column_title, study.columns)) if title in filled]
@@ -108,13 +109,7 @@ def _baselines(of: Result) -> Iterator[Line]:
 
 
 def _figures(metrics: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> Line:
-    return {info["title"]: _text(metrics, info) for info in metrics_to_show(infos, [metrics])}
-
-
-def _text(metrics: Mapping[str, Any], info: Mapping[str, Any], sign: str = "") -> str:
-    value, se = figure(metrics, info["name"]) or (float("nan"), float("nan"))
-    digits = precise(info["digits"], se)
-    return f"{value:{sign}.{digits}f}{plus_minus(se, digits)}" if is_known(value) else ABSENT
+    return {info["title"]: signed(metrics, info, "") for info in metrics_to_show(infos, [metrics])}
 
 
 def _means(paired: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -126,11 +121,7 @@ def _change(difference: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -
     """The change of the first metric with a better direction and of the Frechet distance."""
     shown = [info for info in metrics_to_show(infos, [difference]) if info["better"]]
     shown = [*shown[:1], *(info for info in shown[1:] if info["name"] == "sqrt_frechet")]
-    return ", ".join(f"{info['title']} {_text(difference, info, '+')}" for info in shown)
-
-
-def _without_direction(results: Sequence[Result]) -> set[str]:
-    return {info["title"] for of in results for info in of.summary["metrics"] if not info["better"]}
+    return ", ".join(f"{info['title']} {signed(difference, info)}" for info in shown)
 
 
 def _lower(metrics: Mapping[str, Any], others: Sequence[Result]) -> str:
