@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rps.bounded_yaml import check_yaml, load_yaml
-from rps.cli import loggers
 from rps.cli.callbacks import class_node, configure
 from rps.cli.classes import class_of, parameters, spelled
 from rps.cli.errors import InputError, did_you_mean, one_line
@@ -56,7 +55,7 @@ class Arguments:
         """The arguments for LightningCLI.  Files come first, so that flags win wherever they stand."""
         argv = [part for section, name in self.classes.items() for part in (f"--{section}", spelled(name, section))]
         callbacks, options = configure(self.contents, self.metrics, self.rest)
-        kept, flags = write_defaults(*loggers.complete_all(self.contents, options))
+        kept, flags = write_defaults(self.contents, options)
         for path, old, new in zip(self.configs, self.contents, kept, strict=True):
             argv += ["--config", str(path) if new == old else json.dumps(new)]
         if callbacks is not None:

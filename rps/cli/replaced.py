@@ -9,6 +9,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rps.cli import loggers
 from rps.cli.classes import ROOM_OF, defaults, find, item_type, may_be_class, spelled, types
 from rps.cli.flags import Place, read_flags, write_flag, write_null
 
@@ -25,7 +26,7 @@ def write_defaults(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> 
     class was named before or nothing else is possible; and only if the type of the option may be a class. No other text
     is looked up, so none is imported.
 
-    The class of a section itself inherits: a task sets operator and noise for any later method.
+    The class of a section itself inherits: a task sets operator and noise for any later method. Loggers get a folder.
 
     contents: of YAML files, in order. flags: of the command line. -> copies.
     """
@@ -54,6 +55,8 @@ class _State:
 
     def complete(self, value: Any, place: Place = ()) -> Any:
         """The value of a config or flag at a place, with the defaults written out there and below."""
+        if place[:1] == ("trainer",) and place[1:] in (("logger",), ("logger+",)):
+            return loggers.complete(value)
         if isinstance(value, str) and self._names_class(place):
             value = spelled(value, place[-1])
         if isinstance(value, str) and len(place) == 1:
