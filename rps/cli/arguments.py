@@ -102,28 +102,29 @@ def read(argv: Sequence[str]) -> Arguments:
     return arguments
 
 
-def packaged_configs() -> dict[str, Path]:
-    """The configs that ship with the package, by name: "demo", "embedded/sr4", ..."""
+def packaged_configs(studies: bool = False) -> dict[str, Path]:
+    """The configs, or the studies, that ship with the package, by name: "demo", "embedded/sr4", ..."""
     import configs
 
-    root = Path(configs.__file__).parent
-    paths = (path for path in sorted(root.rglob("*.yaml")) if path.parent != root / STUDIES)
+    top = Path(configs.__file__).parent
+    root = top / STUDIES if studies else top
+    paths = (path for path in sorted(root.rglob("*.yaml")) if studies or path.parent != top / STUDIES)
     return {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
 
 
-def find_config(name: str) -> Path:
-    """The file with this name in the working directory, or else the packaged config.  Errors: InputError."""
+def find_config(name: str, option: str = "--config", studies: bool = False) -> Path:
+    """The file with this name in the working directory, or else the packaged one.  Errors: InputError."""
     path = Path(name).expanduser()
     if path.is_file() or (path.is_symlink() and not path.exists()):  # reading a broken link reports its target
         return path
     if path.exists() and not path.is_dir():
-        raise InputError(f"--config {name} is not a regular file, but configs are read more than once; give a file")
-    packaged = packaged_configs()
+        raise InputError(f"{option} {name} is not a regular file, but configs are read more than once; give a file")
+    packaged = packaged_configs(studies)
     wanted = name.removesuffix(".yaml")
     if wanted in packaged:
         return packaged[wanted]
-    hint = did_you_mean(wanted, packaged) or f"the packaged configs are {', '.join(packaged)}"
-    raise InputError(f"--config {name}: there is no such file and no packaged config with that name; {hint}")
+    hint = did_you_mean(wanted, packaged) or f"packaged are {', '.join(packaged)}"
+    raise InputError(f"{option} {name}: there is no such file and no packaged one with that name; {hint}")
 
 
 def load_config(path: Path) -> dict[str, Any]:

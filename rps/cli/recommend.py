@@ -32,12 +32,12 @@ exit codes: 0 done; 2 invalid input; 3 no level satisfies the bound, and the nea
 
 def run_recommend(argv: Sequence[str]) -> int:
     """Prints the recommendation.  argv: the arguments after `rps recommend`.  -> exit code."""
-    from rps.records import check_has_records
-    from rps.report.recommend import recommend, sides
+    from rps.records import check_has_records, read_records
+    from rps.report.recommend import infos_of, recommend, sides
 
     given = _read(argv)
     check_has_records(Path(given.run))
-    found = recommend(given.run, *_bound(given.bound, sides(given.run)))
+    found = recommend(given.run, *_bound(given.bound, sides(infos_of(read_records(given.run)))))
     show(str(found))
     return 0 if found.satisfied else 3
 

@@ -78,7 +78,7 @@ def run_study(argv: Sequence[str]) -> int:
     parser.add_argument("--no_guides", dest="guides", action="store_false")
     given, passed = parser.parse_known_args(list(argv))
     _check_processes()
-    study, output = read_study(_find(given.file)), Path(given.output)
+    study, output = read_study(arguments.find_config(given.file, "study", studies=True)), Path(given.output)
     check_output(output)
     tasks = _chosen(study.tasks, given.tasks)
     _check_passed(passed, study.varied)
@@ -110,24 +110,6 @@ def _check_processes() -> None:
         raise InputError(
             "rps study was started in several processes; start it once: its runs start their own (--trainer.devices)"
         )
-
-
-def packaged_studies() -> dict[str, Path]:
-    """The studies that ship with the package, by name."""
-    import configs
-
-    return {path.stem: path for path in sorted((Path(configs.__file__).parent / arguments.STUDIES).glob("*.yaml"))}
-
-
-def _find(name: str) -> Path:
-    """The study file with this name, or else the packaged study.  Errors: InputError."""
-    path, packaged = Path(name).expanduser(), packaged_studies()
-    if path.is_file():
-        return path
-    if name in packaged:
-        return packaged[name]
-    hint = did_you_mean(name, packaged) or f"the packaged studies are {', '.join(packaged)}"
-    raise InputError(f"there is no study file {name} and no packaged study with that name; {hint}")
 
 
 def _chosen(tasks: Sequence[str], wanted: Sequence[str] | None) -> list[str]:

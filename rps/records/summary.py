@@ -223,10 +223,9 @@ def _column(rows: Sequence[Row], name: str) -> Tensor:
 def _of_samples(records: Records, name: str) -> list[float | None]:
     """A total cost of every sample: that of the last pass, which includes the others."""
     totals: dict[str, float] = {}
-    for level in records.levels:
-        for row in records.rows["restored", level].values():
-            if (total := getattr(row.cost, name)) is not None:
-                totals[row.id] = max(total, totals.get(row.id, 0))
+    for row in records.at_levels:
+        if (total := getattr(row.cost, name)) is not None:
+            totals[row.id] = max(total, totals.get(row.id, 0))
     return list(totals.values())
 
 

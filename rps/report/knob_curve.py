@@ -46,7 +46,7 @@ class KnobCurve:
         self.levels: list[Level] = list(sets)
         self.grid = _grid(self.knob, self.levels)
         ids = sorted(set.intersection(*(_complete(images, infos) for images in sets.values())))
-        self.n, self.total = len(ids), len({id_ for level in records.levels for id_ in records.rows["restored", level]})
+        self.n, self.total = len(ids), len(records.ids)
         common = [images.only(ids) for images in sets.values()]
         self._rows: dict[str, np.ndarray] = {}
         for info in infos:

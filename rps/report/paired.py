@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,11 @@ def compare_runs(
     if reference is None and a.origin.reference == b.origin.reference:
         reference = reference_of(a)
     pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
-    common = sorted(_ids(a) & _ids(b))
+    common = sorted(a.ids & b.ids)
     if not common:
         raise ValueError(
-            f"{run} and {other} have no sample in common: the ids of one begin with {min(_ids(a))!r}, those of the "
-            f"other with {min(_ids(b))!r}; give runs of the same data"
+            f"{run} and {other} have no sample in common: the ids of one begin with {min(a.ids)!r}, those of the "
+            f"other with {min(b.ids)!r}; give runs of the same data"
         )
     if same_images(a, b) is False:
         raise ValueError(f"{run} and {other} have different clean images with the same ids; give runs of the same data")
@@ -91,8 +91,8 @@ def compare_runs(
         "other_knob": b.knob,
         "samples": len(common),
         "left_out": {
-            "only_in_run": sorted(_ids(a) - _ids(b)),
-            "only_in_other": sorted(_ids(b) - _ids(a)),
+            "only_in_run": sorted(a.ids - b.ids),
+            "only_in_other": sorted(b.ids - a.ids),
             "failed_in_run": _failed(a, common, used[0]),
             "failed_in_other": _failed(b, common, used[1]),
         },
@@ -105,9 +105,7 @@ def compare_runs(
         "relative_costs": [
             relative and asdict(relative) for relative in (a.origin.relative_cost, b.origin.relative_cost)
         ],
-        "decoder": any(
-            row.cost.decoder_calls for side in (a, b) for rows in _rows(side, side.levels) for row in rows.values()
-        ),
+        "decoder": any(row.cost.decoder_calls for records in (a, b) for row in records.at_levels),
         "levels": levels,
     }
 
@@ -220,20 +218,12 @@ def _there(
     return list(pairs)
 
 
-def _rows(records: Records, levels: Sequence[Level]) -> list[Mapping[str, Row]]:
-    return [records.rows["restored", level] for level in levels]
-
-
-def _ids(records: Records) -> set[str]:
-    return {id_ for rows in _rows(records, records.levels) for id_ in rows}
-
-
 def _failed(records: Records, ids: Sequence[str], levels: Sequence[Level]) -> dict[str, str]:
     """id -> reason for the common samples that are missing or failed at any of the levels."""
     found = {}
-    for rows in _rows(records, levels):
+    for level in levels:
         for id_ in ids:
-            row = rows.get(id_)
+            row = records.rows["restored", level].get(id_)
             if row is None or row.status == "failed":
                 found[id_] = (row and row.reason) or f"no record at every level of {records.knob}"
     return dict(sorted(found.items()))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from rps.cli.study import packaged_studies
+from rps.cli.arguments import packaged_configs
 from rps.records import write_json
 from rps.report import compare_runs, finish
 from rps.report.pictures import save_png
@@ -15,7 +15,7 @@ from rps.study import Runs, read_study, write_report
 from tests.rps.test_compare import write
 
 ROOT = Path(__file__).parents[2]
-STUDIES = [*sorted((ROOT / "tools" / "studies").glob("*.yaml")), *packaged_studies().values()]
+STUDIES = [*sorted((ROOT / "tools" / "studies").glob("*.yaml")), *packaged_configs(studies=True).values()]
 
 
 def a_study(folder, **content):
