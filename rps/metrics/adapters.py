@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rps.chunks import chunks
-from rps.metrics.base import Better, Metric, in_colour
+from rps.metrics.base import Better, Metric, in_batches, in_colour
 
 
 class TorchMetrics(Metric):
@@ -102,8 +101,7 @@ class Pyiqa(Metric):
     def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
         self.network.device = restored.device  # pyiqa moves images to the device that it remembers
         images = [in_colour(one, self) for one in (restored, reference)[: 1 + self.needs_reference]]
-        found = [self.network(*(one[rows] for one in images)) for rows in chunks(len(restored), self.batch_size)]
-        return torch.cat([part.reshape(-1) for part in found]) if found else restored.new_zeros(0)
+        return in_batches(self.network, self.batch_size, *images)
 
 
 def _imported(path: str) -> Any:

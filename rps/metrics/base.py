@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from rps.chunks import chunks
 from rps.measurement import Measurement
 
 Better = Literal["lower", "higher"]
@@ -159,6 +161,12 @@ def check_metrics(metrics: list[Metric]) -> None:
     names = [metric.name for metric in metrics]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"two metrics are named {min(twice)}; give one of them another name")
+
+
+def in_batches(network: Callable[..., Tensor], size: int, *images: Tensor) -> Tensor:
+    """The results of a network for images, or pairs of them, of which it takes `size` in one pass.  -> [N]."""
+    parts = [network(*(each[rows] for each in images)).reshape(-1) for rows in chunks(len(images[0]), size)]
+    return torch.cat(parts) if parts else images[0].new_zeros(0)
 
 
 def in_colour(images: Tensor, metric: Metric) -> Tensor:

@@ -22,7 +22,6 @@ from rps.records.config_file import versions
 from rps.records.evaluate import NOT_FINITE
 from rps.records.reader import Key, Records
 from rps.records.rows import REFERENCE, Kind, Row
-from rps.restoration import Level
 
 OWN_REFERENCE = "the clean images of this run"
 MOST_FAILURES = 100
@@ -75,7 +74,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     info: more entries of "definitions", e.g. which LPIPS network was used.
     """
     levels: list[Key] = [("restored", level) for level in records.levels]
-    sets = {key: _images(records, key, reference) for key in records.rows}
+    sets = {key: images_of(records, key, reference) for key in records.rows}
     result: dict[str, Any] = {"knob": records.knob, "levels": []}
     for key in levels:
         rows = list(records.rows[key].values())
@@ -127,8 +126,11 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     return result
 
 
-def _images(records: Records, key: Key, reference: Statistics | None) -> Images:
-    """The images of a level that did not fail, with the features of those that have any."""
+def images_of(records: Records, key: Key, reference: Statistics | None = None) -> Images:
+    """The images of a kind and level that did not fail, sorted by id; features of images that have none are NaN.
+
+    reference: for the Frechet and kernel distances; None is the run's own clean images.
+    """
     rows = [row for row in records.rows[key].values() if row.status == "ok"]
     found = {name for row in rows for name in row.metrics}
     names = [info.name for info in records.metrics if info.name in found]
@@ -186,14 +188,6 @@ def _difference(images: Images, first: Images) -> dict[str, Any]:
     means = {name: change.entry("mean") for name, change in paired.means.items()}
     distances = {name: change.entry() for name, change in paired.distances.items()}
     return {"n": paired.n, **means, **distances}
-
-
-def level_images(records: Records, level: Level, reference: Statistics | None = None) -> Images:
-    """The images of a level that did not fail, sorted by id; features of images that have none are NaN.
-
-    reference: for the Frechet and kernel distances; None is the run's own clean images.
-    """
-    return _images(records, ("restored", level), reference)
 
 
 def _reference(records: Records, reference: Statistics | None) -> dict[str, Any] | None:

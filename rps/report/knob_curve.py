@@ -13,7 +13,7 @@ from rps.metrics.dp import Images
 from rps.metrics.intervals import Estimate
 from rps.records.files import level_name
 from rps.records.reader import Records
-from rps.records.summary import level_images, reference_of
+from rps.records.summary import images_of, reference_of
 from rps.restoration import Level
 from rps.traversals import Interpolation, MapRps
 
@@ -36,7 +36,7 @@ class KnobCurve:
 
     def __init__(self, run: Path, records: Records, infos: Sequence[MetricInfo], fewest: int) -> None:
         self.knob, reference = records.knob, reference_of(records)
-        sets = {level: level_images(records, level, reference) for level in records.levels}
+        sets = {level: images_of(records, ("restored", level), reference) for level in records.levels}
         sets = {level: images for level, images in sets.items() if len(images.ids) > 1}
         if len(sets) < fewest:
             raise ValueError(

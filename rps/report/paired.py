@@ -18,7 +18,7 @@ from rps.metrics.standard import DISTORTION, standard
 from rps.records.files import level_name
 from rps.records.reader import Key, Records, read_records
 from rps.records.rows import Row
-from rps.records.summary import OWN_REFERENCE, level_images, reference_of
+from rps.records.summary import OWN_REFERENCE, images_of, reference_of
 from rps.restoration import Level
 
 Paired = dict[str, Any]
@@ -123,7 +123,7 @@ def same_images(a: Records, b: Records) -> bool | None:
 
 def _images(records: Records, level: Level, reference: Statistics | None, features: bool, other: set[str]) -> Images:
     """The restored images of a level, without the metrics named in `other`; features: whether with them."""
-    images = level_images(records, level, reference)
+    images = images_of(records, ("restored", level), reference)
     values = {name: value for name, value in images.values.items() if name not in other}
     return Images(images.ids, values, images.features if features else None, images.reference if features else None)
 

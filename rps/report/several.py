@@ -13,7 +13,7 @@ from rps.records.comparable import check_comparable
 from rps.records.directory import check_has_records
 from rps.records.files import level_name
 from rps.records.reader import Records, read_records
-from rps.records.summary import level_images, reference_of, summary
+from rps.records.summary import images_of, reference_of, summary
 from rps.report.overlay import check_distances
 from rps.report.page import Together, write_page
 from rps.report.paired import Exact, compare_runs, same_images
@@ -87,7 +87,8 @@ def _summary(run: Path, records: Records) -> Mapping[str, Any]:
 
 def _dominated(runs: Sequence[Shown]) -> list[list[str | None]]:
     """For each run and level, the name of a point that is below it, of any run."""
-    sets = [level_images(run.records, level, reference_of(run.records)) for run in runs for level in run.records.levels]
-    names = [f"{run.name}, {run.summary['knob']} = {level_name(level)}" for run in runs for level in run.records.levels]
+    places = [(run, level) for run in runs for level in run.records.levels]
+    sets = [images_of(run.records, ("restored", level), reference_of(run.records)) for run, level in places]
+    names = [f"{run.name}, {run.summary['knob']} = {level_name(level)}" for run, level in places]
     found = iter(None if by is None else names[by] for by in dominated_by(sets))
     return [[next(found) for _ in run.records.levels] for run in runs]
