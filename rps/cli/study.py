@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +55,6 @@ PASSED = ("--config", "--seed", "--metric", "--overwrite", "--retry_failed")
 """Options of rps predict that a study passes on, besides those of model, data and trainer."""
 
 
-@dataclass
-class Planned:
-    """A run to do.  name: for messages. stage1: what its stage 1 depends on, see stage1_settings; None without one."""
-
-    name: str
-    argv: list[str]
-    stage1: str | None
-
-
 def run_study(argv: Sequence[str]) -> int:
     """Runs the study.  argv: the arguments after `rps study`.  -> exit code."""
     from rps.study import begin, check_output, read_study, write_report
@@ -83,17 +72,16 @@ def run_study(argv: Sequence[str]) -> int:
     tasks = _chosen(study.tasks, given.tasks)
     _check_passed(passed, study.varied)
     runs = [(name, task, output / study.folder(name, task)) for task in tasks for name in study.runs]
-    planned = [
-        _plan(f"{task} {name}".strip(), [*study.runs[name].arguments(task), *passed, "--output", str(folder)])
-        for name, task, folder in runs
-    ]
+    names = [f"{task} {name}".strip() for name, task, _ in runs]
+    commands = [[*study.runs[name].arguments(task), *passed, "--output", str(folder)] for name, task, folder in runs]
+    stage1 = [_check(*of) for of in zip(names, commands, strict=True)]
     begin(output)
-    uses, worst = Counter(run.stage1 for run in planned if run.stage1), 0
-    for i, run in enumerate(planned):
-        show(f"[{i + 1}/{len(planned)}] {run.name}")
-        shared = ["--stage1", str(output / STAGE1)] if uses[run.stage1 or ""] > 1 else []
-        if (code := _predict([*run.argv, *shared])) not in (0, 3):
-            say(f"the study stopped at {run.name}, with {i} of {len(planned)} runs done; the same command resumes")
+    worst = 0
+    for i, (name, argv) in enumerate(zip(names, commands, strict=True)):
+        show(f"[{i + 1}/{len(runs)}] {name}")
+        shared = ["--stage1", str(output / STAGE1)] if stage1[i] and stage1.count(stage1[i]) > 1 else []
+        if (code := _predict([*argv, *shared])) not in (0, 3):
+            say(f"the study stopped at {name}, with {i} of {len(runs)} runs done; the same command resumes")
             return code
         worst = max(worst, code)
     files, troubles = write_report(study, tasks, output, given.guides)
@@ -131,12 +119,13 @@ def _check_passed(passed: Sequence[str], varied: frozenset[str]) -> None:
             raise InputError(f"{option} would make the runs of the study alike, since these differ in it; leave it out")
 
 
-def _plan(name: str, argv: list[str]) -> Planned:
-    """Checks a run as far as that is possible before anything is built.  Errors: InputError."""
+def _check(name: str, argv: list[str]) -> str | None:
+    """Checks a run as far as that is possible before anything is built.  -> what its stage 1 depends on, see
+    stage1_settings; None without one. Errors: InputError."""
     try:
         with processes.tidy():
             quiet()
-            return Planned(name, argv, stage1_settings(Run(argv).check()))
+            return stage1_settings(Run(argv).check())
     except Exception as error:
         if not is_bad_input(error, started=False):
             raise

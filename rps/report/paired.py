@@ -34,7 +34,6 @@ ALIKE = 0.02
 def compare_runs(
     run: str | Path,
     other: str | Path,
-    reference: Statistics | None = None,
     pairs: Sequence[tuple[Level, Level]] | None = None,
     exact: Exact | None = None,
 ) -> dict[str, Any]:
@@ -49,17 +48,16 @@ def compare_runs(
 
     pairs: (level of `run`, level of `other`). None takes the values that both have if the knob is the same, and
     otherwise every level of one with every level of the other.
-    reference: for the Frechet and kernel distances; None takes the one that both runs were recorded with, else the
-    runs' own clean images. Distances are left out if the features come from different networks, and so are metrics
-    whose network or definition differs.
+    The reference of the Frechet and kernel distances is the one that both runs were recorded with, else the runs' own
+    clean images. Distances are left out if the features come from different networks, and so are metrics whose network
+    or definition differs.
     exact: adds the figures of runs that were both compared with exact posteriors; called for these only.
     same_measurements: whether A^+ y has the same error in both runs for every common sample; None if unknown.
     Errors: ValueError for a missing level, for runs without a common sample, and for different clean images with the
     same id.
     """
     a, b = read_records(run), read_records(other)
-    if reference is None and a.origin.reference == b.origin.reference:
-        reference = reference_of(a)
+    reference = reference_of(a) if a.origin.reference == b.origin.reference else None
     pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
     common = sorted(a.ids & b.ids)
     if not common:

@@ -48,7 +48,13 @@ class Recommendation:
     def __str__(self) -> str:
         ends = " to ".join(level_name(end) for end in (self.interval.low, self.interval.high))
         lines = [f"{self.knob} = {level_name(self.level)} (95 % interval {ends}; {self.n} images)", ""]
-        cells = [_cells(info, self.expected[info.name]) for info in self.infos]
+        cells = []
+        for info in self.infos:
+            figure = self.expected[info.name]
+            digits = precise(info.digits, figure.se)
+            low, high = (number(end, digits) for end in (figure.low, figure.high))
+            value = number(figure.value, digits) + plus_minus(figure.se, digits)
+            cells.append((info.title, value, f"{low} to {high}"))
         titles = (f"at {self.knob} = {level_name(self.level)}", "expected", "95 % interval")
         lines += [*align(list(zip(titles, zip(*cells, strict=True), strict=True))), ""]
         lines += [f"- {sentence}" for sentence in self.sentences]
@@ -154,12 +160,3 @@ def _knee(curve: KnobCurve) -> tuple[np.ndarray, bool, list[str]]:
     if is_change(height.value, height.se, curve.n):
         return indices, True, [f"The curve is below its chord by {text}."]
     return indices, True, [f"The curve is below its chord by no more than its error, {text}: no level stands out."]
-
-
-def _cells(info: MetricInfo, figure: Estimate) -> list[str]:
-    digits = precise(info.digits, figure.se)
-    return [
-        info.title,
-        number(figure.value, digits) + plus_minus(figure.se, digits),
-        f"{number(figure.low, digits)} to {number(figure.high, digits)}",
-    ]

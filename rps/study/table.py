@@ -81,40 +81,33 @@ def saved(results: Sequence[Result]) -> tuple[float, float]:
 def _lines(study: Study, results: Sequence[Result]) -> Iterator[Line]:
     tasks: set[str] = set()
     for of in results:
+        infos, knob = of.summary["metrics"], of.summary["knob"]
         if study.baselines and of.task not in tasks:
-            yield from _baselines(of)
+            for name, key in (("A⁺y", "pseudo_inverse"), ("clean images", "reference")):
+                if (found := of.summary.get(key)) and found["metrics"]:
+                    yield {"task": of.task, "run": name, **_figures(found["metrics"], infos)}
         tasks.add(of.task)
         others = [other for other in results if other.task == of.task and other is not of]
-        infos, knob = of.summary["metrics"], of.summary["knob"]
         for level in of.summary["levels"]:
             oracle = {
                 name: number(found["value"], 3) + plus_minus(found["se"], 3)
                 for name, found in level.get("oracle", {}).items()
             }
             failed = str(level["failed"]) if level["failed"] else ""
+            paired = of.minus_first.get(level["level"], {})
+            means = {name: {"value": found["difference"], "se": found["se"]} for name, found in paired.items()}
             yield {
                 "task": of.task, "run": of.run, "knob": f"{knob} {level_name(level['level'])}", "n": str(level["n"]),
                 "failed": failed, **_figures(level["metrics"], infos), **oracle,
-                MINUS_FIRST: _change(_means(of.minus_first.get(level["level"], {})), infos),
+                MINUS_FIRST: _change(means, infos),
                 MINUS_LEVEL: _change(level.get("difference_to_first", {}), infos),
                 "cost": number(level.get("forward_equivalents_per_image"), 0),
                 "seconds": number(level.get("seconds_per_image"), 2), LOWER: _lower(level["metrics"], others),
             }  # fmt: skip
 
 
-def _baselines(of: Result) -> Iterator[Line]:
-    for name, key in (("A⁺y", "pseudo_inverse"), ("clean images", "reference")):
-        if (found := of.summary.get(key)) and found["metrics"]:
-            yield {"task": of.task, "run": name, **_figures(found["metrics"], of.summary["metrics"])}
-
-
 def _figures(metrics: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> Line:
     return {info["title"]: signed(metrics, info, "") for info in metrics_to_show(infos, [metrics])}
-
-
-def _means(paired: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Differences between runs in the form of those between levels."""
-    return {name: {"value": found["difference"], "se": found["se"]} for name, found in paired.items()}
 
 
 def _change(difference: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> str:
