@@ -121,8 +121,7 @@ def _run(arguments: list[str]) -> int:
         print(getattr(module, "HELP", HELP), end="")
         return 0
     try:
-        code: int = getattr(module, f"run_{command}")(arguments[1:])
-        return code
+        return getattr(module, f"run_{command}")(arguments[1:])
     except (ValueError, OSError) as error:
         from rps.cli.errors import sentence
 

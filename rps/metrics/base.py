@@ -119,8 +119,7 @@ class Metric(nn.Module):
         """
         if self.needs_reference and candidate.reference is None:
             return None
-        value: Tensor = self(candidate.saved, candidate.reference)
-        return value
+        return self(candidate.saved, candidate.reference)
 
     @property
     def info(self) -> MetricInfo:
@@ -137,8 +136,7 @@ class Metric(nn.Module):
         if not isinstance(found, Tensor) or found.shape != (n,):
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(f"the metric {self.name} must return one value per image, [{n}], got {shape}")
-        numbers: list[float] = found.cpu().double().tolist()
-        return numbers
+        return found.cpu().double().tolist()
 
 
 def check_metrics(metrics: list[Metric]) -> None:

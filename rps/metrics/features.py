@@ -85,8 +85,7 @@ class TimmFeatures(FeatureNetwork):
         if self.stage is not None:
             maps = self.network.forward_intermediates(x, indices=[self.stage], intermediates_only=True)
             return maps[0].mean((2, 3))
-        features: Tensor = self.network.forward_head(self.network.forward_features(x), pre_logits=True)
-        return features
+        return self.network.forward_head(self.network.forward_features(x), pre_logits=True)
 
 
 class EmbeddedFeatures(TimmFeatures):

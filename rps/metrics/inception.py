@@ -105,5 +105,4 @@ class _Pooled(nn.Module):
         self.layers = nn.Sequential(*(getattr(extractor, name) for name in names.split()))
 
     def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.layers(x)
-        return features
+        return self.layers(x)

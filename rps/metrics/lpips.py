@@ -86,5 +86,4 @@ def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         return load_file(path)
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -81,8 +81,7 @@ def _summary(run: Path, records: Records) -> Mapping[str, Any]:
     file = run / "metrics.json"
     if not file.is_file():
         raise ValueError(f"{file} is missing, which has the figures against exact posteriors; repeat rps predict")
-    found: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def _dominated(runs: Sequence[Shown]) -> list[list[str | None]]:
