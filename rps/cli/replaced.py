@@ -11,7 +11,7 @@ from typing import Any
 
 from rps.cli import loggers
 from rps.cli.classes import ROOM_OF, defaults, find, item_type, may_be_class, spelled, types
-from rps.cli.flags import Place, read_flags, write_flag, write_null
+from rps.cli.flags import Place, read_flags, write_flag
 
 SECTIONS = ("model", "data")
 HOLD_CLASSES = ("prior", "operator", "estimator", "sampler")
@@ -40,7 +40,7 @@ def write_defaults(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> 
     found = [state.complete(copy.deepcopy(content)) for content in contents]
     for i, place, value in list(read_flags(options)):
         if value is None and len(place) > 2 and state.may_be_class(place[:-1]):
-            write_null(options, i)
+            write_flag(options, i, None)
         elif value != (new := state.complete(value, place)):
             write_flag(options, i, new)
     return found, options

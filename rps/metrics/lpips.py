@@ -79,9 +79,7 @@ def _fetched(net: Net) -> dict[str, Tensor]:
 
 
 def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path} with the weights of LPIPS's backbone")
-    check_file(path, sha256)
+    check_file(path, "LPIPS's backbone", sha256)
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 

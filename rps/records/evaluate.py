@@ -89,14 +89,10 @@ def evaluate(
 def row_cost(restoration: Restoration, level: Level, relative: RelativeCost | None) -> RowCost:
     """The cost of a level and the total, per image.  relative: None if the costs in network forwards are unknown."""
     cost, total = restoration.cost[level], restoration.total_cost
-    return RowCost(
-        **asdict(cost),
-        total_network_calls=total.network_calls,
-        seconds=restoration.seconds[level],
-        forward_equivalents=None if relative is None else cost.forward_equivalents(relative),
-        total_forward_equivalents=None if relative is None else total.forward_equivalents(relative),
-        stored_forward_equivalents=None if relative is None else restoration.stored_cost.forward_equivalents(relative),
-    )
+    costs = {"": cost, "total_": total, "stored_": restoration.stored_cost}
+    known = {f"{of}forward_equivalents": c.forward_equivalents(relative) for of, c in costs.items() if relative}
+    seconds = restoration.seconds[level]
+    return RowCost(**asdict(cost), **known, total_network_calls=total.network_calls, seconds=seconds)
 
 
 def feature_vectors(features: FeatureNetwork | None, saved: Tensor, key: Key, ids: list[str]) -> list[Vectors]:
