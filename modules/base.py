@@ -163,7 +163,8 @@ class SolverModule(L.LightningModule, RunModule):
         if batch["id"]:
             conditions(batch, self.prior)  # raises here if all data lack a condition: no sample's own failure
             check_noise(batch, self.noise)
-        traversal = self._traversal_for([*batch["id"], *failures])
+        lacking = {level for id_ in (*batch["id"], *failures) for level in self.levels_left.get(id_, self.levels)}
+        traversal = self.traversal.only(lacking) if lacking else self.traversal
         self.isolation.proven = self.isolation.proven or bool(self.skip_ids or self.levels_left)
         batch, refused = self._without_unusable(batch)
         parts, failed = self.isolation.run(batch, partial(self._restore, traversal=traversal))
@@ -240,11 +241,6 @@ class SolverModule(L.LightningModule, RunModule):
         white = torch.ones(1, *self._image_shape_of(batch), device=self.device)
         both = degrade(torch.cat([white, -white]), self.operator, 0.0, 2 * batch["id"][:1], self.seed)
         return both.y, self.noise.std if self.noise else 0.0
-
-    def _traversal_for(self, ids: Sequence[str]) -> Traversal:
-        """The traversal at the levels that some of these samples lack."""
-        wanted = {level for id_ in ids for level in self.levels_left.get(id_, self.levels)}
-        return self.traversal.only(wanted) if wanted else self.traversal
 
     def _restore(self, batch: dict[str, Any], traversal: Traversal) -> Prediction:
         try:

@@ -113,8 +113,13 @@ class GridWriter(RunCallback):
             return {}
         levels = [level for path in images.iterdir() if (level := _level_of(path.name)) is not None]
         shape = prediction.measurement.image_shape
+
+        def picture(level: Level, id_: str) -> Tensor:
+            path = images / level_name(level) / f"{file_name(id_)}.png"
+            return read_png(path, shape) if path.is_file() else torch.full(shape, torch.nan)
+
         return {
-            level: torch.stack([_picture(images / level_name(level) / f"{file_name(id_)}.png", shape) for id_ in ids])
+            level: torch.stack([picture(level, id_) for id_ in ids])
             for level in levels
             if level not in prediction.restoration.images
         }
@@ -126,7 +131,3 @@ def _level_of(folder: str) -> Level | None:
         return float(folder) if level_name(float(folder)) == folder else None
     except (ValueError, OverflowError):
         return None
-
-
-def _picture(path: Path, shape: tuple[int, ...]) -> Tensor:
-    return read_png(path, shape) if path.is_file() else torch.full(shape, torch.nan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
@@ -10,7 +9,7 @@ from typing import Any
 
 from rps.metrics.dominance import dominated_by
 from rps.records.comparable import check_comparable
-from rps.records.directory import check_has_records
+from rps.records.directory import RunDirectory, check_has_records
 from rps.records.files import level_name
 from rps.records.reader import Records, read_records
 from rps.records.summary import images_of, reference_of, summary
@@ -78,10 +77,11 @@ def _summary(run: Path, records: Records) -> Mapping[str, Any]:
     """The figures of a run; those against exact posteriors are only in its metrics.json."""
     if not records.judged:
         return summary(records, reference_of(records))
-    file = run / "metrics.json"
-    if not file.is_file():
-        raise ValueError(f"{file} is missing, which has the figures against exact posteriors; repeat rps predict")
-    return json.loads(file.read_text(encoding="utf-8"))
+    if not (found := RunDirectory(run).metrics()):
+        raise ValueError(
+            f"{run / 'metrics.json'} is missing, which has the figures against exact posteriors; repeat rps predict"
+        )
+    return found
 
 
 def _dominated(runs: Sequence[Shown]) -> list[list[str | None]]:
