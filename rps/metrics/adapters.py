@@ -6,7 +6,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -40,7 +40,10 @@ class TorchMetrics(Metric):
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        found = _imported(target)
+        try:
+            found = resolve_name(target)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"there is no metric {target!r} to import: {error}") from error
         options = dict(arguments or {})
         if inspect.isclass(found):
             with warnings.catch_warnings():
@@ -102,14 +105,6 @@ class Pyiqa(Metric):
         self.network.device = restored.device  # pyiqa moves images to the device that it remembers
         images = [in_colour(one, self) for one in (restored, reference)[: 1 + self.needs_reference]]
         return in_batches(self.network, self.batch_size, *images)
-
-
-def _imported(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"there is no metric {path!r} to import: {error}") from error
 
 
 def _column(name: str) -> str:
