@@ -21,7 +21,7 @@ from rps.metrics.standard import Spread
 from rps.records.config_file import versions
 from rps.records.evaluate import NOT_FINITE
 from rps.records.reader import Key, Records
-from rps.records.rows import REFERENCE, Kind, Row
+from rps.records.rows import REFERENCE, Kind
 
 OWN_REFERENCE = "the clean images of this run"
 MOST_FAILURES = 100
@@ -134,7 +134,9 @@ def images_of(records: Records, key: Key, reference: Statistics | None = None) -
     rows = [row for row in records.rows[key].values() if row.status == "ok"]
     found = {name for row in rows for name in row.metrics}
     names = [info.name for info in records.metrics if info.name in found]
-    values = {name: _column(rows, name) for name in [*names, *sorted(found - set(names))]}
+    names += sorted(found - set(names))
+    columns = {name: [row.metrics.get(name, math.nan) for row in rows] for name in names}
+    values = {name: torch.tensor(column, dtype=torch.float64) for name, column in columns.items()}
     ids = [row.id for row in rows]
     features = _stacked(records.features.get(key, {}), ids)
     against = reference or _stacked(records.features.get(("reference", None), {}), ids)
@@ -208,10 +210,6 @@ def reference_of(records: Records) -> Statistics | None:
     """The reference set that the records name; None if it is the run's own clean images."""
     origin = records.origin
     return None if origin.reference is None else load_reference(origin.reference, origin.hashes.get(REFERENCE))
-
-
-def _column(rows: Sequence[Row], name: str) -> Tensor:
-    return torch.tensor([row.metrics.get(name, math.nan) for row in rows], dtype=torch.float64)
 
 
 def _of_samples(records: Records, name: str) -> list[float | None]:
