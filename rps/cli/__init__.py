@@ -107,7 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else "--help"
-    if command in ("-h", "--help"):
+    asks = {"-h", "--help"} & set(arguments)
+    if command in ("-h", "--help") or (command == "predict" and asks):
         print(HELP, end="")
         return 0
     if command == "--version":
@@ -117,8 +118,8 @@ def _run(arguments: list[str]) -> int:
         streams.say(f"error: {command!r} is not a command; try rps predict, or rps --help")
         return 2
     module = import_module(f"rps.cli.{command}")
-    if {"-h", "--help"} & set(arguments):
-        print(getattr(module, "HELP", HELP), end="")
+    if asks:
+        print(module.HELP, end="")
         return 0
     try:
         return getattr(module, f"run_{command}")(arguments[1:])
