@@ -90,6 +90,8 @@ class SolverModule(L.LightningModule, RunModule):
         self.operator = operator
         self.noise = noise if noise is None or isinstance(noise, Noise) else Gaussian(noise)
         self.traversal = traversal
+        self.image_shape, self.any_size, self.relative_cost = prior.image_shape, prior.any_size, prior.relative_cost
+        self.alike = operator.alike and noise is not None
         # The networks of the traversal, which move with the module and count among its weights.
         networks = [value for value in vars(traversal).values() if isinstance(value, nn.Module)]
         self.networks = nn.ModuleList(networks).requires_grad_(False).eval()
@@ -112,22 +114,6 @@ class SolverModule(L.LightningModule, RunModule):
     @property
     def levels(self) -> Sequence[Level]:  # type: ignore[override]
         return self.traversal.levels
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
-        return self.prior.image_shape
-
-    @property
-    def any_size(self) -> bool:  # type: ignore[override]
-        return self.prior.any_size
-
-    @property
-    def relative_cost(self) -> RelativeCost:  # type: ignore[override]
-        return self.prior.relative_cost
-
-    @property
-    def alike(self) -> bool:  # type: ignore[override]
-        return self.operator.alike and self.noise is not None
 
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
         traversal = self.traversal if levels is None else self.traversal.only(levels)
@@ -175,7 +161,8 @@ class SolverModule(L.LightningModule, RunModule):
         if batch["id"]:
             conditions(batch, self.prior)  # raises here if all data lack a condition: no sample's own failure
             check_noise(batch, self.noise)
-        traversal = self._traversal_for([*batch["id"], *failures])
+        lacking = {level for id_ in (*batch["id"], *failures) for level in self.levels_left.get(id_, self.levels)}
+        traversal = self.traversal.only(lacking) if lacking else self.traversal
         self.isolation.proven = self.isolation.proven or bool(self.skip_ids or self.levels_left)
         batch, refused = self._without_unusable(batch)
         parts, failed = self.isolation.run(batch, partial(self._restore, traversal=traversal))
@@ -254,11 +241,6 @@ class SolverModule(L.LightningModule, RunModule):
         white = torch.ones(1, *self._image_shape_of(batch), device=self.device)
         both = degrade(torch.cat([white, -white]), self.operator, 0.0, 2 * batch["id"][:1], self.seed)
         return both.y, self.noise.std if self.noise else 0.0
-
-    def _traversal_for(self, ids: Sequence[str]) -> Traversal:
-        """The traversal at the levels that some of these samples lack."""
-        wanted = {level for id_ in ids for level in self.levels_left.get(id_, self.levels)}
-        return self.traversal.only(wanted) if wanted else self.traversal
 
     def _restore(self, batch: dict[str, Any], traversal: Traversal) -> Prediction:
         try:

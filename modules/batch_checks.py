@@ -20,11 +20,8 @@ ABSURD = 50
 def check_batch(batch: Any) -> None:
     """Errors: ValueError for a batch of another form than the class describes."""
     if not isinstance(batch, dict) or "id" not in batch or not {"image", "measurement"} & batch.keys():
-        got = (
-            f"a dict with {', '.join(map(str, batch)) or 'nothing'}"
-            if isinstance(batch, dict)
-            else type(batch).__name__
-        )
+        found = ", ".join(map(str, batch)) if isinstance(batch, dict) else ""
+        got = f"a dict with {found or 'nothing'}" if isinstance(batch, dict) else type(batch).__name__
         raise ValueError(
             f'a batch must be a dict with "id" (a list of names) and "image" or "measurement" (tensors), got {got}; '
             "let the predict dataloader yield such dicts"

@@ -47,8 +47,8 @@ class Isolation:
             if isinstance(outcome, Prediction):
                 self.proven = self.proven or bool(outcome.ids)
                 parts.append(outcome)
-            elif _device_is_lost(outcome):
-                raise outcome
+            elif "CUDA error" in str(outcome) and isinstance(outcome, RuntimeError) and not _out_of_memory(outcome):
+                raise outcome  # after an illegal access, nothing in this process can use the GPU any more
             elif n == 1:
                 failures[part["id"][0]] = reason_of(outcome)
                 if not self.proven and len(failures) == len(batch["id"]) > 1 and len(set(failures.values())) == 1:
@@ -129,8 +129,3 @@ def _out_of_memory(error: Exception) -> bool:
         return True
     words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-
-
-def _device_is_lost(error: Exception) -> bool:
-    """Whether the GPU is lost: after an illegal access, nothing in this process can use it any more."""
-    return isinstance(error, RuntimeError) and "CUDA error" in str(error) and not _out_of_memory(error)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from rps.printable import printable
+
 MOST_CHARACTERS = 1_000_000
 """Largest number of characters of a text with its aliases (`*name`) expanded."""
 
 
-def load_yaml(text: str) -> Any:
-    """The content of a YAML text, after `check_yaml`.  Errors: yaml.YAMLError; RecursionError; ValueError."""
+def load_yaml(text: str, what: str = "the text") -> Any:
+    """The content of a YAML text, after `check_yaml`.  Errors: ValueError, which says what is wrong with `what`."""
     import yaml
 
-    check_yaml(text)
-    return yaml.safe_load(text)
+    try:
+        check_yaml(text)
+        return yaml.safe_load(text)
+    except RecursionError as error:
+        raise ValueError(f"{what} is nested too deeply or contains itself; use fewer levels") from error
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ValueError(f"{what} is not valid YAML{where}: {printable(reason)}") from error
 
 
 def check_yaml(text: str) -> None:

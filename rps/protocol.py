@@ -16,10 +16,6 @@ from rps.progress import Progress, silent
 from rps.restoration import Level
 
 
-def _whole(measurement: Measurement) -> Measurement:
-    return measurement
-
-
 class RunModule:
     """A LightningModule whose `predict_step` returns a Prediction (rps/restoration.py).
 
@@ -40,7 +36,7 @@ class RunModule:
     skip_ids: AbstractSet[str] = frozenset()
     levels_left: Mapping[str, tuple[Level, ...]] = {}
     progress: Progress = staticmethod(silent)
-    split: Callable[[Measurement], Measurement] = staticmethod(_whole)
+    split: Callable[[Measurement], Measurement] = staticmethod(lambda measurement: measurement)
 
     alike: bool = True
     knob: str | None = None

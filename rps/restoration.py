@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,21 +68,18 @@ class Restoration:
         def concatenate(dicts: Sequence[dict[Level, Tensor]]) -> dict[Level, Tensor]:
             return {level: torch.cat([values[level] for values in dicts]) for level in dicts[0]}
 
-        def mean(costs: Sequence[Cost]) -> Cost:
-            return sum((cost * count for cost, count in zip(costs, counts, strict=True)), Cost()) / n
-
-        def mean_seconds(level: Level) -> float:
-            return sum(part.seconds[level] * count for part, count in zip(parts, counts, strict=True)) / n
+        def mean(values: Sequence[Any], zero: Any) -> Any:
+            return sum((value * count for value, count in zip(values, counts, strict=True)), zero) / n
 
         return cls(
             first.knob,
             first.levels,
             concatenate([part.images for part in parts]),
-            {level: mean([part.cost[level] for part in parts]) for level in first.levels},
-            mean([part.total_cost for part in parts]),
-            {level: mean_seconds(level) for level in first.levels},
+            {level: mean([part.cost[level] for part in parts], Cost()) for level in first.levels},
+            mean([part.total_cost for part in parts], Cost()),
+            {level: mean([part.seconds[level] for part in parts], 0) for level in first.levels},
             concatenate([part.spread for part in parts]),
-            mean([part.stored_cost for part in parts]),
+            mean([part.stored_cost for part in parts], Cost()),
             {
                 level: [torch.cat(chain) for chain in zip(*(part.samples[level] for part in parts), strict=True)]
                 for level in first.samples

@@ -114,9 +114,9 @@ def test_packaged_configs_by_name(capsys):
     assert main(["predict", "--config", "demo", "--print_config"]) == 0
     assert "modules.MapRps" in capsys.readouterr().out
     assert main(["predict", "--config", "dmo", "--output", "run"]) == 2
-    assert "there is no such file and no packaged config with that name; did you mean demo?" in capsys.readouterr().err
+    assert "there is no such file and no packaged one with that name; did you mean demo?" in capsys.readouterr().err
     assert main(["predict", "--config", "qqq", "--output", "run"]) == 2
-    assert re.search("the packaged configs are .*demo, .*embedded/sr4", capsys.readouterr().err)
+    assert re.search("packaged are .*demo, .*embedded/sr4", capsys.readouterr().err)
 
 
 def test_failed_samples_are_told_after_all_is_written(capsys):

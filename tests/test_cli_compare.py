@@ -120,7 +120,7 @@ BAD = {
     "not a run": (["a", "empty"], "empty is not a run: it has no records"),
     "no records": (["a", "begun"], "begun has no records yet"),
     "one run": (["a"], "takes two or more run directories: the following arguments are required: RUN_B"),
-    "many runs": (["a"] * 27, "takes at most 26 runs, got 27"),
+    "many runs": (["a"] * 27, "at most 26 runs, got 27"),
     "a third that differs": (["a", "a", "noisy"], "a and noisy have different tasks"),
     "no such option": (["a", "a", "--outptu", "x"], "unrecognized arguments: --outptu"),
     "no value": (["a", "a", "--output"], "expected one argument"),

@@ -46,7 +46,7 @@ BAD = {
     "outside": (["runs/a", "--output", "new/a.html"], "would have to link to pictures outside its folder, in runs/a"),
     "no number": (["runs/a", "--pictures", "-1"], "it must be a whole number of samples, got '-1'"),
     "no count": (["runs/a", "--pictures", "few"], "it must be a whole number of samples, got 'few'"),
-    "too many": (["runs/a"] * 27, "rps report takes at most 26 runs, got 27; give fewer"),
+    "too many": (["runs/a"] * 27 + ["--output", "page.html"], "at most 26 runs, got 27; give fewer"),
 }
 
 

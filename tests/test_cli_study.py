@@ -15,7 +15,7 @@ import yaml
 
 from modules import SolverModule
 from rps.cli import main
-from rps.cli.study import packaged_studies
+from rps.cli.arguments import packaged_configs
 from rps.records import read_records
 from tests.cli_fakes import rps
 from tests.study_fakes import Late
@@ -119,7 +119,7 @@ def test_a_repeated_command(capsys):
 
 BAD = {
     "no output": (["steps.yaml"], "takes a study file and an --output folder: .*required: --output"),
-    "no file": (["step_sizes", "--output", "x"], "no study file step_sizes and no packaged study .*mean step_size?"),
+    "no file": (["step_sizes", "--output", "x"], "study step_sizes: there is no such file .*mean step_size?"),
     "not ours": (["steps.yaml", "--output", "mine"], "output mine is not empty and was not written by rps study"),
     "a run": (["steps.yaml", "--output", "alone"], "output alone is not empty and was not written by rps study"),
     "a file": (["steps.yaml", "--output", "steps.yaml"], "output steps.yaml is a file"),
@@ -193,4 +193,4 @@ def test_help_and_the_packaged_study(capsys):
     assert "usage: rps study FILE --output DIR" in capsys.readouterr().out
     assert main(["--help"]) == 0
     assert "rps study" in capsys.readouterr().out
-    assert set(packaged_studies()) == {"step_size"}
+    assert set(packaged_configs(studies=True)) == {"step_size"}

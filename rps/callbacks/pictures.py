@@ -19,6 +19,7 @@ from rps.records.files import file_name, level_name, picture_file, spread_name
 from rps.report.grid import STD_GAIN, prediction_grid
 from rps.report.pictures import deep_pixels, pixels, read_saved, save_picture
 from rps.restoration import Level, Prediction
+from rps.settings import at_least_one
 
 
 class ImageWriter(RunCallback):
@@ -92,9 +93,7 @@ class GridWriter(RunCallback):
         self, output: str | None = None, max_samples: int = 16, every_n_batches: int = 1, max_grids: int = 16
     ) -> None:
         super().__init__(output)
-        for name, value in (("max_samples", max_samples), ("every_n_batches", every_n_batches)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        at_least_one(max_samples=max_samples, every_n_batches=every_n_batches)
         self.max_samples = max_samples
         self.every_n_batches = every_n_batches
         self.max_grids = max_grids
@@ -128,10 +127,13 @@ class GridWriter(RunCallback):
             return {}
         levels = [level for path in images.iterdir() if (level := _level_of(path.name)) is not None]
         shape = prediction.measurement.image_shape
+
+        def picture(level: Level, id_: str) -> Tensor:
+            path = picture_file(images / level_name(level), file_name(id_))
+            return read_saved(path, shape) if path.is_file() else torch.full(shape, torch.nan)
+
         return {
-            level: torch.stack(
-                [_picture(picture_file(images / level_name(level), file_name(id_)), shape) for id_ in ids]
-            )
+            level: torch.stack([picture(level, id_) for id_ in ids])
             for level in levels
             if level not in prediction.restoration.images
         }
@@ -143,7 +145,3 @@ def _level_of(folder: str) -> Level | None:
         return float(folder) if level_name(float(folder)) == folder else None
     except (ValueError, OverflowError):
         return None
-
-
-def _picture(path: Path, shape: tuple[int, ...]) -> Tensor:
-    return read_saved(path, shape) if path.is_file() else torch.full(shape, torch.nan)

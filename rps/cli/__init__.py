@@ -83,11 +83,8 @@ EARLY = {
 """Command -> what a signal prints that comes before a run can handle it."""
 
 
-COMMANDS = {"predict": "rps.cli.predict.predict"} | {
-    name: f"rps.cli.{name}.run_{name}"
-    for name in ("evaluate", "merge", "compare", "recommend", "report", "study", "tune", "demo")
-}
-"""Command -> the function that runs it."""
+COMMANDS = ("predict", "evaluate", "merge", "compare", "recommend", "report", "study", "tune", "demo")
+"""Each is run by the function run_COMMAND of its module, which raises ValueError or OSError for bad input."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,7 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     command = arguments[0] if arguments else "--help"
-    if command in ("-h", "--help") or (command == "predict" and {"-h", "--help"} & set(arguments)):
+    asks = {"-h", "--help"} & set(arguments)
+    if command in ("-h", "--help") or (command == "predict" and asks):
         print(HELP, end="")
         return 0
     if command == "--version":
@@ -119,6 +117,14 @@ def _run(arguments: list[str]) -> int:
     if command not in COMMANDS:
         streams.say(f"error: {command!r} is not a command; try rps predict, or rps --help")
         return 2
-    module, _, function = COMMANDS[command].rpartition(".")
-    code: int = getattr(import_module(module), function)(arguments[1:])
-    return code
+    module = import_module(f"rps.cli.{command}")
+    if asks:
+        print(module.HELP, end="")
+        return 0
+    try:
+        return getattr(module, f"run_{command}")(arguments[1:])
+    except (ValueError, OSError) as error:
+        from rps.cli.errors import sentence
+
+        streams.say(f"error: {sentence(error)}")
+        return 2

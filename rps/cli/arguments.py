@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rps.bounded_yaml import check_yaml, load_yaml
-from rps.cli import loggers
 from rps.cli.callbacks import class_node, configure
 from rps.cli.classes import class_of, parameters, spelled
 from rps.cli.errors import InputError, did_you_mean, one_line
@@ -56,7 +55,7 @@ class Arguments:
         """The arguments for LightningCLI.  Files come first, so that flags win wherever they stand."""
         argv = [part for section, name in self.classes.items() for part in (f"--{section}", spelled(name, section))]
         callbacks, options = configure(self.contents, self.metrics, self.rest)
-        kept, flags = write_defaults(*loggers.complete_all(self.contents, options))
+        kept, flags = write_defaults(self.contents, options)
         for path, old, new in zip(self.configs, self.contents, kept, strict=True):
             argv += ["--config", str(path) if new == old else json.dumps(new)]
         if callbacks is not None:
@@ -103,44 +102,34 @@ def read(argv: Sequence[str]) -> Arguments:
     return arguments
 
 
-def packaged_configs() -> dict[str, Path]:
-    """The configs that ship with the package, by name: "demo", "embedded/sr4", ..."""
+def packaged_configs(studies: bool = False) -> dict[str, Path]:
+    """The configs, or the studies, that ship with the package, by name: "demo", "embedded/sr4", ..."""
     import configs
 
-    root = Path(configs.__file__).parent
-    paths = (path for path in sorted(root.rglob("*.yaml")) if path.parent != root / STUDIES)
+    top = Path(configs.__file__).parent
+    root = top / STUDIES if studies else top
+    paths = (path for path in sorted(root.rglob("*.yaml")) if studies or path.parent != top / STUDIES)
     return {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
 
 
-def find_config(name: str) -> Path:
-    """The file with this name in the working directory, or else the packaged config.  Errors: InputError."""
+def find_config(name: str, option: str = "--config", studies: bool = False) -> Path:
+    """The file with this name in the working directory, or else the packaged one.  Errors: InputError."""
     path = Path(name).expanduser()
     if path.is_file() or (path.is_symlink() and not path.exists()):  # reading a broken link reports its target
         return path
     if path.exists() and not path.is_dir():
-        raise InputError(f"--config {name} is not a regular file, but configs are read more than once; give a file")
-    packaged = packaged_configs()
+        raise InputError(f"{option} {name} is not a regular file, but configs are read more than once; give a file")
+    packaged = packaged_configs(studies)
     wanted = name.removesuffix(".yaml")
     if wanted in packaged:
         return packaged[wanted]
-    hint = did_you_mean(wanted, packaged) or f"the packaged configs are {', '.join(packaged)}"
-    raise InputError(f"--config {name}: there is no such file and no packaged config with that name; {hint}")
+    hint = did_you_mean(wanted, packaged) or f"packaged are {', '.join(packaged)}"
+    raise InputError(f"{option} {name}: there is no such file and no packaged one with that name; {hint}")
 
 
 def load_config(path: Path) -> dict[str, Any]:
-    """The content of a YAML file, with its sections checked.  Errors: InputError."""
-    import yaml
-
-    try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise InputError(f"config {path} is nested too deeply or contains itself; use fewer levels") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(f"config {path} is not valid YAML{where}: {one_line(error.problem or error)}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"config {path} is not valid YAML: {one_line(error)}") from error
+    """The content of a YAML file, with its sections checked.  Errors: ValueError."""
+    content = load_yaml(path.read_text(encoding="utf-8"), f"config {path}")
     if not isinstance(content, dict) or not content:
         raise InputError(f"config {path} must have sections {', '.join(SECTIONS)}, got {type(content).__name__}")
     # jsonargparse ignores sections that it does not know.

@@ -8,21 +8,17 @@ from typing import Any
 
 from rps.bounded_yaml import load_yaml
 from rps.cli.classes import parameters, spelled
-from rps.cli.errors import InputError, did_you_mean, one_line
-from rps.cli.flags import Place, read_flags
+from rps.cli.errors import InputError, did_you_mean
+from rps.cli.flags import read_flags
 
+OPTION = "trainer.callbacks"
 CALLBACKS = ("MetricRecorder", "ImageWriter", "GridWriter", "ProgressBar")
 """Callbacks of a run whose configs name none."""
 
 
 def class_node(option: str, text: str) -> dict[str, Any]:
-    """The value of --metric or --features: a class, or YAML with class_path and init_args.  Errors: InputError."""
-    import yaml
-
-    try:
-        value = load_yaml(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{option} {text} is not valid YAML: {one_line(error)}") from error
+    """The value of --metric or --features: a class, or YAML with class_path and init_args.  Errors: ValueError."""
+    value = load_yaml(text, f"{option} {text}")
     node = {"class_path": value} if isinstance(value, str) else value
     if not isinstance(node, dict) or not isinstance(node.get("class_path"), str):
         raise InputError(f"{option} must be a class, or {{class_path: ..., init_args: ...}}, got {text}")
@@ -40,7 +36,7 @@ def configure(
     -> the callbacks and the other options; None and all options, left to the parser, without a metric or a NAME.
     Errors: InputError.
     """
-    flags = [(i, place, value) for i, place, value in read_flags(options) if _is_ours(place)]
+    flags = [(i, place, value) for i, place, value in read_flags(options) if ".".join(place[:2]).rstrip("+") == OPTION]
     if not metrics and not any(len(place) > 2 for _, place, _ in flags):
         return None, list(options)
     trainers = [content["trainer"] for content in contents if isinstance(content.get("trainer"), dict)]
@@ -67,10 +63,6 @@ def configure(
         arguments["metrics"] = [*(arguments.get("metrics") or []), *metrics]
     taken = {k for i, _, _ in flags for k in ([i] if "=" in options[i] else [i, i + 1])}
     return callbacks, [option for k, option in enumerate(options) if k not in taken]
-
-
-def _is_ours(place: Place) -> bool:
-    return len(place) > 1 and (place[0], place[1].rstrip("+")) == ("trainer", "callbacks")
 
 
 def _nodes(value: Any) -> list[dict[str, Any]]:

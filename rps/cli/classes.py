@@ -7,8 +7,8 @@ import os
 import re
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -40,7 +40,7 @@ def find(class_path: str) -> Any:
     module, _, name = class_path.rpartition(".")
     for room in [module] if module else ROOMS:
         try:
-            return getattr(_import(room), name)
+            return resolve_name(f"{room}.{name}")
         except Exception:  # a user's module may raise anything; the parser imports it again and reports the error
             continue
     return None
@@ -73,8 +73,8 @@ def class_of(section: Any) -> str | None:
 def names_in(path: str) -> list[str]:
     """The attributes of a module or class; empty if it cannot be imported."""
     try:
-        return dir(_import(path)) if path else []
-    except (ImportError, AttributeError):
+        return dir(resolve_name(path))
+    except (ImportError, AttributeError, ValueError):
         return []
 
 
@@ -149,12 +149,3 @@ def _signature(class_path: str, evaluated: bool = False) -> dict[str, inspect.Pa
         if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in own.values()):
             break
     return {name: p for name, p in result.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-
-
-def _import(path: str) -> Any:
-    """The module, or the class inside a module, with this path."""
-    try:
-        return import_module(path)
-    except ImportError:
-        module, _, name = path.rpartition(".")
-        return getattr(import_module(module), name) if module else None

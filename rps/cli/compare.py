@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rps.cli.errors import InputError, SentenceParser, sentence
+from rps.cli.errors import InputError, SentenceParser
 from rps.cli.streams import say, show, show_written
 
 HELP = """\
@@ -42,35 +41,27 @@ OURS = {".md": b"A: ", ".json": b'{\n "run": ', ".png": MADE_BY.encode()}
 
 def run_compare(argv: Sequence[str]) -> int:
     """Prints the comparison, and writes it to --output.  argv: the arguments after `rps compare`.  -> exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
-    try:
-        given = _parser().parse_args(list(argv))
-        places = _places(given.output)
-        runs = [Path(run) for run in (given.run, *given.others)]
-        found = _compare(runs, _pairs(given.levels))
-        from rps.report.paired_table import paired_table
+    from rps.report.paired import compare_runs
+    from rps.report.paired_table import paired_table
+    from rps.report.several import check_runs
 
-        text = paired_table(*found)
-        written = [place for place in places if _write(place, runs, found, text, given.guides)]
-    except (ValueError, OSError) as error:
-        say(f"error: {sentence(error)}")
-        return 2
-    show(text.strip())
-    if places:
-        show_written(written)
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = SentenceParser("rps compare", "two or more run directories")
     parser.add_argument("run", metavar="RUN_A")
     parser.add_argument("others", metavar="RUN_B", nargs="+")
     parser.add_argument("--levels")
     parser.add_argument("--output")
     parser.add_argument("--no_guides", dest="guides", action="store_false")
-    return parser
+    given = parser.parse_args(list(argv))
+    places, pairs = _places(given.output), _pairs(given.levels)
+    runs = [Path(run) for run in (given.run, *given.others)]
+    check_runs(runs)
+    found = [compare_runs(runs[0], other, pairs=pairs, exact=paired_with_exact) for other in runs[1:]]
+    text = paired_table(*found)
+    written = [place for place in places if _write(place, runs, found, text, given.guides)]
+    show(text.strip())
+    if places:
+        show_written(written)
+    return 0
 
 
 def _pairs(text: str | None) -> list[tuple[float, float]] | None:
@@ -103,17 +94,6 @@ def _places(text: str | None) -> list[Path]:
         if path.exists() and OURS[path.suffix] not in path.read_bytes()[:1000]:
             raise InputError(f"output {path} exists and was not written by rps compare; give another --output")
     return places
-
-
-def _compare(runs: Sequence[Path], pairs: list[tuple[float, float]] | None) -> list[dict[str, Any]]:
-    from rps.report.paired import compare_runs
-    from rps.report.paired_table import MOST_RUNS
-    from rps.report.several import check_runs
-
-    if len(runs) > MOST_RUNS:
-        raise InputError(f"rps compare takes at most {MOST_RUNS} runs, got {len(runs)}; compare fewer at once")
-    check_runs(runs)
-    return [compare_runs(runs[0], other, pairs=pairs, exact=paired_with_exact) for other in runs[1:]]
 
 
 def paired_with_exact(*rows: Any) -> Any:

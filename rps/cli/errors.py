@@ -81,18 +81,14 @@ def sentence(error: BaseException) -> str:
         place = f" at {error.filename}" if error.filename else ""
         return f"the disk is full{place}; files written before are intact: free some space and repeat the command"
     if isinstance(error, OSError) and error.errno and error.filename is not None:
-        return _file_sentence(os.fsdecode(error.filename), error)
+        path = os.fsdecode(error.filename)
+        name = printable(path if len(path) < 100 else f"{path[:60]}...{path[-30:]}")
+        if os.path.islink(path) and not os.path.exists(path):
+            return f"{name} is a link to {printable(os.readlink(path))}, which does not exist; give another path"
+        return f"cannot use {name}: {(error.strerror or type(error).__name__).lower()}"
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the package {error.name!r} is needed for this and is not installed; pip install it"
     return one_line(error) or type(error).__name__
-
-
-def _file_sentence(path: str, error: OSError) -> str:
-    """The operating system's message about a path, without the error number."""
-    name = printable(path if len(path) < 100 else f"{path[:60]}...{path[-30:]}")
-    if os.path.islink(path) and not os.path.exists(path):
-        return f"{name} is a link to {printable(os.readlink(path))}, which does not exist; give another path"
-    return f"cannot use {name}: {(error.strerror or type(error).__name__).lower()}"
 
 
 def root_of(error: BaseException) -> BaseException:

@@ -53,9 +53,6 @@ NOT_HERE = ("--config", "-c", "--output", "--overwrite", "--retry_failed", "--se
 
 def run_evaluate(argv: Sequence[str]) -> int:
     """Runs `rps evaluate`.  argv: the arguments after it.  -> the exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
     return to_its_end(Evaluate(argv))
 
 
@@ -67,7 +64,12 @@ class Evaluate(Run):
 
         if not self.argv or self.argv[0].startswith("-"):
             raise InputError("rps evaluate takes a run directory first, as in rps evaluate runs/demo --lpips vgg")
-        given, rest = _parser().parse_known_args(self.argv)
+        parser = SentenceParser("rps evaluate", "a run directory and options")
+        parser.add_argument("run", metavar="RUN")
+        parser.add_argument("--metric", action="append", default=[])
+        for option in ("--lpips", "--features", "--reference"):
+            parser.add_argument(option)
+        given, rest = parser.parse_known_args(self.argv)
         if other := next((option for option in rest if option.partition("=")[0].rstrip("+") in NOT_HERE), None):
             raise InputError(f"{other} is not an option of rps evaluate (see rps evaluate --help)")
         self.run = Path(given.run)
@@ -112,15 +114,6 @@ class Evaluate(Run):
         names = ("config.yaml", *FILES, "records", "features")
         show_written(self.run / name for name in names if (self.run / name).exists())
         return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = SentenceParser("rps evaluate", "a run directory and options")
-    parser.add_argument("run", metavar="RUN")
-    parser.add_argument("--metric", action="append", default=[])
-    for option in ("--lpips", "--features", "--reference"):
-        parser.add_argument(option)
-    return parser
 
 
 def _with_options(callbacks: list[Any], given: argparse.Namespace) -> list[Any]:

@@ -14,8 +14,6 @@ Place = tuple[str, ...]
 
 def read_flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
     """(index, place, value) of every --a.b value and --a.b=value."""
-    import yaml
-
     for i, option in enumerate(options):
         name, equals, text = option.partition("=")
         if not name.startswith("--") or (not equals and (i + 1 == len(options) or options[i + 1].startswith("--"))):
@@ -23,27 +21,23 @@ def read_flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
         place = tuple(key for key in name[2:].split(".") if key not in ("init_args", "class_path"))
         try:
             value = load_yaml(text if equals else options[i + 1])
-        except (yaml.YAMLError, ValueError, RecursionError):  # the parser reports what is wrong
+        except ValueError:  # the parser reports what is wrong
             continue
         if len(place) > 1 or isinstance(value, str):
             yield i, place, value
 
 
 def write_flag(options: list[str], i: int, value: Any) -> None:
-    """Replaces the value of the flag at i; --place.class_path becomes --place, as the value now names the class."""
-    name = options[i].partition("=")[0]
-    _replace(options, i, name.removesuffix(".class_path"), value)
+    """Replaces the value of the flag at i.
 
-
-def write_null(options: list[str], i: int) -> None:
-    """Replaces --model.sampler.step_size null by --model.sampler {"init_args": {"step_size": null}}, because the parser
-    takes the first for a text."""
-    above, _, key = options[i].partition("=")[0].rpartition(".")
-    _replace(options, i, above.removesuffix(".init_args"), {"init_args": {key: None}})
-
-
-def _replace(options: list[str], i: int, name: str, value: Any) -> None:
-    equals = "=" in options[i]
+    --place.class_path becomes --place, as the value now names the class. For null, --model.sampler.step_size becomes
+    --model.sampler {"init_args": {"step_size": null}}, because the parser would take it for a text.
+    """
+    name, equals, _ = options[i].partition("=")
+    name = name.removesuffix(".class_path")
+    if value is None:
+        name, _, key = name.rpartition(".")
+        name, value = name.removesuffix(".init_args"), {"init_args": {key: None}}
     text = value if isinstance(value, str) else json.dumps(value)
     if equals:
         options[i] = f"{name}={text}"

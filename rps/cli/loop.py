@@ -104,10 +104,10 @@ def _left_sentence(module: RunModule, left: Sequence[Level], count: int) -> str:
         return f"{text}, which needs all levels again"
     rest = [level for level in module.levels or () if level not in left]
     calls, others, every = (module.network_calls_per_image(levels) or 0 for levels in (left, rest, module.levels))
-    text += f": {calls} network calls each" + (" for each tile" if module.any_size else "")
-    return text + (
-        f", {again} of them again, since only pictures are saved" if (again := calls + others - every) else ""
-    )
+    again = calls + others - every
+    more = " for each tile" if module.any_size else ""
+    more += f", {again} of them again, since only pictures are saved" if again else ""
+    return f"{text}: {calls} network calls each{more}"
 
 
 class ConfigCli(RunCli):
@@ -132,7 +132,7 @@ class Keeper(Callback):
             self.session.begin()
         trainer.strategy.barrier("run directory exists")
         if not trainer.is_global_zero:
-            self.session.join()
+            self.session.lock.join()
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         signals.heed()
@@ -152,16 +152,13 @@ class Keeper(Callback):
         if getattr(outputs, "ids", True):
             self.session.directory.commit()
             if not trainer.loggers:
-                self._add_loggers(trainer)
+                trainer.loggers = self.loggers
+                for logger in self.loggers:
+                    getattr(logger, "experiment", None)  # opens it, so that an unusable one is reported now
         self.run.failures.update(getattr(outputs, "failures", {}))
 
     def on_predict_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         trainer.loggers = self.loggers
-
-    def _add_loggers(self, trainer: Any) -> None:
-        trainer.loggers = self.loggers
-        for logger in self.loggers:
-            getattr(logger, "experiment", None)  # opens it, so that an unusable one is reported now
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Ends the other processes before a callback merges the records, which may outlast Lightning's observer."""

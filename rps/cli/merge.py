@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rps.cli.errors import SentenceParser, sentence
-from rps.cli.streams import say, show, show_written
+from rps.cli.errors import SentenceParser
+from rps.cli.streams import show, show_written
 
 HELP = """\
 usage: rps merge DIR [--no_guides]
@@ -24,27 +23,16 @@ exit codes: 0 done; 2 bad input, or no records.
 
 def run_merge(argv: Sequence[str]) -> int:
     """Rebuilds all files made from RUN/records, even while the run is in progress.  -> exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
     from rps.records import check_has_records
     from rps.report.finish import FILES, finish
 
-    try:
-        given = _parser().parse_args(list(argv))
-        run = Path(given.run)
-        check_has_records(run)
-        finish(run, guides=given.guides)
-    except (ValueError, OSError) as error:
-        say(f"error: {sentence(error)}")
-        return 2
-    show((run / "table.md").read_text(encoding="utf-8").strip())
-    show_written(run / name for name in FILES if (run / name).is_file())
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = SentenceParser("rps merge", "one run directory, e.g. rps merge runs/demo")
     parser.add_argument("run", metavar="DIR")
     parser.add_argument("--no_guides", dest="guides", action="store_false")
-    return parser
+    given = parser.parse_args(list(argv))
+    run = Path(given.run)
+    check_has_records(run)
+    finish(run, guides=given.guides)
+    show((run / "table.md").read_text(encoding="utf-8").strip())
+    show_written(run / name for name in FILES if (run / name).is_file())
+    return 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rps.records.session import Session
 
 
-def predict(argv: Sequence[str], brief: bool = False) -> int:
+def run_predict(argv: Sequence[str], brief: bool = False) -> int:
     """Runs `rps predict`.  argv: the arguments after it. brief: whether to leave out the table and the list of files at
     the end.  -> the exit code; see rps.cli.HELP."""
     return to_its_end(Run(argv, brief))
@@ -39,20 +39,15 @@ def to_its_end(run: Run) -> int:
                 return run.interrupted(stop.__context__)
             if run.session is not None and stop.code in (None, 0):
                 return run.failed(RuntimeError("the run was ended by sys.exit in a class that it was given"))
-            return _code(stop)  # --print_config and --model.help end here
+            if stop.code is None or isinstance(stop.code, int):  # --print_config and --model.help end here
+                return int(stop.code or 0)
+            say(f"error: {one_line(stop.code)}")
+            return 1
         except BaseException as error:
             return run.failed(error)
         finally:
             if run.session is not None:
-                run.session.release()
-
-
-def _code(stop: SystemExit) -> int:
-    """The exit code of sys.exit, whose argument may be a text to print."""
-    if stop.code is None or isinstance(stop.code, int):
-        return int(stop.code or 0)
-    say(f"error: {one_line(stop.code)}")
-    return 1
+                run.session.lock.release()
 
 
 class Run:
@@ -83,8 +78,9 @@ class Run:
         trainer.predict(cli.model, datamodule=cli.datamodule, return_predictions=False)
         if processes.rank() > 0:
             return 0
-        if given.own_pictures:
-            _say_limit(cli.datamodule)
+        total, used = (cli.datamodule.total(), cli.datamodule.num_samples) if given.own_pictures else (None, None)
+        if total is not None and used is not None and total > used and cli.datamodule.subset is None:
+            say(f"{used} of the {total} pictures were used; --data.limit null uses all")
         return self.done()
 
     def read(self) -> arguments.Arguments:
@@ -133,7 +129,7 @@ class Run:
         if directory.put_back():
             say(f"nothing was restored, so the earlier run in {directory} was put back")
         elif not self.brief:
-            show_written(self.session.written())
+            show_written(directory.written(self.session.since))
         for trouble in troubles:
             say(trouble)
         return 3 if troubles else 0
@@ -147,7 +143,8 @@ class Run:
             if 0 < code < 128:  # it has reported the reason
                 self._kept()
                 return code
-            say(f"another process of the run {_exit_phrase(code)}; {self._kept()}")
+            ended = f"was killed (signal {-code})" if code < 0 else f"ended with code {code}"
+            say(f"another process of the run {ended}; {self._kept()}")
             return 1
         return report(error, self.started, self._kept())
 
@@ -167,13 +164,3 @@ class Run:
 
     def _kept(self) -> str:
         return "nothing was done yet, and nothing was kept" if self.session is None else self.session.kept()
-
-
-def _exit_phrase(code: int) -> str:
-    return f"was killed (signal {-code})" if code < 0 else f"ended with code {code}"
-
-
-def _say_limit(datamodule: Any) -> None:
-    total, used = datamodule.total(), datamodule.num_samples
-    if total is not None and used is not None and total > used and getattr(datamodule, "subset", None) is None:
-        say(f"{used} of the {total} pictures were used; --data.limit null uses all")

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rps.cli.errors import InputError, SentenceParser, sentence
-from rps.cli.streams import say, show
+from rps.cli.errors import InputError, SentenceParser
+from rps.cli.streams import show
 
 HELP = """\
 usage: rps recommend RUN (--max-METRIC X | --min-METRIC X | --knee)
@@ -32,26 +32,18 @@ exit codes: 0 done; 2 invalid input; 3 no level satisfies the bound, and the nea
 
 def run_recommend(argv: Sequence[str]) -> int:
     """Prints the recommendation.  argv: the arguments after `rps recommend`.  -> exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
-    from rps.records import check_has_records
-    from rps.report.recommend import recommend, sides
+    from rps.records import check_has_records, read_records
+    from rps.report.recommend import infos_of, recommend, sides
 
-    try:
-        given = _read(argv)
-        check_has_records(Path(given.run))
-        bound = given.bound and (_metric(given.bound[0], sides(given.run)), given.bound[1])
-        found = recommend(given.run, *(bound or ()))
-    except (ValueError, OSError) as error:
-        say(f"error: {sentence(error)}")
-        return 2
+    given = _read(argv)
+    check_has_records(Path(given.run))
+    found = recommend(given.run, *_bound(given.bound, sides(infos_of(read_records(given.run)))))
     show(str(found))
     return 0 if found.satisfied else 3
 
 
 def _read(argv: Sequence[str]) -> argparse.Namespace:
-    """run, knee, and bound: (option without dashes, value) or None.  Errors: InputError."""
+    """run, knee, and bound: [option without dashes, value] or None.  Errors: InputError."""
     parts = [part for text in argv for part in (text.split("=", 1) if text.startswith("--") else [text])]
     bounds = [part for text in parts for part in (["--bound", text[2:]] if re.match("--m(ax|in)-", text) else [text])]
     parser = SentenceParser("rps recommend", "a run and one of --max-METRIC X, --min-METRIC X and --knee")
@@ -59,18 +51,19 @@ def _read(argv: Sequence[str]) -> argparse.Namespace:
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("--bound", nargs=2)
     choice.add_argument("--knee", action="store_true")
-    given = parser.parse_args(bounds)
-    try:
-        given.bound = given.bound and (given.bound[0], float(given.bound[1]))
-    except ValueError as error:
-        raise InputError(f"--{given.bound[0]} must be a number, got {given.bound[1]!r}") from error
-    return given
+    return parser.parse_args(bounds)
 
 
-def _metric(option: str, sides: Mapping[str, str]) -> str:
-    """The metric of an option such as max-rmse.  Errors: InputError."""
+def _bound(given: Sequence[str] | None, sides: Mapping[str, str]) -> tuple[str, float] | tuple[()]:
+    """The metric and the value of an option such as max-rmse 0.1; empty for the knee.  Errors: InputError."""
+    if given is None:
+        return ()
+    option, value = given
     known = {f"{side}-{name}".replace("_", "-"): name for name, side in sides.items()}
     wanted = option.replace("_", "-")
     if wanted not in known:
         raise InputError(f"--{option} is no bound of this run; it has {', '.join(f'--{name}' for name in known)}")
-    return known[wanted]
+    try:
+        return known[wanted], float(value)
+    except ValueError as error:
+        raise InputError(f"--{option} must be a number, got {value!r}") from error

@@ -9,8 +9,9 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rps.cli import loggers
 from rps.cli.classes import ROOM_OF, defaults, find, item_type, may_be_class, spelled, types
-from rps.cli.flags import Place, read_flags, write_flag, write_null
+from rps.cli.flags import Place, read_flags, write_flag
 
 SECTIONS = ("model", "data")
 HOLD_CLASSES = ("prior", "operator", "estimator", "sampler")
@@ -25,7 +26,7 @@ def write_defaults(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> 
     class was named before or nothing else is possible; and only if the type of the option may be a class. No other text
     is looked up, so none is imported.
 
-    The class of a section itself inherits: a task sets operator and noise for any later method.
+    The class of a section itself inherits: a task sets operator and noise for any later method. Loggers get a folder.
 
     contents: of YAML files, in order. flags: of the command line. -> copies.
     """
@@ -39,7 +40,7 @@ def write_defaults(contents: Sequence[dict[str, Any]], flags: Sequence[str]) -> 
     found = [state.complete(copy.deepcopy(content)) for content in contents]
     for i, place, value in list(read_flags(options)):
         if value is None and len(place) > 2 and state.may_be_class(place[:-1]):
-            write_null(options, i)
+            write_flag(options, i, None)
         elif value != (new := state.complete(value, place)):
             write_flag(options, i, new)
     return found, options
@@ -54,11 +55,15 @@ class _State:
 
     def complete(self, value: Any, place: Place = ()) -> Any:
         """The value of a config or flag at a place, with the defaults written out there and below."""
+        if place[:1] == ("trainer",) and place[1:] in (("logger",), ("logger+",)):
+            return loggers.complete(value)
         if isinstance(value, str) and self._names_class(place):
             value = spelled(value, place[-1])
         if isinstance(value, str) and len(place) == 1:
             self.current[place] = value
-        elif isinstance(value, str) and (place in self.current or self._holds_class(place)):
+        elif isinstance(value, str) and (
+            place in self.current or (place[0] == "model" and place[-1] in HOLD_CLASSES and self.may_be_class(place))
+        ):
             named: dict[str, Any] = {"class_path": value}
             return named if self._read(place, named) and "init_args" in named else value
         if not isinstance(value, Mapping):
@@ -80,9 +85,6 @@ class _State:
         if not place or place[0] not in SECTIONS or place[-1] not in ROOM_OF:
             return False
         return len(place) == 1 or self.may_be_class(place)
-
-    def _holds_class(self, place: Place) -> bool:
-        return place[0] == "model" and place[-1] in HOLD_CLASSES and self.may_be_class(place)
 
     def may_be_class(self, place: Place) -> bool:
         """Whether the option at this place may be a class; True if its type is not known."""

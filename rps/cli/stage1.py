@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rps.cli.errors import InputError
+from rps.records.choices import arguments
 
 MODULES = "modules."
 """Beginning of the classes whose argument `prior` is all of the prior; another class may make its own."""
@@ -19,12 +20,11 @@ def stage1_settings(config: Mapping[str, Any]) -> str | None:
     config: as read from the YAML of a parsed config. It shows which runs to store for, no more: what is read from a
     store is decided by the hash of each call.
     """
-    arguments = _arguments(config)
-    traversal = arguments.get("traversal") or {}
-    estimator = arguments.get("estimator") or (traversal.get("init_args") or {}).get("estimator")
+    given = arguments(config.get("model"))
+    estimator = given.get("estimator") or arguments(given.get("traversal")).get("estimator")
     if not estimator or "PseudoInverse" in str(estimator):
         return None
-    of_model = [_prior(config), *(arguments.get(name) for name in ("operator", "noise", "seed", "micro_batch"))]
+    of_model = [_prior(config), *(given.get(name) for name in ("operator", "noise", "seed", "micro_batch"))]
     return json.dumps([of_model, estimator, config.get("data")], sort_keys=True, default=str)
 
 
@@ -53,9 +53,4 @@ def _prior(config: Mapping[str, Any]) -> str:
     """What a config says of the prior: its section or, for a module that is not ours, the whole model."""
     model = config.get("model") or {}
     ours = isinstance(model, Mapping) and str(model.get("class_path")).startswith(MODULES)
-    return json.dumps(_arguments(config).get("prior") if ours else model, sort_keys=True, default=str)
-
-
-def _arguments(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    model = config.get("model") or {}
-    return (model.get("init_args") or {}) if isinstance(model, Mapping) else {}
+    return json.dumps(arguments(model).get("prior") if ours else model, sort_keys=True, default=str)

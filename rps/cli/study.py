@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rps.cli import arguments, processes, signals
 from rps.cli.errors import InputError, SentenceParser, did_you_mean, is_bad_input, root_of, sentence
-from rps.cli.predict import Run, predict
+from rps.cli.predict import Run, run_predict
 from rps.cli.quiet import quiet
 from rps.cli.stage1 import stage1_settings
 from rps.cli.streams import say, show, show_written
@@ -58,64 +55,41 @@ PASSED = ("--config", "--seed", "--metric", "--overwrite", "--retry_failed")
 """Options of rps predict that a study passes on, besides those of model, data and trainer."""
 
 
-@dataclass
-class Planned:
-    """A run to do.  name: for messages. stage1: what its stage 1 depends on, see stage1_settings; None without one."""
-
-    name: str
-    argv: list[str]
-    stage1: str | None
-
-
 def run_study(argv: Sequence[str]) -> int:
     """Runs the study.  argv: the arguments after `rps study`.  -> exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
     from rps.study import begin, check_output, read_study, write_report
     from rps.study.report import STAGE1
 
-    try:
-        given, passed = _parser().parse_known_args(list(argv))
-        _check_processes()
-        study, output = read_study(_find(given.file)), Path(given.output)
-        check_output(output)
-        tasks = _chosen(study.tasks, given.tasks)
-        _check_passed(passed, study.varied)
-        runs = [(f"{task} {name}".strip(), name, task) for task in tasks for name in study.runs]
-        planned = [
-            _plan(
-                title, [*study.runs[name].arguments(task), *passed, "--output", str(output / study.folder(name, task))]
-            )
-            for title, name, task in runs
-        ]
-        begin(output)
-    except (ValueError, OSError) as error:
-        say(f"error: {sentence(error)}")
-        return 2
-    uses, worst = Counter(run.stage1 for run in planned if run.stage1), 0
-    for i, run in enumerate(planned):
-        show(f"[{i + 1}/{len(planned)}] {run.name}")
-        shared = ["--stage1", str(output / STAGE1)] if uses[run.stage1 or ""] > 1 else []
-        if (code := _predict([*run.argv, *shared])) not in (0, 3):
-            say(f"the study stopped at {run.name}, with {i} of {len(planned)} runs done; the same command resumes")
-            return code
-        worst = max(worst, code)
-    files, troubles = write_report(study, tasks, output, given.guides)
-    show("\n" + (output / "table.md").read_text(encoding="utf-8").strip())
-    show_written([*files, *(f"{output / study.folder(name, task)}/" for _, name, task in runs)])
-    for trouble in troubles:
-        say(trouble)
-    return worst
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = SentenceParser("rps study", "a study file and an --output folder")
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--output", required=True)
     parser.add_argument("--tasks", nargs="+")
     parser.add_argument("--no_guides", dest="guides", action="store_false")
-    return parser
+    given, passed = parser.parse_known_args(list(argv))
+    _check_processes()
+    study, output = read_study(arguments.find_config(given.file, "study", studies=True)), Path(given.output)
+    check_output(output)
+    tasks = _chosen(study.tasks, given.tasks)
+    _check_passed(passed, study.varied)
+    runs = [(name, task, output / study.folder(name, task)) for task in tasks for name in study.runs]
+    names = [f"{task} {name}".strip() for name, task, _ in runs]
+    commands = [[*study.runs[name].arguments(task), *passed, "--output", str(folder)] for name, task, folder in runs]
+    stage1 = [_check(*of) for of in zip(names, commands, strict=True)]
+    begin(output)
+    worst = 0
+    for i, (name, argv) in enumerate(zip(names, commands, strict=True)):
+        show(f"[{i + 1}/{len(runs)}] {name}")
+        shared = ["--stage1", str(output / STAGE1)] if stage1[i] and stage1.count(stage1[i]) > 1 else []
+        if (code := _predict([*argv, *shared])) not in (0, 3):
+            say(f"the study stopped at {name}, with {i} of {len(runs)} runs done; the same command resumes")
+            return code
+        worst = max(worst, code)
+    files, troubles = write_report(study, tasks, output, given.guides)
+    show("\n" + (output / "table.md").read_text(encoding="utf-8").strip())
+    show_written([*files, *(f"{folder}/" for _, _, folder in runs)])
+    for trouble in troubles:
+        say(trouble)
+    return worst
 
 
 def _check_processes() -> None:
@@ -124,24 +98,6 @@ def _check_processes() -> None:
         raise InputError(
             "rps study was started in several processes; start it once: its runs start their own (--trainer.devices)"
         )
-
-
-def packaged_studies() -> dict[str, Path]:
-    """The studies that ship with the package, by name."""
-    import configs
-
-    return {path.stem: path for path in sorted((Path(configs.__file__).parent / arguments.STUDIES).glob("*.yaml"))}
-
-
-def _find(name: str) -> Path:
-    """The study file with this name, or else the packaged study.  Errors: InputError."""
-    path, packaged = Path(name).expanduser(), packaged_studies()
-    if path.is_file():
-        return path
-    if name in packaged:
-        return packaged[name]
-    hint = did_you_mean(name, packaged) or f"the packaged studies are {', '.join(packaged)}"
-    raise InputError(f"there is no study file {name} and no packaged study with that name; {hint}")
 
 
 def _chosen(tasks: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
@@ -163,12 +119,13 @@ def _check_passed(passed: Sequence[str], varied: frozenset[str]) -> None:
             raise InputError(f"{option} would make the runs of the study alike, since these differ in it; leave it out")
 
 
-def _plan(name: str, argv: list[str]) -> Planned:
-    """Checks a run as far as that is possible before anything is built.  Errors: InputError."""
+def _check(name: str, argv: list[str]) -> str | None:
+    """Checks a run as far as that is possible before anything is built.  -> what its stage 1 depends on, see
+    stage1_settings; None without one. Errors: InputError."""
     try:
         with processes.tidy():
             quiet()
-            return Planned(name, argv, stage1_settings(Run(argv).check()))
+            return stage1_settings(Run(argv).check())
     except Exception as error:
         if not is_bad_input(error, started=False):
             raise
@@ -182,7 +139,7 @@ def _predict(argv: list[str]) -> int:
     sys.argv[1:] = ["predict", *argv]
     try:
         with signals.stoppable("interrupted before this run began; the same command resumes the study"):
-            return predict(argv, brief=True)
+            return run_predict(argv, brief=True)
     finally:
         sys.argv[1:] = command
         gc.collect()  # a module and its Trainer refer to each other, and priors are large

@@ -6,14 +6,13 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rps.chunks import chunks
-from rps.metrics.base import Better, Metric, in_colour
+from rps.metrics.base import Better, Metric, in_batches, in_colour
 
 
 class TorchMetrics(Metric):
@@ -41,7 +40,10 @@ class TorchMetrics(Metric):
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        found = _imported(target)
+        try:
+            found = resolve_name(target)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"there is no metric {target!r} to import: {error}") from error
         options = dict(arguments or {})
         if inspect.isclass(found):
             with warnings.catch_warnings():
@@ -102,16 +104,7 @@ class Pyiqa(Metric):
     def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
         self.network.device = restored.device  # pyiqa moves images to the device that it remembers
         images = [in_colour(one, self) for one in (restored, reference)[: 1 + self.needs_reference]]
-        found = [self.network(*(one[rows] for one in images)) for rows in chunks(len(restored), self.batch_size)]
-        return torch.cat([part.reshape(-1) for part in found]) if found else restored.new_zeros(0)
-
-
-def _imported(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"there is no metric {path!r} to import: {error}") from error
+        return in_batches(self.network, self.batch_size, *images)
 
 
 def _column(name: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rps.chunks import chunks
-from rps.metrics.base import Metric, in_colour
+from rps.metrics.base import Metric, in_batches, in_colour
 
 Opinions = Literal["koniq10k", "kadid10k"]
 
@@ -55,6 +55,4 @@ class Arniqa(Metric):
     @torch.no_grad()
     def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
         """restored: [N, 1 or 3, H, W] in [0, 1] -> [N]. Grey images are repeated to three channels."""
-        colour = in_colour(restored, self)
-        parts = [self.network(colour[rows], normalize=True).flatten() for rows in chunks(len(colour), self.batch_size)]
-        return torch.cat(parts) if parts else colour.new_zeros(0)
+        return in_batches(partial(self.network, normalize=True), self.batch_size, in_colour(restored, self))

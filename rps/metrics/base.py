@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from rps.chunks import chunks
 from rps.measurement import Measurement
 
 Better = Literal["lower", "higher"]
@@ -117,8 +119,7 @@ class Metric(nn.Module):
         """
         if self.needs_reference and candidate.reference is None:
             return None
-        value: Tensor = self(candidate.saved, candidate.reference)
-        return value
+        return self(candidate.saved, candidate.reference)
 
     @property
     def info(self) -> MetricInfo:
@@ -135,8 +136,7 @@ class Metric(nn.Module):
         if not isinstance(found, Tensor) or found.shape != (n,):
             shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(f"the metric {self.name} must return one value per image, [{n}], got {shape}")
-        numbers: list[float] = found.cpu().double().tolist()
-        return numbers
+        return found.cpu().double().tolist()
 
 
 def check_metrics(metrics: list[Metric]) -> None:
@@ -159,6 +159,12 @@ def check_metrics(metrics: list[Metric]) -> None:
     names = [metric.name for metric in metrics]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"two metrics are named {min(twice)}; give one of them another name")
+
+
+def in_batches(network: Callable[..., Tensor], size: int, *images: Tensor) -> Tensor:
+    """The results of a network for images, or pairs of them, of which it takes `size` in one pass.  -> [N]."""
+    parts = [network(*(each[rows] for each in images)).reshape(-1) for rows in chunks(len(images[0]), size)]
+    return torch.cat(parts) if parts else images[0].new_zeros(0)
 
 
 def in_colour(images: Tensor, metric: Metric) -> Tensor:

@@ -31,8 +31,7 @@ def between(rows: np.ndarray, levels: Sequence[float], grid: np.ndarray) -> np.n
     """
     from scipy.interpolate import PchipInterpolator
 
-    result: np.ndarray = PchipInterpolator(np.asarray(levels, dtype=float), rows, axis=1)(grid)
-    return result
+    return PchipInterpolator(np.asarray(levels, dtype=float), rows, axis=1)(grid)
 
 
 def within(figure: np.ndarray, bound: float, other: np.ndarray) -> np.ndarray:
@@ -40,8 +39,7 @@ def within(figure: np.ndarray, bound: float, other: np.ndarray) -> np.ndarray:
     figure if there are none.  figure, other: [1 + B, G], lower is better."""
     allowed = figure <= bound + 1e-12 * abs(bound)  # a bound on the value of a level includes it
     best = np.where(allowed, other, np.inf).argmin(axis=1)
-    result: np.ndarray = np.where(allowed.any(axis=1), best, figure.argmin(axis=1))
-    return result
+    return np.where(allowed.any(axis=1), best, figure.argmin(axis=1))
 
 
 def below_chord(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -61,5 +59,4 @@ def spread(rows: np.ndarray) -> Estimate:
 
 def _unit(values: np.ndarray) -> np.ndarray:
     low, high = values.min(axis=1, keepdims=True), values.max(axis=1, keepdims=True)
-    result: np.ndarray = (values - low) / np.where(high > low, high - low, 1)
-    return result
+    return (values - low) / np.where(high > low, high - low, 1)

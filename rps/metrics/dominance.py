@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rps.metrics.dp import Images, difference
+from rps.metrics.dp import PERCEPTION, Images, difference
 from rps.metrics.standard import DISTORTION
 
 
@@ -32,5 +32,5 @@ def _is_below(images: Images, other: Images, place: tuple[float, float], other_p
     if not all(a < b for a, b in zip(place, other_place, strict=True)):
         return False
     paired = difference(images, other)
-    changes = [change for change in (paired.means.get(DISTORTION), paired.sqrt_frechet) if change is not None]
-    return all(change.value < -change.se for change in changes if math.isfinite(change.se))
+    changes = (paired.means.get(DISTORTION), paired.distances.get(PERCEPTION))
+    return all(change.value < -change.se for change in changes if change is not None and math.isfinite(change.se))

@@ -84,15 +84,20 @@ class Images:
     features: Tensor | None = None
     reference: Statistics | Tensor | None = None
 
+    @cached_property
+    def _parts(self) -> dict[tuple[str, ...], Images]:
+        return {tuple(self.ids): self}
+
     def only(self, ids: Sequence[str]) -> Images:
-        """The samples with these ids, in this order."""
-        if list(ids) == list(self.ids):
-            return self
-        row = {id_: i for i, id_ in enumerate(self.ids)}
-        index = torch.tensor([row[id_] for id_ in ids], dtype=torch.int64)
-        reference = self.reference[index] if isinstance(self.reference, Tensor) else self.reference
-        values = {name: value[index] for name, value in self.values.items()}
-        return Images(ids, values, None if self.features is None else self.features[index], reference)
+        """The samples with these ids, in this order; asked for again, the same object with what it has computed."""
+        if (key := tuple(ids)) not in self._parts:
+            row = {id_: i for i, id_ in enumerate(self.ids)}
+            index = torch.tensor([row[id_] for id_ in ids], dtype=torch.int64)
+            reference = self.reference[index] if isinstance(self.reference, Tensor) else self.reference
+            values = {name: value[index] for name, value in self.values.items()}
+            features = None if self.features is None else self.features[index]
+            self._parts[key] = Images(ids, values, features, reference)
+        return self._parts[key]
 
     @cached_property
     def means(self) -> dict[str, Estimate]:
@@ -151,14 +156,15 @@ class Images:
 class Difference:
     """One set of images minus another, paired on the ids that both have.
 
-    n: number of these ids. means: differences of the metrics that both have. sqrt_frechet: difference of the roots of
-    the Frechet distances, or None. kernel: difference of the kernel distances, or None.
+    n: number of these ids. pair: both sets, on these ids. with_features: on those that have features in both. means:
+    differences of the metrics that both have. distances: PERCEPTION and KERNEL -> difference, where it is known.
     """
 
     n: int
+    pair: tuple[Images, Images]
+    with_features: tuple[Images, Images]
     means: Mapping[str, Estimate]
-    sqrt_frechet: Estimate | None
-    kernel: Estimate | None = None
+    distances: Mapping[str, Estimate]
 
 
 def difference(images: Images, first: Images) -> Difference:
@@ -169,11 +175,10 @@ def difference(images: Images, first: Images) -> Difference:
     values = {name: value - there.values[name] for name, value in here.values.items() if name in there.values}
     known = set(there.with_features.ids)
     both = [id_ for id_ in here.with_features.ids if id_ in known]
-    here, there = here.only(both), there.only(both)
-    a, b, kernel, other = here.frechet, there.frechet, here.kernel, there.kernel
-    root = None if a is None or b is None else a.root.minus(b.root).estimate()
-    distance = None if kernel is None or other is None else kernel.minus(other).estimate()
-    return Difference(len(common), _means(values), root, distance)
+    featured = here.only(both), there.only(both)
+    draws = {name: tuple(images.draws(name) for images in featured) for name in (PERCEPTION, KERNEL)}
+    distances = {name: a.minus(b).estimate() for name, (a, b) in draws.items() if a is not None and b is not None}
+    return Difference(len(common), (here, there), featured, _means(values), distances)
 
 
 def _means(values: Mapping[str, Tensor]) -> dict[str, Estimate]:

@@ -63,7 +63,11 @@ class TimmFeatures(FeatureNetwork):
             self.name = model
         self.stage = settings.get("stage") if stage is None else stage
         if self.stage is not None:
-            _check_stage(self.network, self.stage, self.name)
+            if not hasattr(self.network, "forward_intermediates"):
+                raise ValueError(f"the timm model {self.name} has no feature maps by stage; leave stage out")
+            stages = len(self.network.feature_info)
+            if not 0 <= self.stage < stages:
+                raise ValueError(f"the timm model {self.name} has stages 0 to {stages - 1}, got stage={self.stage}")
             self.name = f"{self.name}, stage {self.stage}"
         self.channels, *size = settings["input_size"]
         self.size = tuple(size)
@@ -81,8 +85,7 @@ class TimmFeatures(FeatureNetwork):
         if self.stage is not None:
             maps = self.network.forward_intermediates(x, indices=[self.stage], intermediates_only=True)
             return maps[0].mean((2, 3))
-        features: Tensor = self.network.forward_head(self.network.forward_features(x), pre_logits=True)
-        return features
+        return self.network.forward_head(self.network.forward_features(x), pre_logits=True)
 
 
 class EmbeddedFeatures(TimmFeatures):
@@ -109,14 +112,6 @@ def with_channels(images: Tensor, channels: int, name: str) -> Tensor:
         f"the images have {images.shape[1]} channels but the feature network {name} takes {channels}; choose another "
         "feature network, or none (features: null)"
     )
-
-
-def _check_stage(network: Any, stage: int, name: str) -> None:
-    if not hasattr(network, "forward_intermediates"):
-        raise ValueError(f"the timm model {name} has no feature maps by stage; leave stage out")
-    stages = len(network.feature_info)
-    if not 0 <= stage < stages:
-        raise ValueError(f"the timm model {name} has stages 0 to {stages - 1}, got stage={stage}")
 
 
 def _from_folder(folder: Path) -> tuple[Any, dict[str, Any]]:

@@ -29,12 +29,14 @@ def file_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def check_file(path: str | Path, sha256: str | None = None) -> None:
+def check_file(path: str | Path, what: str, sha256: str | None = None) -> None:
     """Compares a file of weights with its SHA-256, or with the first digits of it at the end of its name.
 
-    torchvision and torch-fidelity use such names, e.g. "vgg16-397923af.pth". A file with neither is accepted. Errors:
-    ValueError if they differ.
+    torchvision and torch-fidelity use such names, e.g. "vgg16-397923af.pth". A file with neither is accepted. what: the
+    network, for messages. Errors: ValueError if they differ; FileNotFoundError.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path} with the weights of {what}")
     named = re.search("-([0-9a-f]{8,64})$", Path(path).stem)
     expected = (sha256 or (named.group(1) if named else "")).lower()
     if not expected:

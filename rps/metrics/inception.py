@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,10 +32,8 @@ class InceptionFeatures(FeatureNetwork):
 
     def __init__(self, weights: str | None = None, sha256: str | None = None) -> None:
         super().__init__()
-        if weights is not None and not Path(weights).is_file():
-            raise FileNotFoundError(f"there is no file {weights} with the weights of FID's Inception")
         if weights is not None:
-            check_file(weights, sha256)
+            check_file(weights, "FID's Inception", sha256)
         script = None if weights is None else _script(weights)
         self.network: Any = script if script is not None else _torch_fidelity(weights)
         self.requires_grad_(False).eval()
@@ -105,5 +102,4 @@ class _Pooled(nn.Module):
         self.layers = nn.Sequential(*(getattr(extractor, name) for name in names.split()))
 
     def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.layers(x)
-        return features
+        return self.layers(x)

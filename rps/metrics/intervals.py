@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,10 @@ class Estimate:
     se: float
     low: float
     high: float
+
+    def entry(self, name: str = "value") -> dict[str, Any]:
+        """As in metrics.json, with the figure under this name."""
+        return {name: self.value, "se": self.se, "ci95": [self.low, self.high]}
 
 
 def estimate(value: float, draws: Tensor) -> Estimate:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rps.chunks import chunks
-from rps.metrics.base import Metric, in_colour
+from rps.metrics.base import Metric, in_batches, in_colour
 from rps.metrics.hashes import check_file
 
 Net = Literal["vgg", "alex"]
+BACKBONES = {"vgg": "vgg16", "alex": "alexnet"}
 
 
 class Lpips(Metric):
@@ -49,7 +50,7 @@ class Lpips(Metric):
         missing = sorted(set(names.values()) - set(state))
         if missing:
             raise ValueError(
-                f"{weights} is not torchvision's state dict of {_backbone(net)}: it has no {missing[0]!r}; give "
+                f"{weights} is not torchvision's state dict of {BACKBONES[net]}: it has no {missing[0]!r}; give "
                 "torchvision's file"
             )
         self.distance.net.load_state_dict({name: state[theirs] for name, theirs in names.items()})
@@ -60,37 +61,27 @@ class Lpips(Metric):
     @torch.no_grad()
     def forward(self, restored: Tensor, reference: Any = None) -> Tensor:
         """restored, reference: [N, 1 or 3, H, W] in [0, 1] -> [N]. Grey images are repeated to three channels."""
-        x, clean = in_colour(restored, self), in_colour(reference, self)
-        parts = [
-            self.distance(x[rows], clean[rows], normalize=True).flatten() for rows in chunks(len(x), self.batch_size)
-        ]
-        return torch.cat(parts) if parts else x.new_zeros(0)
-
-
-def _backbone(net: Net) -> str:
-    return {"vgg": "vgg16", "alex": "alexnet"}[net]
+        pairs = in_colour(restored, self), in_colour(reference, self)
+        return in_batches(partial(self.distance, normalize=True), self.batch_size, *pairs)
 
 
 def _fetched(net: Net) -> dict[str, Tensor]:
     import torchvision
 
-    weights = torchvision.models.get_model_weights(_backbone(net)).IMAGENET1K_V1
+    weights = torchvision.models.get_model_weights(BACKBONES[net]).IMAGENET1K_V1
     try:
         return weights.get_state_dict(progress=False, check_hash=True)
     except OSError as error:  # includes every failure of urllib
         raise OSError(
-            f"LPIPS needs torchvision's weights of {_backbone(net)}, and {weights.url} cannot be fetched ({error}); "
+            f"LPIPS needs torchvision's weights of {BACKBONES[net]}, and {weights.url} cannot be fetched ({error}); "
             "give a local copy of that file (weights), or leave LPIPS out of the metrics"
         ) from error
 
 
 def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path} with the weights of LPIPS's backbone")
-    check_file(path, sha256)
+    check_file(path, "LPIPS's backbone", sha256)
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(path)
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -32,17 +32,16 @@ def seams(x: Tensor, reference: Tensor, borders: tuple[Sequence[int], Sequence[i
             f"borders, {tuple(x.shape)} and {tuple(reference.shape)}; give pictures larger than a tile"
         )
     error = (x - reference).double()
-    rows, columns = (_crossing(n, at).to(x.device) for n, at in zip(x.shape[2:], borders, strict=True))
+    # Whether there is a border between pixel i and pixel i + 1, bool [size - 1].
+    rows, columns = (
+        torch.isin(torch.arange(1, n), torch.tensor(at, dtype=torch.int64)).to(x.device)
+        for n, at in zip(x.shape[2:], borders, strict=True)
+    )
     near = (_beside(rows)[:, None] | _beside(columns)).expand_as(error)
     down, right = error.diff(dim=2), error.diff(dim=3)
     across = torch.cat([down[:, :, rows].flatten(), right[..., columns].flatten()])
     within = torch.cat([down[:, :, ~rows].flatten(), right[..., ~columns].flatten()])
     return Seams(_ratio(error[near], error[~near]), _ratio(across, within))
-
-
-def _crossing(size: int, borders: Sequence[int]) -> Tensor:
-    """Whether there is a border between pixel i and pixel i + 1.  -> bool [size - 1]."""
-    return torch.isin(torch.arange(1, size), torch.tensor(borders, dtype=torch.int64))
 
 
 def _beside(crossing: Tensor) -> Tensor:

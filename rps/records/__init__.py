@@ -1,12 +1,10 @@
 """The run directory: rows and features in small files, merged at the end into metrics.json."""
 
-from rps.records.comparable import check_comparable
 from rps.records.directory import RunDirectory, check_has_records, is_run, sweep
 from rps.records.done import levels_left, outcomes, recorded_ids
-from rps.records.earlier import Earlier, read_earlier
-from rps.records.evaluate import Evaluation, evaluate
+from rps.records.evaluate import evaluate
 from rps.records.evaluation_session import EvaluationSession
-from rps.records.files import file_name, level_name, write_json, write_text, written
+from rps.records.files import file_name, level_name, write_json, written
 from rps.records.lock import RunLock, RunLocked
 from rps.records.reader import Records, has_records, read_records
 from rps.records.rows import Origin, RecordWriter, Row, Vectors
@@ -14,8 +12,6 @@ from rps.records.session import Session, paths_in
 from rps.records.summary import summary
 
 __all__ = [
-    "Earlier",
-    "Evaluation",
     "EvaluationSession",
     "Origin",
     "RecordWriter",
@@ -26,7 +22,6 @@ __all__ = [
     "RunLocked",
     "Session",
     "Vectors",
-    "check_comparable",
     "check_has_records",
     "evaluate",
     "file_name",
@@ -36,12 +31,10 @@ __all__ = [
     "levels_left",
     "outcomes",
     "paths_in",
-    "read_earlier",
     "read_records",
     "recorded_ids",
     "summary",
     "sweep",
     "write_json",
-    "write_text",
     "written",
 ]

@@ -34,8 +34,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[st
     """(key, old value, new value) of what differs, as text, except arguments of where and how it runs."""
     before, now = _flat(old), _flat(new)
     keys = [*before, *(key for key in now if key not in before)]
-    return [
-        (_short(key), _shown(before, key), _shown(now, key))
+    return [  # keys as on the command line
+        (key.replace(".init_args", "").removesuffix(".class_path"), _shown(before, key), _shown(now, key))
         for key in keys
         if _same(before.get(key)) != _same(now.get(key))  # an option that did not exist yet counts as null
     ]
@@ -53,12 +53,9 @@ def _what(config: Mapping[str, Any]) -> dict[str, Any]:
     trainer = {k: v for k, v in (sections.get("trainer") or {}).items() if k not in HOW_TRAINER}
     callbacks = trainer.get("callbacks") or []
     callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
-    trainer["callbacks"] = [c for c in callbacks if not str(_class_path(c)).endswith(HOW_CALLBACKS)]
+    names = [str(c.get("class_path") if isinstance(c, Mapping) else c) for c in callbacks]
+    trainer["callbacks"] = [c for c, name in zip(callbacks, names, strict=True) if not name.endswith(HOW_CALLBACKS)]
     return {**sections, "trainer": trainer}
-
-
-def _class_path(value: Any) -> Any:
-    return value.get("class_path") if isinstance(value, Mapping) else value
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -73,11 +70,6 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
     for name, item in parts.items():
         found |= _flat(item, f"{key}.{name}" if key else name)
     return found
-
-
-def _short(key: str) -> str:
-    """The key as it is given on the command line."""
-    return key.replace(".init_args", "").removesuffix(".class_path")
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:

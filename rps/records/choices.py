@@ -78,6 +78,11 @@ def _by_level(place: Place, configs: Sequence[Mapping[str, Any]], lists: Sequenc
     return [dict(zip(levels, v, strict=True)) for v, levels in zip(values, lists, strict=True)] if fit else []
 
 
+def arguments(node: Any) -> dict[str, Any]:
+    """The init_args of a class in a config; empty where a class is named by a text or is missing."""
+    return dict((node.get("init_args") if isinstance(node, Mapping) else None) or {})
+
+
 def _get(config: Mapping[str, Any], place: Place) -> Any:
     value: Any = config
     for key in place:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rps.records.changes import differences
+from rps.records.choices import arguments
 from rps.records.directory import RunDirectory, RunRefused
 
 TASK = ("operator", "noise", "noise_std")
@@ -24,8 +25,9 @@ def check_comparable(run: Path, other: Path, same_pictures: Callable[[], bool]) 
     configs = [RunDirectory(folder).config() for folder in (run, other)]
     if not all(configs):
         return
-    _refuse("have different tasks", run, other, *({"model": _arguments(c, "model", TASK)} for c in configs))
-    data = [_data(config) for config in configs]
+    tasks = [{k: v for k, v in arguments(config.get("model")).items() if k in TASK} for config in configs]
+    _refuse("have different tasks", run, other, *({"model": task} for task in tasks))
+    data = [_data(config.get("data")) for config in configs]
     if differences(*data) and not same_pictures():
         _refuse("have different data", run, other, *data)
 
@@ -37,15 +39,7 @@ def _refuse(what: str, run: Path, other: Path, a: Mapping[str, Any], b: Mapping[
         raise RunRefused(f"{run} and {other} {what} and cannot be compared: {'; '.join(found[:3])}{more}")
 
 
-def _data(config: Mapping[str, Any]) -> dict[str, Any]:
-    section = config.get("data") or {}
-    given = _arguments(config, "data")
+def _data(section: Any) -> dict[str, Any]:
     class_path = section.get("class_path") if isinstance(section, Mapping) else section
-    kept = {name: value for name, value in given.items() if name not in SELECTION}
+    kept = {name: value for name, value in arguments(section).items() if name not in SELECTION}
     return {"data": {"class_path": class_path, "init_args": kept}}
-
-
-def _arguments(config: Mapping[str, Any], section: str, names: tuple[str, ...] | None = None) -> dict[str, Any]:
-    found = config.get(section) or {}
-    given = (found.get("init_args") or {}) if isinstance(found, Mapping) else {}
-    return {name: value for name, value in given.items() if names is None or name in names}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,19 +18,23 @@ PACKAGES = ("torch", "torchvision", "lightning", "diffusers", "datasets", "timm"
 
 def new_config(config: str, command: Sequence[str]) -> str:
     """The text of the file.  config: the values, as YAML. command: the words after `rps`."""
-    versions = {"rps": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    used = {"rps": __version__, **versions(PACKAGES)}
     header = [
         "rps predict --config THIS_FILE --output DIR repeats this run.",
-        "versions: " + ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "versions: " + ", ".join(f"{name} {number}" for name, number in used.items()),
         f"date: {_now()}",
         f"command: {shlex.join(['rps', *command])}",
     ]
     return "".join(map(_comment, header)) + config.rstrip() + "\n"
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of Python and of those of the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def with_event(text: str, event: str, command: Sequence[str], values: Mapping[str, Any] | None = None) -> str:

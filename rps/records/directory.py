@@ -83,14 +83,12 @@ class RunDirectory:
 
     def config(self) -> dict[str, Any]:
         """config.yaml of the run; empty if there is none.  Errors: RunRefused if it is not YAML."""
-        import yaml
-
         places = [*([self._aside] if is_run(self._aside) else []), current(self.path), self.path]
         for path in (place / "config.yaml" for place in places):
             if path.is_file():
                 try:
                     found = load_yaml(path.read_text(encoding="utf-8"))
-                except (yaml.YAMLError, ValueError, RecursionError) as error:
+                except ValueError as error:
                     raise RunRefused(
                         f"{path} is no longer valid YAML; restore it, or give --overwrite to start from scratch"
                     ) from error

@@ -16,11 +16,10 @@ def outcomes(run: str | Path) -> Outcomes:
     """The outcomes in the records; a success counts, whatever came before or after it."""
     found: dict[float, dict[str, bool]] = {}
     for table, _ in read_columns(Path(run) / "records", ["kind", "status"]):
-        columns = (table[name].to_pylist() for name in ("id", "kind", "level", "status"))
-        for id_, kind, level, status in zip(*columns, strict=True):
-            if kind == "restored":
-                of_level = found.setdefault(level, {})
-                of_level[id_] = of_level.get(id_, False) or status == "ok"
+        for row in table.to_pylist():
+            if row["kind"] == "restored":
+                of_level = found.setdefault(row["level"], {})
+                of_level[row["id"]] = of_level.get(row["id"], False) or row["status"] == "ok"
     return found
 
 
@@ -50,15 +49,14 @@ NO_SAMPLE = "the data have no sample with this id"
 def recorded_ids(run: str | Path) -> set[str]:
     """The samples with any record, without those that the data did not have."""
     tables = read_columns(Path(run) / "records", ["reason"])
-    pairs = (zip(*(table[name].to_pylist() for name in ("id", "reason")), strict=True) for table, _ in tables)
-    return {id_ for table in pairs for id_, reason in table if reason != NO_SAMPLE}
+    return {row["id"] for table, _ in tables for row in table.to_pylist() if row["reason"] != NO_SAMPLE}
 
 
 def lacking_features(run: str | Path, found: Outcomes) -> set[str]:
     """Restored samples whose features are missing at some level, because files were removed."""
     there: dict[float, set[str]] = {}
     for table, _ in read_columns(Path(run) / "features", ["kind"]):
-        for id_, kind, level in zip(*(table[name].to_pylist() for name in ("id", "kind", "level")), strict=True):
-            if kind == "restored":
-                there.setdefault(level, set()).add(id_)
+        for row in table.to_pylist():
+            if row["kind"] == "restored":
+                there.setdefault(row["level"], set()).add(row["id"])
     return {id_ for level, ids in restored_ids(found).items() for id_ in ids - there.get(level, set())}

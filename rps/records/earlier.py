@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from rps.records.evaluate import Evaluation
 from rps.records.reader import read_columns
 from rps.records.rows import Row, Vectors
 
-
-class Totals(NamedTuple):
-    """The costs of the passes over a sample so far; None if unknown."""
-
-    total_network_calls: float | None
-    total_forward_equivalents: float | None
+TOTALS = ("total_network_calls", "total_forward_equivalents")
+"""The costs that add up over the passes over a sample."""
 
 
 @dataclass(frozen=True)
 class Earlier:
     """The records of samples that lack levels.
 
-    totals: id -> costs so far. compared: ids of the samples whose A^+ y is recorded, and so are the features of it and
-    of the clean image.
+    totals: id -> name in TOTALS -> cost so far, None if unknown. compared: ids of the samples whose A^+ y is recorded,
+    and so are the features of it and of the clean image.
     """
 
-    totals: Mapping[str, Totals] = field(default_factory=dict)
+    totals: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     compared: frozenset[str] = frozenset()
 
     def completed(self, found: Evaluation) -> Evaluation:
@@ -36,10 +31,9 @@ class Earlier:
         return Evaluation(rows, [self._new(vectors) for vectors in found.vectors])
 
     def _added_up(self, row: Row) -> Row:
-        before = self.totals.get(row.id)
-        if before is None or row.kind != "restored":
-            return row
-        sums = {name: _sum(cost, getattr(row.cost, name)) for name, cost in before._asdict().items()}
+        before = self.totals.get(row.id, {}) if row.kind == "restored" else {}
+        pairs = {name: (cost, getattr(row.cost, name)) for name, cost in before.items()}
+        sums = {name: None if None in pair else sum(pair) for name, pair in pairs.items()}
         return replace(row, cost=row.cost._replace(**sums))
 
     def _new(self, vectors: Vectors) -> Vectors:
@@ -51,24 +45,17 @@ class Earlier:
 
 def read_earlier(run: str | Path, ids: Collection[str]) -> Earlier:
     """What a run has recorded of these samples."""
-    latest: dict[str, dict[float, Totals]] = {}
+    latest: dict[str, dict[float, list[float | None]]] = {}
     compared: set[str] = set()
     for table, _ in read_columns(Path(run) / "records") if ids else ():
         for row in table.to_pylist():
             if row["id"] not in ids:
                 continue
             if row["kind"] == "restored" and row["total_network_calls"] is not None:
-                latest.setdefault(row["id"], {})[row["level"]] = Totals(*(row.get(name) for name in Totals._fields))
+                latest.setdefault(row["id"], {})[row["level"]] = [row.get(name) for name in TOTALS]
             elif row["kind"] == "pseudo_inverse":
                 compared.add(row["id"])
-    return Earlier({id_: _largest(of_level.values()) for id_, of_level in latest.items()}, frozenset(compared))
-
-
-def _largest(totals: Collection[Totals]) -> Totals:
-    """That of the last pass, which includes the others."""
-    columns = zip(*totals, strict=True)
-    return Totals(*(None if None in column else max(column) for column in columns))
-
-
-def _sum(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a + b
+    columns = {id_: zip(TOTALS, zip(*of_level.values(), strict=True), strict=True) for id_, of_level in latest.items()}
+    # The largest is that of the last pass, which includes the others.
+    totals = {id_: {name: None if None in of else max(of) for name, of in found} for id_, found in columns.items()}
+    return Earlier(totals, frozenset(compared))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -46,35 +45,54 @@ def evaluate(
     relative_cost: of the prior, for costs in network forwards; None leaves these out. A sample whose image at a level
     has values that are not finite, or that has no image at all, gets a failed row.
     """
-    judge = _Judge(prediction, standard() if metrics is None else metrics, features)
-    restoration = prediction.restoration
+    metrics, result = standard() if metrics is None else metrics, Evaluation()
+    restoration, measurement = prediction.restoration, prediction.measurement
+    clean = None if prediction.reference is None else as_saved(prediction.reference)
+
+    def add(x: Tensor, kind: Kind, level: Level | None = None, cost: RowCost | None = None) -> None:
+        finite = x.isfinite().flatten(1).all(1)
+        good, saved = finite.nonzero()[:, 0], as_saved(x[finite])
+        spread, samples = None, None
+        if kind == "restored" and level is not None:
+            spread, chains = restoration.spread.get(level), restoration.samples.get(level)
+            spread = None if spread is None else spread[good]
+            samples = None if chains is None else torch.stack([chain[good] for chain in chains])
+        reference = None if clean is None else clean[good]
+        candidate = Candidate(x[good], saved, measurement.rows(good), reference, spread, samples)
+        asked = metrics_of(metrics, kind) if len(good) else []
+        found = {metric.name: metric.values(candidate) for metric in asked}
+        place = {i: k for k, i in enumerate(good.tolist())}
+        where = f"the {kind} image" if level is None else f"the image at level {level_name(level)}"
+        for i, id_ in enumerate(prediction.ids):
+            row = Row(id_, level, kind, cost=cost or RowCost())
+            if i in place:
+                known = {name: values[place[i]] for name, values in found.items() if values is not None}
+                result.rows.append(replace(row, metrics=known))
+            else:
+                result.rows.append(replace(row, status="failed", reason=f"{where} {NOT_FINITE}"))
+        result.vectors += feature_vectors(features, saved, (kind, level), [prediction.ids[i] for i in place])
+
     for level in restoration.levels:
-        cost = row_cost(restoration, level, relative_cost)
-        judge.add(restoration.images[level], "restored", level, cost, restoration)
-        for id_, reason in prediction.failures.items():
-            judge.result.rows.append(Row(id_, level, status="failed", reason=reason))
-    baseline = prediction.measurement.pseudo_inverse() if prediction.ids else None
-    if baseline is not None:
-        judge.add(baseline, "pseudo_inverse")
-    for (kind, at), images in (also or {}).items():
-        judge.add(images, kind, at)
-    if prediction.reference is not None:
-        clean = as_saved(prediction.reference)
-        judge.result.vectors += feature_vectors(features, clean, ("reference", None), prediction.ids)
-    return judge.result
+        if prediction.ids:
+            add(restoration.images[level], "restored", level, row_cost(restoration, level, relative_cost))
+        result.rows += [Row(id_, level, status="failed", reason=why) for id_, why in prediction.failures.items()]
+    if prediction.ids:
+        if (baseline := measurement.pseudo_inverse()) is not None:
+            add(baseline, "pseudo_inverse")
+        for (kind, at), images in (also or {}).items():
+            add(images, kind, at)
+    if clean is not None:
+        result.vectors += feature_vectors(features, clean, ("reference", None), prediction.ids)
+    return result
 
 
 def row_cost(restoration: Restoration, level: Level, relative: RelativeCost | None) -> RowCost:
     """The cost of a level and the total, per image.  relative: None if the costs in network forwards are unknown."""
     cost, total = restoration.cost[level], restoration.total_cost
-    return RowCost(
-        **asdict(cost),
-        total_network_calls=total.network_calls,
-        seconds=restoration.seconds[level],
-        forward_equivalents=None if relative is None else cost.forward_equivalents(relative),
-        total_forward_equivalents=None if relative is None else total.forward_equivalents(relative),
-        stored_forward_equivalents=None if relative is None else restoration.stored_cost.forward_equivalents(relative),
-    )
+    costs = {"": cost, "total_": total, "stored_": restoration.stored_cost}
+    known = {f"{of}forward_equivalents": c.forward_equivalents(relative) for of, c in costs.items() if relative}
+    seconds = restoration.seconds[level]
+    return RowCost(**asdict(cost), **known, total_network_calls=total.network_calls, seconds=seconds)
 
 
 def feature_vectors(features: FeatureNetwork | None, saved: Tensor, key: Key, ids: list[str]) -> list[Vectors]:
@@ -85,52 +103,6 @@ def feature_vectors(features: FeatureNetwork | None, saved: Tensor, key: Key, id
     return [Vectors(ids, key[1], key[0], vectors.float().cpu())]
 
 
-def _chains(restoration: Restoration, level: Any, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """The spread and the samples of a level, of some rows."""
-    spread, samples = restoration.spread.get(level), restoration.samples.get(level)
-    chosen = None if samples is None else torch.stack([sample[rows] for sample in samples])
-    return None if spread is None else spread[rows], chosen
-
-
 def metrics_of(metrics: Sequence[Metric], kind: Kind) -> list[Metric]:
     """The metrics that images of a kind have: those of the measurement are recorded with A^+ y."""
     return [metric for metric in metrics if kind == "pseudo_inverse" or not metric.of_measurement]
-
-
-class _Judge:
-    """Evaluates sets of images of one prediction."""
-
-    def __init__(self, prediction: Prediction, metrics: Sequence[Metric], features: FeatureNetwork | None) -> None:
-        self.ids, self.measurement = prediction.ids, prediction.measurement
-        self.reference = None if prediction.reference is None else as_saved(prediction.reference)
-        self.metrics, self.features = metrics, features
-        self.result = Evaluation()
-
-    def add(
-        self,
-        x: Tensor,
-        kind: Kind,
-        level: Level | None = None,
-        cost: RowCost | None = None,
-        restoration: Restoration | None = None,
-    ) -> None:
-        if not self.ids:
-            return
-        cost = cost or RowCost()
-        finite = x.isfinite().flatten(1).all(1)
-        good, saved = finite.nonzero()[:, 0], as_saved(x[finite])
-        spread, samples = (None, None) if restoration is None else _chains(restoration, level, good)
-        reference = None if self.reference is None else self.reference[good]
-        candidate = Candidate(x[good], saved, self.measurement.rows(good), reference, spread, samples)
-        metrics = metrics_of(self.metrics, kind) if len(good) else []
-        found = {metric.name: metric.values(candidate) for metric in metrics}
-        place = {i: k for k, i in enumerate(good.tolist())}
-        where = f"the {kind} image" if level is None else f"the image at level {level_name(level)}"
-        for i, id_ in enumerate(self.ids):
-            if i in place:
-                known = {name: values[place[i]] for name, values in found.items() if values is not None}
-                self.result.rows.append(Row(id_, level, kind, metrics=known, cost=cost))
-            else:
-                reason = f"{where} {NOT_FINITE}"
-                self.result.rows.append(Row(id_, level, kind, "failed", reason, cost=cost))
-        self.result.vectors += feature_vectors(self.features, saved, (kind, level), [self.ids[i] for i in place])

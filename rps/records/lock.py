@@ -101,10 +101,8 @@ class RunLock:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return False
             if alone:
-                text = printable(
-                    f"the file system of {self.path.parent} has no locks ({error}); start one run at a time"
-                )
-                print(text, file=sys.stderr)
+                text = f"the file system of {self.path.parent} has no locks ({error}); start one run at a time"
+                print(printable(text), file=sys.stderr)
         return True
 
     def _owner(self) -> dict[str, Any]:

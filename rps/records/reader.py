@@ -60,10 +60,19 @@ class Records:
         return [infos.get(name, MetricInfo(name, name)) for name in ordered if not name.startswith(ORACLE)]
 
     @property
+    def at_levels(self) -> Iterator[Row]:
+        """The rows of the samples at the levels."""
+        return (row for level in self.levels for row in self.rows["restored", level].values())
+
+    @property
+    def ids(self) -> set[str]:
+        """The samples with a row at some level."""
+        return {row.id for row in self.at_levels}
+
+    @property
     def judged(self) -> bool:
         """Whether rows hold figures of rps.oracle.OracleRecorder."""
-        rows = (row for level in self.levels for row in self.rows["restored", level].values())
-        return any(name.startswith(ORACLE) for row in rows for name in row.metrics)
+        return any(name.startswith(ORACLE) for row in self.at_levels for name in row.metrics)
 
     def only(self, ids: Set[str]) -> Records:
         """The records of these samples."""
@@ -73,12 +82,11 @@ class Records:
 
     def restored(self) -> set[str]:
         """The samples that were restored at some level."""
-        return {id_ for level in self.levels for id_, row in self.rows["restored", level].items() if row.status == "ok"}
+        return {row.id for row in self.at_levels if row.status == "ok"}
 
     def failures(self) -> dict[str, str]:
         """id -> reason for every sample that failed at some level."""
-        rows = [row for level in self.levels for row in self.rows["restored", level].values()]
-        return {row.id: row.reason or "no reason recorded" for row in rows if row.status == "failed"}
+        return {row.id: row.reason or "no reason recorded" for row in self.at_levels if row.status == "failed"}
 
 
 def read_records(run: str | Path, with_features: bool = True) -> Records:

@@ -21,8 +21,8 @@ MOST_MATCHES = 10_000
 class Session:
     """One start of a run in its directory, on one of its processes.
 
-    Call `check` before anything heavy; then `begin` in the first process and `join` in the others; `release` at the
-    end.
+    Call `check` before anything heavy; then `begin` in the first process, `lock.join` in the others, and `lock.release`
+    at the end.
 
     Args:
         path: the run directory.
@@ -45,7 +45,7 @@ class Session:
         self.directory = RunDirectory(path, choices)
         self.config, self.command, self.overwrite, self.inputs = config, command, overwrite, inputs
         self.lock = RunLock(self.directory.path)
-        self.since = time.time()
+        self.since = time.time()  # the start; 0 once an earlier run is resumed, whose files count as written
         self.created = False
         self.begun = False
         self.resumed = False
@@ -61,32 +61,21 @@ class Session:
         self.resumed = self.check()
         if self.resumed:
             self.directory.resume(self.config, self.command)
+            self.since = 0
         else:
             self.directory.begin(self.config, self.command)
         self.begun = True
         self.lock.join()
 
-    def join(self) -> None:
-        """Shares the lock, in the other processes, once the first has begun."""
-        self.lock.join()
-
-    def abandon(self) -> bool:
-        """Undoes `begin` if nothing has been restored since.  -> whether it was undone."""
-        return self.begun and self.directory.abandon(self.created)
-
     def kept(self) -> str:
         """A phrase on what a run that ended early keeps; an empty run directory is removed."""
-        if self.abandon():
+        if self.begun and self.directory.abandon(self.created):
             return "nothing was done yet, and nothing was kept"
         if not os.path.isdir(self.directory.path / "records"):
             return "no sample was finished; the same command starts again"
         levels = self.directory.metrics().get("levels", [])
         count = f"{levels[0]['n']} finished samples are" if levels else "finished samples are"
         return f"{count} kept in {self.directory}; the same command resumes from there"
-
-    def written(self) -> list[str]:
-        """The files that the run has written since its start, or since its first start if it was resumed."""
-        return self.directory.written(0 if self.resumed else self.since)
 
     def troubles(self, failures: Mapping[str, str]) -> list[str]:
         """Sentences on what went wrong in a completed run; none if nothing did.
@@ -110,9 +99,6 @@ class Session:
             if len(reasons) > 20:
                 sentences.append(f"failed: and {len(reasons) - 20} more")
         return sentences
-
-    def release(self) -> None:
-        self.lock.release()
 
 
 def paths_in(value: Any) -> Iterator[str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -20,10 +18,10 @@ from rps.metrics.features import load_reference
 from rps.metrics.frechet import Statistics, expected_root
 from rps.metrics.intervals import RESAMPLES, SEED, Estimate
 from rps.metrics.standard import Spread
+from rps.records.config_file import versions
 from rps.records.evaluate import NOT_FINITE
 from rps.records.reader import Key, Records
-from rps.records.rows import REFERENCE, Kind, Row
-from rps.restoration import Level
+from rps.records.rows import REFERENCE, Kind
 
 OWN_REFERENCE = "the clean images of this run"
 MOST_FAILURES = 100
@@ -76,7 +74,7 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     info: more entries of "definitions", e.g. which LPIPS network was used.
     """
     levels: list[Key] = [("restored", level) for level in records.levels]
-    sets = {key: _images(records, key, reference) for key in records.rows}
+    sets = {key: images_of(records, key, reference) for key in records.rows}
     result: dict[str, Any] = {"knob": records.knob, "levels": []}
     for key in levels:
         rows = list(records.rows[key].values())
@@ -124,16 +122,21 @@ def summary(records: Records, reference: Statistics | None = None, info: Mapping
     own = {metric["name"]: metric["definition"] for metric in result["metrics"]}
     result["definitions"] = {**own, **DEFINITIONS, **(info or {})}
     result["networks"] = {name: {"sha256": digest} for name, digest in records.origin.hashes.items()}
-    result["versions"] = _versions()
+    result["versions"] = versions(PACKAGES)
     return result
 
 
-def _images(records: Records, key: Key, reference: Statistics | None) -> Images:
-    """The images of a level that did not fail, with the features of those that have any."""
+def images_of(records: Records, key: Key, reference: Statistics | None = None) -> Images:
+    """The images of a kind and level that did not fail, sorted by id; features of images that have none are NaN.
+
+    reference: for the Frechet and kernel distances; None is the run's own clean images.
+    """
     rows = [row for row in records.rows[key].values() if row.status == "ok"]
     found = {name for row in rows for name in row.metrics}
     names = [info.name for info in records.metrics if info.name in found]
-    values = {name: _column(rows, name) for name in [*names, *sorted(found - set(names))]}
+    names += sorted(found - set(names))
+    columns = {name: [row.metrics.get(name, math.nan) for row in rows] for name in names}
+    values = {name: torch.tensor(column, dtype=torch.float64) for name, column in columns.items()}
     ids = [row.id for row in rows]
     features = _stacked(records.features.get(key, {}), ids)
     against = reference or _stacked(records.features.get(("reference", None), {}), ids)
@@ -153,18 +156,16 @@ def _metrics(images: Images, records: Records, reference: Statistics | None) -> 
     result: dict[str, Any] = {}
     for name, values in images.values.items():
         infinite, missing = int(values.isinf().sum()), int(values.isnan().sum())
-        result[name] = _interval(images.means.get(name, UNKNOWN))
+        result[name] = images.means.get(name, UNKNOWN).entry("mean")
         result[name] |= {word: k for word, k in (("infinite", infinite), ("missing", missing)) if k}
     if SampleError.name in images.values and Spread.name in images.values:
         ratio = variance_ratio(images.values[SampleError.name], images.values[Spread.name])
-        result[VARIANCE_RATIO.name] = _interval(ratio)
+        result[VARIANCE_RATIO.name] = ratio.entry("mean")
     known = images.with_features
     if images.frechet is not None:
-        own, root = images.frechet.estimate(), images.frechet.root.estimate()
+        root = images.frechet.root.estimate()
         result["frechet"] = {
-            "value": own.value,
-            "se": own.se,
-            "ci95": [own.low, own.high],
+            **images.frechet.estimate().entry(),
             "sqrt": root.value,
             "se_sqrt": root.se,
             "ci95_sqrt": [root.low, root.high],
@@ -176,30 +177,19 @@ def _metrics(images: Images, records: Records, reference: Statistics | None) -> 
             else {"images": OWN_REFERENCE, "n": len(known.ids)},
         }
     if images.kernel is not None and images.manifold is not None:
-        distance, found = images.kernel.estimate(), images.manifold
+        found = images.manifold
         sizes = {"n": found.n, "reference_n": found.m}
-        result["kernel"] = {"value": distance.value, "se": distance.se, "ci95": [distance.low, distance.high], **sizes}
-        result["precision"] = {**_interval(found.precision), **sizes, "neighbours": found.neighbours}
-        result["recall"] = {**_interval(found.recall), **sizes, "neighbours": found.neighbours}
+        result["kernel"] = {**images.kernel.estimate().entry(), **sizes}
+        for name, share in (("precision", found.precision), ("recall", found.recall)):
+            result[name] = {**share.entry("mean"), **sizes, "neighbours": found.neighbours}
     return result
 
 
 def _difference(images: Images, first: Images) -> dict[str, Any]:
     paired = difference(images, first)
-    result: dict[str, Any] = {"n": paired.n, **{name: _interval(value) for name, value in paired.means.items()}}
-    if (root := paired.sqrt_frechet) is not None:
-        result["sqrt_frechet"] = {"value": root.value, "se": root.se, "ci95": [root.low, root.high]}
-    if (kernel := paired.kernel) is not None:
-        result["kernel"] = {"value": kernel.value, "se": kernel.se, "ci95": [kernel.low, kernel.high]}
-    return result
-
-
-def level_images(records: Records, level: Level, reference: Statistics | None = None) -> Images:
-    """The images of a level that did not fail, sorted by id; features of images that have none are NaN.
-
-    reference: for the Frechet and kernel distances; None is the run's own clean images.
-    """
-    return _images(records, ("restored", level), reference)
+    means = {name: change.entry("mean") for name, change in paired.means.items()}
+    distances = {name: change.entry() for name, change in paired.distances.items()}
+    return {"n": paired.n, **means, **distances}
 
 
 def _reference(records: Records, reference: Statistics | None) -> dict[str, Any] | None:
@@ -222,34 +212,15 @@ def reference_of(records: Records) -> Statistics | None:
     return None if origin.reference is None else load_reference(origin.reference, origin.hashes.get(REFERENCE))
 
 
-def _interval(estimate: Estimate) -> dict[str, Any]:
-    return {"mean": estimate.value, "se": estimate.se, "ci95": [estimate.low, estimate.high]}
-
-
-def _column(rows: Sequence[Row], name: str) -> Tensor:
-    return torch.tensor([row.metrics.get(name, math.nan) for row in rows], dtype=torch.float64)
-
-
 def _of_samples(records: Records, name: str) -> list[float | None]:
     """A total cost of every sample: that of the last pass, which includes the others."""
     totals: dict[str, float] = {}
-    for level in records.levels:
-        for row in records.rows["restored", level].values():
-            if (total := getattr(row.cost, name)) is not None:
-                totals[row.id] = max(total, totals.get(row.id, 0))
+    for row in records.at_levels:
+        if (total := getattr(row.cost, name)) is not None:
+            totals[row.id] = max(total, totals.get(row.id, 0))
     return list(totals.values())
 
 
 def _mean(values: Sequence[float | None]) -> float:
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known else math.nan
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

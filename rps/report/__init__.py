@@ -4,7 +4,7 @@ from rps.report.curve import dp_curve_plot
 from rps.report.finish import finish
 from rps.report.grid import grid, prediction_grid
 from rps.report.page import write_page
-from rps.report.paired import compare_runs, same_images
+from rps.report.paired import compare_runs
 from rps.report.paired_table import paired_table
 from rps.report.pictures import pixels, read_saved, save_picture
 from rps.report.recommend import Recommendation, recommend
@@ -25,7 +25,6 @@ __all__ = [
     "read_saved",
     "recommend",
     "report_runs",
-    "same_images",
     "save_picture",
     "table",
     "write_page",

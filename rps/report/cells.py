@@ -37,11 +37,11 @@ def precise(digits: int, se: float) -> int:
     return max(digits, 1 - math.floor(math.log10(se))) if se >= 10 ** -(digits + 1) else digits
 
 
-def signed(found: Metrics, info: Metrics) -> str:
-    """ "+0.0138 ± 0.0012", a difference with its standard error."""
+def signed(found: Metrics, info: Metrics, sign: str = "+") -> str:
+    """ "+0.0138 ± 0.0012", a difference with its standard error; with another sign, such as "", any figure."""
     value, se = figure(found, info["name"]) or (math.nan, math.nan)
     digits = precise(info["digits"], se)
-    return f"{value:+.{digits}f}" + plus_minus(se, digits) if is_known(value) else ABSENT
+    return f"{value:{sign}.{digits}f}" + plus_minus(se, digits) if is_known(value) else ABSENT
 
 
 def amount(value: float, se: float, info: Metrics) -> str:

@@ -16,6 +16,9 @@ from rps.report.trade import at
 
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"  # Okabe and Ito: colour-blind safe
 
+Curve = list[tuple[Mapping[str, Any], dict[str, float]]]
+"""(entry of metrics.json, its place on the plane) of levels."""
+
 
 def dp_curve_plot(summary: Mapping[str, Any], path: str | Path, guides: bool = True) -> None:
     """Plots RMSE against the square root of the Frechet distance, one labelled point per level, in the knob's order.
@@ -25,7 +28,7 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path, guides: bool = T
     summary: metrics.json. guides: whether to draw reference curves, see `add_guides`. Errors: ValueError if no level
     has both figures.
     """
-    points = [(level_name(level["level"]), p) for level in summary["levels"] if (p := plane_point(level["metrics"]))]
+    points = curve_of(summary)
     if not points:
         raise ValueError(
             "a distortion-perception curve needs a level with RMSE (clean reference images) and a Frechet distance (a "
@@ -41,12 +44,11 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path, guides: bool = T
     baseline = plane_point(summary.get("pseudo_inverse", {}).get("metrics", {}))
     note = _add_baseline(axes, baseline, xs, ys) if baseline else ""
     if guides:
-        named = [(at(summary, level), p) for level in summary["levels"] if (p := plane_point(level["metrics"]))]
-        add_guides(axes, named, summary)
+        add_guides(axes, [(at(summary, level), p) for level, p in points], summary)
     _add_exact(axes, summary.get("exact", {}))
     axes.margins(0.12, 0.14)
     decorate(axes, summary, note)
-    texts = [f"{summary['knob']} = {name}" if i == 0 else name for i, (name, _) in enumerate(points)]
+    texts = [at(summary, points[0][0]), *(level_name(level["level"]) for level, _ in points[1:])]
     add_labels(axes, [Label(text, x, y, INK) for text, x, y in zip(texts, xs, ys, strict=True)], 9)
     with written(Path(path)) as temporary:
         figure.savefig(temporary, format="png")
@@ -69,6 +71,11 @@ def plane_point(metrics: Mapping[str, Any]) -> dict[str, float] | None:
         return None
     bars = {"x_se": x.get("se"), "y_se": y.get("se_sqrt")}
     return {"x": x["mean"], "y": y["sqrt"], **{name: se if is_known(se) else 0.0 for name, se in bars.items()}}
+
+
+def curve_of(summary: Mapping[str, Any]) -> Curve:
+    """Every level that has a place on the plane, in the order of the knob."""
+    return [(level, point) for level in summary["levels"] if (point := plane_point(level["metrics"]))]
 
 
 def _add_baseline(axes: Any, baseline: Mapping[str, float], xs: list[float], ys: list[float]) -> str:

@@ -54,6 +54,8 @@ def prediction_grid(
 def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:
     """Draws a grid.  columns: (title of one or more lines, images [N, C, H, W] in [0, 1], as saved), with the same N
     -> uint8 [H, W, 3]."""
+    from PIL import Image, ImageDraw
+
     cells = [[_cell(image) for image in images] for _, images in columns]
     height, width = (max(cell.shape[axis] for column in cells for cell in column) for axis in (0, 1))
     scale = max(1, -(-SMALLEST_CELL // max(height, width)))
@@ -72,7 +74,12 @@ def grid(columns: Sequence[tuple[str, Tensor]]) -> np.ndarray:
         for i, cell in enumerate(column):
             y, x = top + i * (height + gap), gap + j * (width + gap)
             sheet[y : y + height, x : x + width] = cell
-    return _titled(sheet, [title for title, _ in columns], font, gap, width, top)
+    image = Image.fromarray(sheet)
+    draw = ImageDraw.Draw(image)
+    for j, (title, _) in enumerate(columns):
+        centre = gap + j * (width + gap) + width / 2
+        draw.text((centre, top * 0.52), title, font=font, fill=(INK, INK, INK), anchor="mm", align="center")
+    return np.asarray(image)
 
 
 def _saved(x: Tensor) -> Tensor:
@@ -106,14 +113,3 @@ def _font(size: int) -> Any:
     from PIL import ImageFont
 
     return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
-
-
-def _titled(sheet: np.ndarray, titles: Sequence[str], font: Any, gap: int, width: int, top: int) -> np.ndarray:
-    from PIL import Image, ImageDraw
-
-    image = Image.fromarray(sheet)
-    draw = ImageDraw.Draw(image)
-    for j, title in enumerate(titles):
-        centre = gap + j * (width + gap) + width / 2
-        draw.text((centre, top * 0.52), title, font=font, fill=(INK, INK, INK), anchor="mm", align="center")
-    return np.asarray(image)

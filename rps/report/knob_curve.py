@@ -13,7 +13,7 @@ from rps.metrics.dp import Images
 from rps.metrics.intervals import Estimate
 from rps.records.files import level_name
 from rps.records.reader import Records
-from rps.records.summary import level_images, reference_of
+from rps.records.summary import images_of, reference_of
 from rps.restoration import Level
 from rps.traversals import Interpolation, MapRps
 
@@ -36,7 +36,7 @@ class KnobCurve:
 
     def __init__(self, run: Path, records: Records, infos: Sequence[MetricInfo], fewest: int) -> None:
         self.knob, reference = records.knob, reference_of(records)
-        sets = {level: level_images(records, level, reference) for level in records.levels}
+        sets = {level: images_of(records, ("restored", level), reference) for level in records.levels}
         sets = {level: images for level, images in sets.items() if len(images.ids) > 1}
         if len(sets) < fewest:
             raise ValueError(
@@ -44,9 +44,13 @@ class KnobCurve:
                 f"choice needs {fewest}; run more levels"
             )
         self.levels: list[Level] = list(sets)
-        self.grid = _grid(self.knob, self.levels)
+        self.grid = np.asarray(self.levels)
+        if self.knob in WHOLE:
+            self.grid = np.arange(int(self.levels[0]), int(self.levels[-1]) + 1)
+        elif self.knob in REAL:
+            self.grid = np.union1d(np.round(np.linspace(self.levels[0], self.levels[-1], 1001), 4), self.levels)
         ids = sorted(set.intersection(*(_complete(images, infos) for images in sets.values())))
-        self.n, self.total = len(ids), len({id_ for level in records.levels for id_ in records.rows["restored", level]})
+        self.n, self.total = len(ids), len(records.ids)
         common = [images.only(ids) for images in sets.values()]
         self._rows: dict[str, np.ndarray] = {}
         for info in infos:
@@ -79,14 +83,6 @@ class KnobCurve:
     def expected(self, index: int) -> dict[str, Estimate]:
         """The metrics at a level, by name."""
         return {info.name: spread(self.rows(info)[:, index]) for info in self.infos}
-
-
-def _grid(knob: str, levels: Sequence[Level]) -> np.ndarray:
-    if knob in WHOLE:
-        return np.arange(int(levels[0]), int(levels[-1]) + 1)
-    if knob in REAL:
-        return np.union1d(np.round(np.linspace(levels[0], levels[-1], 1001), 4), levels)
-    return np.asarray(levels)
 
 
 def _complete(images: Images, infos: Sequence[MetricInfo]) -> set[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rps.records.choices import arguments as arguments_of
 from rps.records.directory import RunDirectory
 from rps.records.files import level_name
 from rps.restoration import Level
@@ -19,9 +19,9 @@ def level_command(run: Path, knob: str, level: Level) -> list[str]:
     the run has no config, or its config does not show how the level is set.
     """
     given: Any = RunDirectory(run).config().get("model") or {}
-    place, arguments = "--model", _arguments(given)
+    place, arguments = "--model", arguments_of(given)
     if "traversal" in arguments:
-        place, arguments = f"{place}.traversal", _arguments(arguments["traversal"])
+        place, arguments = f"{place}.traversal", arguments_of(arguments["traversal"])
     key = knob if isinstance(arguments.get(knob), list) else "levels"
     levels = arguments.get(key)
     if not isinstance(levels, list):
@@ -35,7 +35,3 @@ def level_command(run: Path, knob: str, level: Level) -> list[str]:
     flags = [part for name, value in options.items() for part in (f"{place}.{name}", json.dumps(value))]
     output = run.with_name(f"{run.name}-{knob}-{level_name(level)}")
     return ["rps", "predict", "--config", str(run / "config.yaml"), *flags, "--output", str(output)]
-
-
-def _arguments(node: Any) -> dict[str, Any]:
-    return dict((node.get("init_args") if isinstance(node, Mapping) else None) or {})

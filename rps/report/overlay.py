@@ -12,7 +12,7 @@ from rps.records.files import level_name, written
 from rps.records.reader import read_records
 from rps.records.summary import reference_of, summary
 from rps.report.cells import is_known
-from rps.report.curve import add_guides, decorate, new_plane, plane_point
+from rps.report.curve import Curve, add_guides, curve_of, decorate, new_plane
 from rps.report.labels import Label, add_labels
 from rps.report.trade import at
 
@@ -21,9 +21,6 @@ MARKERS = "osD^vPX*<>"
 COST = "forward_equivalents_per_image"
 FEWEST, FAR = 6, 2
 """At least FEWEST points, and two thirds of all, are inside the plane; a point beyond FAR times their range is not."""
-
-Curve = list[tuple[Mapping[str, Any], dict[str, float]]]
-"""(entry of metrics.json, its place on the plane) of every level that has one, in the order of the knob."""
 
 
 def overlay_plot(
@@ -43,14 +40,16 @@ def overlay_plot(
     draw reference curves, see rps.report.curve.add_guides. Errors: ValueError if no run
     has a level with both figures, or if the runs' distances have different features or references.
     """
-    curves = {name: curve for name, summary in summaries.items() if (curve := _curve(summary))}
+    curves = {name: curve for name, summary in summaries.items() if (curve := curve_of(summary))}
     if not curves:
         raise ValueError("no run has a level with RMSE (clean images) and a Frechet distance (a feature network)")
     notes = [title, *check_distances(summaries)]
     figure, axes = new_plane(7.2, 5.0)
     points = [point for curve in curves.values() for _, point in curve]
     ends = {axis: limit([point[axis] for point in points]) for axis in ("x", "y")}
-    dearest, far = _dearest(curves), []
+    costs: list[Any] = [level.get(COST) for curve in curves.values() for level, _ in curve]
+    dearest = max(costs) or None if all(map(is_known, costs)) else None
+    far = []
     for i, (name, curve) in enumerate(curves.items()):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]
         _draw(axes, curve, colour, marker, dearest)
@@ -103,10 +102,6 @@ def limit(values: Sequence[float]) -> float:
     return math.inf
 
 
-def _curve(summary: Mapping[str, Any]) -> Curve:
-    return [(level, point) for level in summary["levels"] if (point := plane_point(level["metrics"]))]
-
-
 def _draw(axes: Any, curve: Curve, colour: str, marker: str, dearest: float | None) -> None:
     xs, ys = [p["x"] for _, p in curve], [p["y"] for _, p in curve]
     axes.errorbar(
@@ -152,18 +147,12 @@ def _shorten(axes: Any, axis: str, end: float, values: Sequence[float]) -> None:
         (axes.set_xlim if axis == "x" else axes.set_ylim)(low - margin, end + 2 * margin)
 
 
-def _dearest(curves: Mapping[str, Curve]) -> float | None:
-    """The largest cost of a level; None if a cost is unknown, or all are 0."""
-    costs: list[Any] = [level.get(COST) for curve in curves.values() for level, _ in curve]
-    return max(costs) or None if all(is_known(cost) for cost in costs) else None
-
-
 def check_distances(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """-> a note if the distances are of different numbers of images.
 
     summaries: display name -> metrics.json. Errors: ValueError if they have different features or references.
     """
-    curves = {name: curve for name, summary in summaries.items() if (curve := _curve(summary))}
+    curves = {name: curve for name, summary in summaries.items() if (curve := curve_of(summary))}
     kinds: dict[str, str] = {}
     for name, curve in curves.items():
         frechet = curve[0][0]["metrics"]["frechet"]

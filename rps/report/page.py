@@ -10,7 +10,7 @@ from typing import Any
 from rps.metrics.standard import DISTORTION
 from rps.records.files import level_name, write_text
 from rps.report.cells import is_known
-from rps.report.curve import plane_point
+from rps.report.curve import curve_of, plane_point
 from rps.report.guides import Guides, clean_root
 from rps.report.guides import guides as find_guides
 from rps.report.paired_table import Comparison
@@ -120,11 +120,6 @@ def _point(level: Mapping[str, Any], dominated: str | None) -> dict[str, Any] | 
 
 def _guides(runs: Sequence[Shown]) -> Guides | None:
     """The guides of the plane of all runs; None if an optimal curve is known."""
-    points = [
-        (f"{run.name}, {name}" if len(runs) > 1 else name, place)
-        for run in runs
-        for level in run.summary["levels"]
-        for name, place in [(at(run.summary, level), plane_point(level["metrics"]))]
-        if place
-    ]
+    of_runs = [(f"{run.name}, " if len(runs) > 1 else "", run.summary) for run in runs]
+    points = [(name + at(summary, level), place) for name, summary in of_runs for level, place in curve_of(summary)]
     return None if any(run.summary.get("exact") for run in runs) else find_guides(points, clean_root(runs[0].summary))

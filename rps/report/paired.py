@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from rps.metrics.base import MetricInfo
-from rps.metrics.dp import DISTANCES, Images, difference
+from rps.metrics.dp import DISTANCES, PERCEPTION, Difference, Images, difference
 from rps.metrics.frechet import Statistics
 from rps.metrics.intervals import Estimate
 from rps.metrics.standard import DISTORTION, standard
 from rps.records.files import level_name
 from rps.records.reader import Key, Records, read_records
 from rps.records.rows import Row
-from rps.records.summary import OWN_REFERENCE, level_images, reference_of
+from rps.records.summary import OWN_REFERENCE, images_of, reference_of
 from rps.restoration import Level
 
 Paired = dict[str, Any]
@@ -34,7 +34,6 @@ ALIKE = 0.02
 def compare_runs(
     run: str | Path,
     other: str | Path,
-    reference: Statistics | None = None,
     pairs: Sequence[tuple[Level, Level]] | None = None,
     exact: Exact | None = None,
 ) -> dict[str, Any]:
@@ -49,29 +48,32 @@ def compare_runs(
 
     pairs: (level of `run`, level of `other`). None takes the values that both have if the knob is the same, and
     otherwise every level of one with every level of the other.
-    reference: for the Frechet and kernel distances; None takes the one that both runs were recorded with, else the
-    runs' own clean images. Distances are left out if the features come from different networks, and so are metrics
-    whose network or definition differs.
+    The reference of the Frechet and kernel distances is the one that both runs were recorded with, else the runs' own
+    clean images. Distances are left out if the features come from different networks, and so are metrics whose network
+    or definition differs.
     exact: adds the figures of runs that were both compared with exact posteriors; called for these only.
     same_measurements: whether A^+ y has the same error in both runs for every common sample; None if unknown.
     Errors: ValueError for a missing level, for runs without a common sample, and for different clean images with the
     same id.
     """
     a, b = read_records(run), read_records(other)
-    if reference is None and a.origin.reference == b.origin.reference:
-        reference = reference_of(a)
+    reference = reference_of(a) if a.origin.reference == b.origin.reference else None
     pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
-    common = sorted(_ids(a) & _ids(b))
+    common = sorted(a.ids & b.ids)
     if not common:
         raise ValueError(
-            f"{run} and {other} have no sample in common: the ids of one begin with {min(_ids(a))!r}, those of the "
-            f"other with {min(_ids(b))!r}; give runs of the same data"
+            f"{run} and {other} have no sample in common: the ids of one begin with {min(a.ids)!r}, those of the "
+            f"other with {min(b.ids)!r}; give runs of the same data"
         )
     if same_images(a, b) is False:
         raise ValueError(f"{run} and {other} have different clean images with the same ids; give runs of the same data")
     same_features, other_metrics = _comparable(a, b)
-    sides = [_Side(records, reference, same_features, other_metrics) for records in (a, b)]
-    levels = [_level(sides[0], sides[1], *pair) for pair in pairs]
+    used = [sorted({pair[i] for pair in pairs}) for i in (0, 1)]
+    sets = [
+        {level: _images(records, level, reference, same_features, other_metrics) for level in levels}
+        for records, levels in zip((a, b), used, strict=True)
+    ]
+    levels = [_level(a, b, difference(sets[0][here], sets[1][there]), here, there) for here, there in pairs]
     one_sided, infos = {m.name for m in a.metrics} ^ {m.name for m in b.metrics}, []
     if exact is not None and a.judged and b.judged:
         infos = _add_exact(levels, a, b, exact)
@@ -80,7 +82,6 @@ def compare_runs(
         one_sided.add("oracle")
     if not any(level["n"] for level in levels):
         raise ValueError(f"{run} and {other} have no sample that both restored; the reasons are in their tables")
-    used = [sorted({pair[i] for pair in pairs}) for i in (0, 1)]
     return {
         "run": str(run),
         "other": str(other),
@@ -88,8 +89,8 @@ def compare_runs(
         "other_knob": b.knob,
         "samples": len(common),
         "left_out": {
-            "only_in_run": sorted(_ids(a) - _ids(b)),
-            "only_in_other": sorted(_ids(b) - _ids(a)),
+            "only_in_run": sorted(a.ids - b.ids),
+            "only_in_other": sorted(b.ids - a.ids),
             "failed_in_run": _failed(a, common, used[0]),
             "failed_in_other": _failed(b, common, used[1]),
         },
@@ -102,9 +103,7 @@ def compare_runs(
         "relative_costs": [
             relative and asdict(relative) for relative in (a.origin.relative_cost, b.origin.relative_cost)
         ],
-        "decoder": any(
-            row.cost.decoder_calls for side in (a, b) for rows in _rows(side, side.levels) for row in rows.values()
-        ),
+        "decoder": any(row.cost.decoder_calls for records in (a, b) for row in records.at_levels),
         "levels": levels,
     }
 
@@ -120,56 +119,38 @@ def same_images(a: Records, b: Records) -> bool | None:
     return bool(((x - y).norm(dim=1) <= ALIKE * torch.maximum(x.norm(dim=1), y.norm(dim=1))).all())
 
 
-class _Side:
-    """The restored images of the levels of a run, restricted to some samples; each set is cached."""
-
-    def __init__(self, records: Records, reference: Statistics | None, features: bool, other: set[str]) -> None:
-        self.records, self.reference, self.features, self.other = records, reference, features, other
-        self.sets: dict[tuple[Level, tuple[str, ...] | None], Images] = {}
-
-    def images(self, level: Level, ids: Sequence[str] | None = None) -> Images:
-        key = (level, None if ids is None else tuple(ids))
-        if key not in self.sets:
-            self.sets[key] = self._all(level) if ids is None else self.images(level).only(ids)
-        return self.sets[key]
-
-    def _all(self, level: Level) -> Images:
-        images = level_images(self.records, level, self.reference)
-        values = {name: value for name, value in images.values.items() if name not in self.other}
-        if not self.features:
-            return Images(images.ids, values)
-        return Images(images.ids, values, images.features, images.reference)
-
-    def cost(self, name: str, level: Level, ids: Sequence[str]) -> float | None:
-        """The mean of a field of RowCost."""
-        rows = [self.records.rows["restored", level][id_] for id_ in ids]
-        costs = [cost for row in rows if (cost := getattr(row.cost, name)) is not None]
-        return math.fsum(costs) / len(costs) if costs else None
+def _images(records: Records, level: Level, reference: Statistics | None, features: bool, other: set[str]) -> Images:
+    """The restored images of a level, without the metrics named in `other`; features: whether with them."""
+    images = images_of(records, ("restored", level), reference)
+    values = {name: value for name, value in images.values.items() if name not in other}
+    return Images(images.ids, values, images.features if features else None, images.reference if features else None)
 
 
-def _level(run: _Side, other: _Side, level: Level, other_level: Level) -> dict[str, Any]:
-    good = set(other.images(other_level).ids)
-    ids = [id_ for id_ in run.images(level).ids if id_ in good]
-    here, there = run.images(level, ids), other.images(other_level, ids)
-    paired = difference(here, there)
+def _level(a: Records, b: Records, paired: Difference, level: Level, other_level: Level) -> dict[str, Any]:
+    here, there = paired.pair
     metrics = {}
-    for name, estimate in paired.means.items():
+    for name, change in paired.means.items():
         known = here.values[name].isfinite() & there.values[name].isfinite()
-        a, b = (float(images.values[name][known].mean()) for images in (here, there))
-        metrics[name] = {**paired_figure(a, b, estimate), "n": int(known.sum())}
-    featured = set(there.with_features.ids)
-    both = [id_ for id_ in here.with_features.ids if id_ in featured]
-    here, there = run.images(level, both), other.images(other_level, both)
-    if paired.sqrt_frechet is not None and here.frechet is not None and there.frechet is not None:
-        metrics["sqrt_frechet"] = paired_figure(here.frechet.root.value, there.frechet.root.value, paired.sqrt_frechet)
-        metrics["sqrt_frechet"]["n"] = len(both)
-    if paired.kernel is not None and here.kernel is not None and there.kernel is not None:
-        metrics["kernel"] = paired_figure(here.kernel.value, there.kernel.value, paired.kernel)
+        own, other = (float(images.values[name][known].mean()) for images in paired.pair)
+        metrics[name] = {**paired_figure(own, other, change), "n": int(known.sum())}
+    for name, change in paired.distances.items():
+        draws = [images.draws(name) for images in paired.with_features]
+        own, other = (math.nan if of is None else of.value for of in draws)
+        metrics[name] = paired_figure(own, other, change)
+    if PERCEPTION in metrics:
+        metrics[PERCEPTION]["n"] = len(paired.with_features[0].ids)
     for name in ("forward_equivalents", "network_calls"):
-        cost = {"name": name, "run": run.cost(name, level, ids), "other": other.cost(name, other_level, ids)}
+        cost = {"name": name, "run": _cost(a, name, level, here.ids), "other": _cost(b, name, other_level, there.ids)}
         if None not in cost.values():
             break
-    return {"level": level, "other_level": other_level, "n": len(ids), "metrics": metrics, "cost": cost}
+    return {"level": level, "other_level": other_level, "n": paired.n, "metrics": metrics, "cost": cost}
+
+
+def _cost(records: Records, name: str, level: Level, ids: Sequence[str]) -> float | None:
+    """The mean of a field of RowCost over some samples of a level."""
+    rows = [records.rows["restored", level][id_] for id_ in ids]
+    costs = [cost for row in rows if (cost := getattr(row.cost, name)) is not None]
+    return math.fsum(costs) / len(costs) if costs else None
 
 
 def _add_exact(levels: Sequence[dict[str, Any]], a: Records, b: Records, exact: Exact) -> list[MetricInfo]:
@@ -184,9 +165,8 @@ def _add_exact(levels: Sequence[dict[str, Any]], a: Records, b: Records, exact: 
     return list(infos.values())
 
 
-def paired_figure(run: float, other: float, paired: Estimate) -> Paired:
-    ends = [paired.low, paired.high]
-    return {"run": run, "other": other, "difference": paired.value, "se": paired.se, "ci95": ends}
+def paired_figure(run: float, other: float, change: Estimate) -> Paired:
+    return {"run": run, "other": other, **change.entry("difference")}
 
 
 def _comparable(a: Records, b: Records) -> tuple[bool, set[str]]:
@@ -236,20 +216,12 @@ def _there(
     return list(pairs)
 
 
-def _rows(records: Records, levels: Sequence[Level]) -> list[Mapping[str, Row]]:
-    return [records.rows["restored", level] for level in levels]
-
-
-def _ids(records: Records) -> set[str]:
-    return {id_ for rows in _rows(records, records.levels) for id_ in rows}
-
-
 def _failed(records: Records, ids: Sequence[str], levels: Sequence[Level]) -> dict[str, str]:
     """id -> reason for the common samples that are missing or failed at any of the levels."""
     found = {}
-    for rows in _rows(records, levels):
+    for level in levels:
         for id_ in ids:
-            row = rows.get(id_)
+            row = records.rows["restored", level].get(id_)
             if row is None or row.status == "failed":
                 found[id_] = (row and row.reason) or f"no record at every level of {records.knob}"
     return dict(sorted(found.items()))

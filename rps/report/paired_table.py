@@ -13,7 +13,6 @@ from rps.report.table import unit
 
 NAMED = 8
 """Number of samples that are named; the rest are counted."""
-MOST_RUNS = len(ascii_uppercase)
 
 Comparison = Mapping[str, Any]
 """The result of rps.report.compare_runs."""
@@ -83,15 +82,11 @@ def _line(info: Mapping[str, Any], figure: Mapping[str, Any], letter: str) -> li
     interval = f"{low:+.{digits}f} to {high:+.{digits}f}" if known else ABSENT
     values = [number(figure[name], digits) for name in ("run", "other")]
     change = f"{figure['difference']:+.{digits}f}" if math.isfinite(figure["difference"]) else ABSENT
-    visible = round(abs(figure["difference"]), digits) > 0  # not mere rounding
-    return [info["title"], *values, change, interval, _better(figure, info["better"], letter) if visible else ""]
-
-
-def _better(figure: Mapping[str, Any], better: str | None, letter: str) -> str:
-    low, high = figure["ci95"]
-    if better is None or not (low > 0 or high < 0):
-        return ""
-    return "A" if (figure["difference"] > 0) == (better == "higher") else letter
+    better = "A" if (figure["difference"] > 0) == (info["better"] == "higher") else letter
+    mere_rounding = not round(abs(figure["difference"]), digits) > 0
+    if mere_rounding or info["better"] is None or not (low > 0 or high < 0):
+        better = ""
+    return [info["title"], *values, change, interval, better]
 
 
 def _left_out(comparison: Comparison, letter: str, several: bool) -> str:

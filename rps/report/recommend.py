@@ -48,7 +48,13 @@ class Recommendation:
     def __str__(self) -> str:
         ends = " to ".join(level_name(end) for end in (self.interval.low, self.interval.high))
         lines = [f"{self.knob} = {level_name(self.level)} (95 % interval {ends}; {self.n} images)", ""]
-        cells = [_cells(info, self.expected[info.name]) for info in self.infos]
+        cells = []
+        for info in self.infos:
+            figure = self.expected[info.name]
+            digits = precise(info.digits, figure.se)
+            low, high = (number(end, digits) for end in (figure.low, figure.high))
+            value = number(figure.value, digits) + plus_minus(figure.se, digits)
+            cells.append((info.title, value, f"{low} to {high}"))
         titles = (f"at {self.knob} = {level_name(self.level)}", "expected", "95 % interval")
         lines += [*align(list(zip(titles, zip(*cells, strict=True), strict=True))), ""]
         lines += [f"- {sentence}" for sentence in self.sentences]
@@ -72,7 +78,7 @@ def recommend(run: str | Path, metric: str | None = None, bound: float | None = 
     better neither lower nor higher, and for a bound that is not a number.
     """
     folder, records = Path(run), read_records(run)
-    infos = _infos(records)
+    infos = infos_of(records)
     axes = [infos[name] for name in (DISTORTION, PERCEPTION) if name in infos]
     if metric is None:
         curve = KnobCurve(folder, records, axes, fewest=3)
@@ -82,7 +88,7 @@ def recommend(run: str | Path, metric: str | None = None, bound: float | None = 
     else:
         info = infos.get(SHORT.get(metric, metric))
         if info is None or info.better is None or bound is None or not math.isfinite(bound):
-            raise ValueError(f"a bound is a number for one of {', '.join(_sides(infos))}; got {bound} for {metric}")
+            raise ValueError(f"a bound is a number for one of {', '.join(sides(infos))}; got {bound} for {metric}")
         across = [axis for axis in axes if (axis.name == PERCEPTION) != (info in DISTANCES)]
         curve = KnobCurve(folder, records, [info, *across], fewest=2)
         if info not in curve.infos:
@@ -103,17 +109,14 @@ def recommend(run: str | Path, metric: str | None = None, bound: float | None = 
     )  # fmt: skip
 
 
-def sides(run: str | Path) -> dict[str, str]:
-    """Name of each metric that can be bounded -> "max" if lower is better, else "min"."""
-    return _sides(_infos(read_records(run)))
-
-
-def _infos(records: Records) -> dict[str, MetricInfo]:
+def infos_of(records: Records) -> dict[str, MetricInfo]:
+    """The figures of a level by name."""
     distances = [info for info in DISTANCES if info.name in (PERCEPTION, KERNEL)]
     return {info.name: info for info in (*records.metrics, *distances)}
 
 
-def _sides(infos: Mapping[str, MetricInfo]) -> dict[str, str]:
+def sides(infos: Mapping[str, MetricInfo]) -> dict[str, str]:
+    """Name of each metric that can be bounded -> "max" if lower is better, else "min"."""
     found = {name: "max" if info.better == "lower" else "min" for name, info in infos.items() if info.better}
     return found | {short: found[name] for short, name in SHORT.items()}
 
@@ -157,12 +160,3 @@ def _knee(curve: KnobCurve) -> tuple[np.ndarray, bool, list[str]]:
     if is_change(height.value, height.se, curve.n):
         return indices, True, [f"The curve is below its chord by {text}."]
     return indices, True, [f"The curve is below its chord by no more than its error, {text}: no level stands out."]
-
-
-def _cells(info: MetricInfo, figure: Estimate) -> list[str]:
-    digits = precise(info.digits, figure.se)
-    return [
-        info.title,
-        number(figure.value, digits) + plus_minus(figure.se, digits),
-        f"{number(figure.low, digits)} to {number(figure.high, digits)}",
-    ]

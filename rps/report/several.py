@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
@@ -10,10 +9,10 @@ from typing import Any
 
 from rps.metrics.dominance import dominated_by
 from rps.records.comparable import check_comparable
-from rps.records.directory import check_has_records
+from rps.records.directory import RunDirectory, check_has_records
 from rps.records.files import level_name
 from rps.records.reader import Records, read_records
-from rps.records.summary import level_images, reference_of, summary
+from rps.records.summary import images_of, reference_of, summary
 from rps.report.overlay import check_distances
 from rps.report.page import Together, write_page
 from rps.report.paired import Exact, compare_runs, same_images
@@ -21,7 +20,10 @@ from rps.report.shown import Shown
 
 
 def check_runs(runs: Sequence[Path]) -> None:
-    """Errors: RunRefused if a run has no records, or if the first and another differ in task or data."""
+    """Errors: RunRefused if a run has no records, or if the first and another differ in task or data; ValueError for
+    more runs than there are letters."""
+    if len(runs) > len(ascii_uppercase):
+        raise ValueError(f"a page or a comparison has at most {len(ascii_uppercase)} runs, got {len(runs)}; give fewer")
     for run in runs:
         check_has_records(run)
     for other in runs[1:]:
@@ -75,16 +77,17 @@ def _summary(run: Path, records: Records) -> Mapping[str, Any]:
     """The figures of a run; those against exact posteriors are only in its metrics.json."""
     if not records.judged:
         return summary(records, reference_of(records))
-    file = run / "metrics.json"
-    if not file.is_file():
-        raise ValueError(f"{file} is missing, which has the figures against exact posteriors; repeat rps predict")
-    found: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if not (found := RunDirectory(run).metrics()):
+        raise ValueError(
+            f"{run / 'metrics.json'} is missing, which has the figures against exact posteriors; repeat rps predict"
+        )
     return found
 
 
 def _dominated(runs: Sequence[Shown]) -> list[list[str | None]]:
     """For each run and level, the name of a point that is below it, of any run."""
-    sets = [level_images(run.records, level, reference_of(run.records)) for run in runs for level in run.records.levels]
-    names = [f"{run.name}, {run.summary['knob']} = {level_name(level)}" for run in runs for level in run.records.levels]
+    places = [(run, level) for run in runs for level in run.records.levels]
+    sets = [images_of(run.records, ("restored", level), reference_of(run.records)) for run, level in places]
+    names = [f"{run.name}, {run.summary['knob']} = {level_name(level)}" for run, level in places]
     found = iter(None if by is None else names[by] for by in dominated_by(sets))
     return [[next(found) for _ in run.records.levels] for run in runs]

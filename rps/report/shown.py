@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -63,47 +62,34 @@ def samples(runs: Sequence[Shown], metrics: Sequence[Mapping[str, Any]], link: L
     per level, and "std", their standard deviations (or None); and "values": run -> metric -> level -> value (or
     None). most: largest number of samples.
     """
-    finders = [_Finder(run) for run in runs]
-    known = sorted(set.intersection(*(finder.run.records.restored() for finder in finders)))
-    whole = (id_ for id_ in known if all(finder.is_whole(id_) for finder in finders))
-    return [
-        {
-            "id": id_,
-            "clean": next((link(path) for finder in finders for path in finder.find("reference", id_)), None),
-            "measured": [next((link(path) for path in finder.find("measurement", id_)), None) for finder in finders],
-            "restored": [
-                [link(path) for level in finder.run.levels for path in finder.find(level, id_)] for finder in finders
-            ],
-            "std": [
-                [next(map(link, finder.find(spread_name(level), id_)), None) for level in finder.run.levels]
-                for finder in finders
-            ],
-            "values": [[finder.values(metric["name"], id_) for metric in metrics] for finder in finders],
-        }
-        for id_ in islice(whole, most)
-    ]
+    names: dict[Path, set[str]] = {}
 
+    def find(run: Shown, folder: str, id_: str) -> str | None:
+        place, name = run.folder / "images" / folder, file_name(id_)
+        if place not in names:
+            names[place] = set(os.listdir(place)) if place.is_dir() else set()
+        saved = (f"{name}{suffix}" for suffix in PICTURES)
+        return next((link(place / file) for file in saved if file in names[place]), None)
 
-class _Finder:
-    """Finds the pictures and values of a run."""
-
-    def __init__(self, run: Shown) -> None:
-        self.run = run
-        self.names: dict[str, set[str]] = {}
-
-    def is_whole(self, id_: str) -> bool:
-        """Whether there is a picture at every level."""
-        return all(any(self.find(level, id_)) for level in self.run.levels)
-
-    def find(self, folder: str, id_: str) -> Iterator[Path]:
-        """The picture, if there is one.  folder: a level, "measurement" or "reference"."""
-        place, name = self.run.folder / "images" / folder, file_name(id_)
-        if folder not in self.names:
-            self.names[folder] = set(os.listdir(place)) if place.is_dir() else set()
-        yield from (place / f"{name}{suffix}" for suffix in PICTURES if f"{name}{suffix}" in self.names[folder])
-
-    def values(self, metric: str, id_: str) -> list[float | None]:
-        """The metric at every level, to five digits."""
-        rows = [self.run.records.rows["restored", level].get(id_) for level in self.run.records.levels]
+    def values(run: Shown, metric: str, id_: str) -> list[float | None]:
+        rows = [run.records.rows["restored", level].get(id_) for level in run.records.levels]
         found = [math.nan if row is None else row.metrics.get(metric, math.nan) for row in rows]
         return [float(f"{value:.5g}") if math.isfinite(value) else None for value in found]
+
+    result: list[dict[str, Any]] = []
+    for id_ in sorted(set.intersection(*(run.records.restored() for run in runs))):
+        if len(result) == most:
+            break
+        restored = [[find(run, level, id_) for level in run.levels] for run in runs]
+        if not any(None in links for links in restored):
+            result.append(
+                {
+                    "id": id_,
+                    "clean": next((clean for run in runs if (clean := find(run, "reference", id_))), None),
+                    "measured": [find(run, "measurement", id_) for run in runs],
+                    "restored": restored,
+                    "std": [[find(run, spread_name(level), id_) for level in run.levels] for run in runs],
+                    "values": [[values(run, metric["name"], id_) for metric in metrics] for run in runs],
+                }
+            )
+    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rps.metrics.dp import PERCEPTION
@@ -30,7 +30,13 @@ def trade(summary: Mapping[str, Any]) -> Iterator[str]:
     pairs = [axes, axes[::-1]] if len(axes) == 2 and gained is not None else []
     idle = {kept["name"]: _idle_steps(summary, lost, kept) for lost, kept in pairs}
     if gained is not None:
-        yield _gain(summary, levels, gained, axes, idle.get(gained["name"], {}))
+        fallen = [level for level in levels if _told(level, gained) < 0]
+        # A level that an idle step leads to is passed over.
+        worth = [level for level in fallen if level["level"] not in idle.get(gained["name"], {})] or fallen
+        best = min(worth, key=lambda level: _change(level, gained["name"]))
+        change, first = best["difference_to_first"], at(summary, summary["levels"][0])
+        phrases = _phrases(change, sorted(axes, key=lambda axis: axis is not gained))
+        yield f"{at(summary, best)} {phrases}, compared with {first} on the same {change['n']} pictures."
     if PERCEPTION in known and not any(_told(level, axes[0]) for level in levels):
         yield _too_few(summary, levels, axes[0])
     elif PERCEPTION in known and gained is None:
@@ -48,22 +54,6 @@ def trade(summary: Mapping[str, Any]) -> Iterator[str]:
 def at(summary: Mapping[str, Any], level: Mapping[str, Any]) -> str:
     """ "t0 = 200"."""
     return f"{summary['knob']} = {level_name(level['level'])}"
-
-
-def _gain(
-    summary: Mapping[str, Any],
-    levels: Sequence[Metrics],
-    gained: Metrics,
-    axes: Sequence[Metrics],
-    idle: Container[float],
-) -> str:
-    """What the level of the largest gain gains and pays; a level that an idle step leads to is passed over."""
-    fallen = [level for level in levels if _told(level, gained) < 0]
-    worth = [level for level in fallen if level["level"] not in idle] or fallen
-    best = min(worth, key=lambda level: _change(level, gained["name"]))
-    change, first = best["difference_to_first"], at(summary, summary["levels"][0])
-    phrases = _phrases(change, sorted(axes, key=lambda axis: axis is not gained))
-    return f"{at(summary, best)} {phrases}, compared with {first} on the same {change['n']} pictures."
 
 
 def _idle_steps(summary: Mapping[str, Any], lost: Metrics, kept: Metrics) -> dict[float, str]:

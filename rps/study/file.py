@@ -26,19 +26,17 @@ def _is_figures(value: Any) -> bool:
     return texts and not any(PurePath(file).is_absolute() or ".." in PurePath(file).parts for file in value)
 
 
-def _is_settings(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value)
-
-
-def _is_grid(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(values, list) and values for values in value.values())
-
-
 CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "title": ("a text", lambda value: isinstance(value, str)),
     "common": ("a mapping with configs and set", lambda value: isinstance(value, Mapping)),
-    "runs": ("a mapping of names to settings, e.g. MAP-RPS: {}", _is_settings),
-    "grid": ("a mapping of options to lists of values, e.g. model.steps: [10, 20]", _is_grid),
+    "runs": (
+        "a mapping of names to settings, e.g. MAP-RPS: {}",
+        lambda value: isinstance(value, Mapping) and bool(value),
+    ),
+    "grid": (
+        "a mapping of options to lists of values, e.g. model.steps: [10, 20]",
+        lambda value: isinstance(value, Mapping) and all(isinstance(v, list) and v for v in value.values()),
+    ),
     "tasks": ("a list of names", _is_texts),
     "columns": ("a list of names", _is_texts),
     "baselines": ("true or false", lambda value: isinstance(value, bool)),
@@ -50,13 +48,7 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 def read_study(path: Path) -> Study:
     """Reads a study file.  Errors: ValueError, which names the file, the key and what is expected; OSError."""
-    import yaml
-
-    text = path.read_text(encoding="utf-8")
-    try:
-        content = load_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"study {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = load_yaml(path.read_text(encoding="utf-8"), f"study {path}")
     try:
         return _study(content)
     except ValueError as error:

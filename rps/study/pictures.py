@@ -19,7 +19,7 @@ ROWS, WRAP = 6, 15
 """Samples, and characters in a line of a title."""
 
 
-def visual_table(results: Sequence[Result], rows: int = ROWS) -> np.ndarray:
+def visual_table(results: Sequence[Result]) -> np.ndarray:
     """Rows are the first samples that all runs have restored, columns the clean image, A^+ y and the runs.
 
     A single run is shown at all levels, each of several at its first, middle and last one. -> uint8 [H, W, 3].
@@ -41,7 +41,7 @@ def visual_table(results: Sequence[Result], rows: int = ROWS) -> np.ndarray:
         raise ValueError("the runs have no pictures of the same samples; add rps.callbacks.ImageWriter to their config")
     return grid(
         [
-            (title, torch.stack([_picture(picture_file(folder, name)) for name in names[:rows]]))
+            (title, torch.stack([_picture(picture_file(folder, name)) for name in names[:ROWS]]))
             for title, folder in columns
         ]
     )

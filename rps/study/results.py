@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rps.records.comparable import check_comparable
+from rps.records.directory import RunDirectory
 from rps.records.reader import read_records
 from rps.report.paired import Paired, compare_runs, same_images
 from rps.restoration import Level
@@ -36,9 +36,8 @@ def read_results(study: Study, tasks: Sequence[str], output: Path) -> list[Resul
         first: Path | None = None
         for run in study.runs:
             folder = output / study.folder(run, task)
-            summary = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
             differences, apart = ({}, "") if first is None else _minus(folder, first)
-            results.append(Result(task, run, folder, summary, differences, apart))
+            results.append(Result(task, run, folder, RunDirectory(folder).metrics(), differences, apart))
             first = first or folder
     return results
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rps.records.files import level_name
+from rps.report.cells import ABSENT, metrics_to_show, number, plus_minus, signed
 from rps.report.curve import plane_point
-from rps.report.paired_table import precise
-from rps.report.table import ABSENT, figure, is_known, metrics_to_show, number, plus_minus, unit
+from rps.report.table import unit
 from rps.study.results import Result
 from rps.study.settings import Study
 
@@ -30,7 +30,8 @@ def study_columns(study: Study, results: Sequence[Result]) -> list[tuple[str, li
     titles = dict.fromkeys(title for line in lines for title in line)
     filled = [title for title in titles if any(line.get(title, "") not in ("", ABSENT) for line in lines)]
     if study.columns is None:
-        hidden = NOT_BY_DEFAULT | _without_direction(results) | ({MINUS_LEVEL} if MINUS_FIRST in filled else set())
+        hidden = {info["title"] for of in results for info in of.summary["metrics"] if not info["better"]}
+        hidden |= NOT_BY_DEFAULT | ({MINUS_LEVEL} if MINUS_FIRST in filled else set())
         chosen = [title for title in filled if title not in hidden]
     else:
         chosen = [title for title in dict.fromkeys(map(column_title, study.columns)) if title in filled]
@@ -80,57 +81,40 @@ def saved(results: Sequence[Result]) -> tuple[float, float]:
 def _lines(study: Study, results: Sequence[Result]) -> Iterator[Line]:
     tasks: set[str] = set()
     for of in results:
+        infos, knob = of.summary["metrics"], of.summary["knob"]
         if study.baselines and of.task not in tasks:
-            yield from _baselines(of)
+            for name, key in (("A⁺y", "pseudo_inverse"), ("clean images", "reference")):
+                if (found := of.summary.get(key)) and found["metrics"]:
+                    yield {"task": of.task, "run": name, **_figures(found["metrics"], infos)}
         tasks.add(of.task)
         others = [other for other in results if other.task == of.task and other is not of]
-        infos, knob = of.summary["metrics"], of.summary["knob"]
         for level in of.summary["levels"]:
             oracle = {
                 name: number(found["value"], 3) + plus_minus(found["se"], 3)
                 for name, found in level.get("oracle", {}).items()
             }
             failed = str(level["failed"]) if level["failed"] else ""
+            paired = of.minus_first.get(level["level"], {})
+            means = {name: {"value": found["difference"], "se": found["se"]} for name, found in paired.items()}
             yield {
                 "task": of.task, "run": of.run, "knob": f"{knob} {level_name(level['level'])}", "n": str(level["n"]),
                 "failed": failed, **_figures(level["metrics"], infos), **oracle,
-                MINUS_FIRST: _change(_means(of.minus_first.get(level["level"], {})), infos),
+                MINUS_FIRST: _change(means, infos),
                 MINUS_LEVEL: _change(level.get("difference_to_first", {}), infos),
                 "cost": number(level.get("forward_equivalents_per_image"), 0),
                 "seconds": number(level.get("seconds_per_image"), 2), LOWER: _lower(level["metrics"], others),
             }  # fmt: skip
 
 
-def _baselines(of: Result) -> Iterator[Line]:
-    for name, key in (("A⁺y", "pseudo_inverse"), ("clean images", "reference")):
-        if (found := of.summary.get(key)) and found["metrics"]:
-            yield {"task": of.task, "run": name, **_figures(found["metrics"], of.summary["metrics"])}
-
-
 def _figures(metrics: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> Line:
-    return {info["title"]: _text(metrics, info) for info in metrics_to_show(infos, [metrics])}
-
-
-def _text(metrics: Mapping[str, Any], info: Mapping[str, Any], sign: str = "") -> str:
-    value, se = figure(metrics, info["name"]) or (float("nan"), float("nan"))
-    digits = precise(info["digits"], se)
-    return f"{value:{sign}.{digits}f}{plus_minus(se, digits)}" if is_known(value) else ABSENT
-
-
-def _means(paired: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Differences between runs in the form of those between levels."""
-    return {name: {"value": found["difference"], "se": found["se"]} for name, found in paired.items()}
+    return {info["title"]: signed(metrics, info, "") for info in metrics_to_show(infos, [metrics])}
 
 
 def _change(difference: Mapping[str, Any], infos: Sequence[Mapping[str, Any]]) -> str:
     """The change of the first metric with a better direction and of the Frechet distance."""
     shown = [info for info in metrics_to_show(infos, [difference]) if info["better"]]
     shown = [*shown[:1], *(info for info in shown[1:] if info["name"] == "sqrt_frechet")]
-    return ", ".join(f"{info['title']} {_text(difference, info, '+')}" for info in shown)
-
-
-def _without_direction(results: Sequence[Result]) -> set[str]:
-    return {info["title"] for of in results for info in of.summary["metrics"] if not info["better"]}
+    return ", ".join(f"{info['title']} {signed(difference, info)}" for info in shown)
 
 
 def _lower(metrics: Mapping[str, Any], others: Sequence[Result]) -> str:

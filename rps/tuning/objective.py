@@ -18,7 +18,7 @@ from rps.metrics.intervals import FRECHET_RESAMPLES, STEP, Draws, counts
 from rps.records.evaluate import Evaluation
 from rps.records.reader import Key, Records
 from rps.records.rows import Row
-from rps.records.summary import level_images
+from rps.records.summary import images_of
 from rps.tuning.splits import HeldError, fission, hold_out
 
 ON_SETS = ("sqrt_frechet", "kernel")
@@ -70,7 +70,7 @@ class Objective:
         Errors: ValueError if a part cannot be computed on such pictures.
         """
         records = _records(found)
-        levels = [level_images(records, level, self.reference) for level in records.levels]
+        levels = [images_of(records, ("restored", level), self.reference) for level in records.levels]
         values = [reduce(_times, [self._part(part.name, images) for part in self.parts]) for images in levels]
         return Draws(sum(v.value for v in values) / len(values), torch.stack([v.draws for v in values]).mean(0))
 

@@ -83,15 +83,10 @@ def read_space(given: Sequence[str]) -> dict[str, Range | Choices]:
 
 
 def _from_file(text: str) -> dict[str, Any]:
-    import yaml
-
     path = Path(text)
     if not path.is_file():
         raise ValueError(f"--over must be OPTION=VALUES or a YAML file, got {text!r}; e.g. --over {OVER}")
-    try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = load_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ValueError(f"{path} must map options to values, as in {OVER.replace('=', ': ')}")
     return content
@@ -105,11 +100,9 @@ def read_values(option: str, given: Any) -> Range | Choices:
     low, *more = text.split(":")
     if more and _is_number(low) and _is_number(more[0]):
         return _range(option, text, float(low), float(more[0]), more[1:])
-    import yaml
-
     try:
         values = load_yaml(f"[{text}]")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"--over {option}={text}: the values must be a range or a list, {EXAMPLE}") from error
     return _choices(option, values)
 

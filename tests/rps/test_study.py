@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from rps.cli.study import packaged_studies
+from rps.cli.arguments import packaged_configs
 from rps.records import write_json
 from rps.report import compare_runs, finish
 from rps.report.pictures import save_picture
@@ -15,7 +15,7 @@ from rps.study import Runs, read_study, write_report
 from tests.rps.test_compare import write
 
 ROOT = Path(__file__).parents[2]
-STUDIES = [*sorted((ROOT / "tools" / "studies").glob("*.yaml")), *packaged_studies().values()]
+STUDIES = [*sorted((ROOT / "tools" / "studies").glob("*.yaml")), *packaged_configs(studies=True).values()]
 
 
 def a_study(folder, **content):
@@ -52,7 +52,7 @@ def test_runs_of_a_grid(tmp_path):
 
 BAD = {
     "no mapping": ("[]", r"the file must be a mapping with keys title, common, .*, got \[\]"),
-    "no YAML": ("a: [", "is not valid YAML: .*line 1"),
+    "no YAML": ("a: [", "is not valid YAML at line 1"),
     "unknown key": ({"colums": []}, "'colums' is not a key of the file; did you mean columns?"),
     "no runs": ({"runs": None}, "runs must be a mapping of names to settings, e.g. MAP-RPS: {}, got None"),
     "missing": ("title: x", "the file has no runs; add a mapping of names to settings"),

@@ -42,9 +42,9 @@ def test_differences_are_of_the_samples_that_both_have():
     assert paired.means["rmse"].value == pytest.approx(expected.mean().item())
     assert paired.means["rmse"].se == pytest.approx(expected.std(correction=0).item() / math.sqrt(5), rel=0.1)
     here, there = some.frechet, first.only(some.ids).frechet
-    assert paired.sqrt_frechet.value == pytest.approx(math.sqrt(here.value) - math.sqrt(there.value))
+    assert paired.distances["sqrt_frechet"].value == pytest.approx(math.sqrt(here.value) - math.sqrt(there.value))
 
 
 def test_nothing_in_common():
     paired = difference(images(2, 0.1), Images(["x"], {"rmse": torch.ones(1)}))
-    assert paired.n == 0 and paired.means == {} and paired.sqrt_frechet is None
+    assert paired.n == 0 and paired.means == {} and paired.distances == {}

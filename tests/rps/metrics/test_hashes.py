@@ -30,9 +30,9 @@ def test_files_are_compared_with_the_hash_that_is_given_or_in_their_name(tmp_pat
     digest = hashlib.sha256(content).hexdigest()
     for name, sha256 in (("a.pth", None), ("a.pth", digest), (f"a-{digest[:8]}.pth", None)):
         (tmp_path / name).write_bytes(content)
-        check_file(tmp_path / name, sha256)
+        check_file(tmp_path / name, "a network", sha256)
     (tmp_path / "a-01234567.pth").write_bytes(content)
     with pytest.raises(ValueError, match=f"SHA-256 begins with {digest[:8]}, not 01234567"):
-        check_file(tmp_path / "a-01234567.pth")
+        check_file(tmp_path / "a-01234567.pth", "a network")
     with pytest.raises(ValueError, match="not the expected file of weights"):
-        check_file(tmp_path / "a.pth", "0" * 64)
+        check_file(tmp_path / "a.pth", "a network", "0" * 64)
