@@ -75,7 +75,8 @@ class Method:
             if not (folder / "trials.json").is_file():
                 return None
             trials = json.loads((folder / "trials.json").read_text(encoding="utf-8"))["trials"]
-            trials = [trial for trial in trials if trial["number"] < self.trials]  # a search may hold more
+            first = sorted(trial["number"] for trial in trials)[: self.trials]  # a search may hold more
+            trials = [trial for trial in trials if trial["number"] in first]
             if len(trials) < self.trials or trials[0]["state"] != "complete":
                 return None
             best.append({option: rounded(value) for option, value in trials[0]["settings"].items()})
