@@ -51,8 +51,8 @@ def _is_default(config: Mapping[str, Any], key: str) -> bool:
     from jsonargparse import ArgumentParser
 
     owner, found, name = key.rpartition(".init_args.")
-    module, _, kind = str(config.get(f"{owner}.class_path")).rpartition(".")
-    kind = getattr(sys.modules.get(module), kind, None)
+    module, _, class_name = str(config.get(f"{owner}.class_path")).rpartition(".")
+    kind = getattr(sys.modules.get(module), class_name, None)
     if not found or not isinstance(kind, type):
         return False
     parser = ArgumentParser(exit_on_error=False)
