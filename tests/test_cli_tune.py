@@ -205,3 +205,55 @@ def test_processes_run_the_same_command(tmp_path, monkeypatch, capfd):
 def test_help(capsys):
     run("--help")
     assert "usage: rps tune" in capsys.readouterr().out
+
+
+def test_a_folder_of_an_earlier_version_is_resumed(copied):
+    """One that did not have `step_factor`; resuming adds nothing, as all trials are done."""
+    file = copied / "search.yaml"
+    text = file.read_text()
+    assert "step_factor: 1.0" in text
+    file.write_text("".join(line for line in text.splitlines(True) if "step_factor" not in line))
+    run(*BASE, *OVER, "--trials", "4", "--output", str(copied))
+    run(*BASE, *OVER, "--trials", "4", "--output", str(copied), "--model.sampler.step_factor", "2.0", expect=2)
+
+
+LPIPS = """
+trainer:
+  callbacks:
+    - class_path: rps.callbacks.MetricRecorder
+      init_args: {metrics: [{class_path: rps.metrics.Lpips, init_args: {net: alex, weights: alexnet.pth}}]}
+"""
+
+
+def test_lpips_is_an_objective(tmp_path, monkeypatch):
+    """Of a backbone with random weights: it is what `rps.metrics.Lpips` gives, lower being better."""
+    import torchvision
+
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    weights = {f"features.{name}": v for name, v in torchvision.models.alexnet().features.state_dict().items()}
+    torch.save(weights, "alexnet.pth")
+    Path("lpips.yaml").write_text(LPIPS)
+    run(*BASE, "--config", "lpips.yaml", *OVER, "--objective", "lpips", "--trials", "2", "--output", "tuned")
+    found = trials(Path("tuned"))
+    assert len(found) == 2 and 0 < found[0]["figure"]["value"] < found[1]["figure"]["value"]
+    command = ["predict", *BASE, "--config", "lpips.yaml", "--config", "tuned/best.yaml", "--output", "best"]
+    best = found[json.loads(Path("tuned/trials.json").read_text())["choice"] != found[0]["number"]]
+    assert main([part for part in command if part not in ("--model.sampler.step_size", "1.0")]) == 0
+    (level,) = json.loads(Path("best/metrics.json").read_text())["levels"]
+    assert level["metrics"]["lpips"]["mean"] == pytest.approx(best["figure"]["value"], rel=1e-4)
+
+
+def test_lpips_without_its_backbone_is_one_sentence(tmp_path, monkeypatch, capsys):
+    import urllib.error
+
+    def unreachable(*args, **kwargs):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    options = ["--metric", "lpips", "--objective", "lpips", "--output", str(tmp_path / "tuned")]
+    run(*BASE, *OVER, *options, expect=2)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "LPIPS" in line]
+    assert "cannot be fetched" in line and "give a local copy of that file" in line
+    assert not (tmp_path / "tuned").exists()

@@ -82,7 +82,7 @@ TRAVERSALS: dict[str, Callable[[], Traversal]] = {
     "ProximalMap": lambda: MapRps([0], ProximalMap(25, clip=False)),
     "ProximalMap, t1 50": lambda: MapRps([0], ProximalMap(25, t1=50, clip=False)),
     "PseudoInverse": lambda: MapRps([0], PseudoInverse()),
-    "RedDiff": lambda: MapRps([0], RedDiff(lr=0.05)),
+    "RedDiff": lambda: MapRps([0], RedDiff(lr=0.05, lam=0.25)),
 }
 METHODS: dict[str, Callable[[], Traversal]] = {
     **{name: lambda s=s, k=k: PosteriorSampling(s(), k) for name, (s, k) in SAMPLERS.items()},  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,25 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[st
         (key.replace(".init_args", "").removesuffix(".class_path"), _shown(before, key), _shown(now, key))
         for key in keys
         if _same(before.get(key)) != _same(now.get(key))  # an option that did not exist yet counts as null
+        and not (key not in before and _is_default(now, key))  # or as its default
     ]
+
+
+def _is_default(config: Mapping[str, Any], key: str) -> bool:
+    """Whether an option of a class has its default; False if the class is not imported, which this never does.
+
+    config: dotted key -> value.
+    """
+    from jsonargparse import ArgumentParser
+
+    owner, found, name = key.rpartition(".init_args.")
+    module, _, class_name = str(config.get(f"{owner}.class_path")).rpartition(".")
+    kind = getattr(sys.modules.get(module), class_name, None)
+    if not found or not isinstance(kind, type):
+        return False
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)  # follows **kwargs, unlike inspect
+    return name in (defaults := parser.get_defaults().as_dict()) and defaults[name] == config[key]
 
 
 def _same(value: Any) -> Any:

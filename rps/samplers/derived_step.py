@@ -10,6 +10,8 @@ from rps.schedule import Schedule
 
 LARGEST_SHARE = 0.25
 """The largest share of a residual that one step removes, to first order."""
+LEAST_NOISE = 0.01
+"""The least noise_std, in [-1, 1] units, for which settings are derived: without noise they would not be finite."""
 
 
 def derived_step(

@@ -9,6 +9,7 @@ from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.randomness import Streams
 from rps.samplers.dps import Dps
+from rps.samplers.guidance import norm_of
 from rps.schedule import CLEAN
 from rps.settings import not_negative
 
@@ -51,13 +52,9 @@ class Dmap(Dps):
         inside, times, here, centre = measurement.rows(active), t_next[active], moved[active], mean[active]
         own = prior.given(inside)
         # One radius per row: where the network has learned s, its root mean square over the pixels.
-        length = self.radius * _norm((s * torch.ones_like(x))[active])
+        length = self.radius * norm_of((s * torch.ones_like(x))[active])
         for _ in range(self.ascents):
             _, gradient, _ = self.guided(here, times, inside, own, noise[active])
             offset = here - xi * schedule.norm(times, here) ** 2 * gradient - centre
-            here = centre + length * offset / _norm(offset).clamp(min=torch.finfo(x.dtype).tiny)
+            here = centre + length * offset / norm_of(offset).clamp(min=torch.finfo(x.dtype).tiny)
         return moved.index_copy(0, active, here)
-
-
-def _norm(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, *(1,) * (x.ndim - 1))

@@ -54,3 +54,27 @@ def data_gradient(
         residual = measurement.residual(image_of(x, prior, clip))
         loss = residual.square() if squared else torch.linalg.vector_norm(residual.flatten(1), dim=1)
         return torch.autograd.grad(loss.sum(), x)[0]
+
+
+def largest_curvature(x: Tensor, measurement: Measurement, prior: Prior, iterations: int = 3) -> Tensor:
+    """The largest eigenvalue of J^T J, J the Jacobian of A(D(x)), from below, by power iteration from one fixed draw:
+    that of A^T A for a linear A on images.  x: [N, ...] -> [N, 1, ...].
+
+    Each iteration takes one call of the operator and the decoder and one backward, none of the network.
+    """
+    v = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(0)).to(x).expand_as(x)
+    length = x[:1].numel() ** 0.5 / 10  # of the difference that stands for a derivative: .1 a pixel
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = measurement.operator(prior.decode(x))
+        for _ in range(iterations):
+            v = v / norm_of(v).clamp(min=torch.finfo(v.dtype).tiny)
+            with torch.no_grad():
+                change = (measurement.operator(prior.decode(x + length * v)) - y) / length
+            (v,) = torch.autograd.grad(y, x, change, retain_graph=True)
+    return norm_of(v)
+
+
+def norm_of(x: Tensor) -> Tensor:
+    """The norm of each row.  x: [N, ...] -> [N, 1, ...]."""
+    return torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, *(1,) * (x.ndim - 1))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from rps.samplers.daps import Daps
 from rps.samplers.dps import Dps
 
@@ -48,13 +46,14 @@ class LatentDaps(Daps):
     Args:
         ode_steps: Euler steps of the flow.
         langevin_steps: Langevin steps of the correction.
-        step_size: h at the start of the outer grid.
-        step_decay: h at sigma_min as a fraction of step_size.
-        tau: standard deviation of the measurement noise assumed by the correction.
+        step_size: h at the start of the outer grid; None is derived, see rps.samplers.Daps.
+        step_decay: h at sigma_min as a fraction of a given step_size.
+        tau: standard deviation of the measurement noise assumed by the correction; None is that of the measurement.
         sigma_max: start of the outer grid, in units of sigma/alpha.
         sigma_min: end of the outer grid, in units of sigma/alpha.
         ode_min: end of the inner grid, in units of sigma/alpha.
         momentum: m; 0 is Langevin.
+        r_factor: r in units of sigma/alpha, see rps.samplers.Daps.
     """
 
     default_steps = 50
@@ -63,12 +62,15 @@ class LatentDaps(Daps):
         self,
         ode_steps: int = 2,
         langevin_steps: int = 50,
-        step_size: float = 1e-5,
+        step_size: float | None = None,
         step_decay: float = 0.01,
-        tau: float = 0.01 / math.sqrt(2),
+        tau: float | None = None,
         sigma_max: float = 10.0,
         sigma_min: float = 0.1,
         ode_min: float = 0.01,
         momentum: float = 0.0,
+        r_factor: float | None = None,
     ) -> None:
-        super().__init__(ode_steps, langevin_steps, step_size, step_decay, tau, sigma_max, sigma_min, ode_min, momentum)
+        super().__init__(
+            ode_steps, langevin_steps, step_size, step_decay, tau, sigma_max, sigma_min, ode_min, momentum, r_factor
+        )

@@ -2,9 +2,10 @@
 
 import pytest
 
-from datamodules import HuggingFace, ImageFolder
+from datamodules import Embedded, HuggingFace, ImageFolder
 from modules import MapRps, PosteriorSampling, SolverModule, VarianceScaling
 from rps.cli.choices import choices
+from rps.estimators import RedDiff
 from rps.records.changes import changes
 from rps.records.choices import Choices
 from rps.records.comparable import SELECTION
@@ -83,3 +84,19 @@ def test_only_what_a_class_names_is_a_choice():
 
 def test_runs_may_differ_in_what_our_data_select():
     assert set(SELECTION) == {*HuggingFace.selection, *ImageFolder.selection}
+
+
+def test_an_option_of_a_later_version_is_no_change_at_its_default():
+    """Arguments that a module hands to its traversal included; a class that nobody imported is not."""
+    old = model(MapRps, t0=[0], estimator=node(RedDiff, lr=0.5)) | {"data": node(Embedded, limit=3)}
+    new = model(MapRps, t0=[0], samples=1, estimator=node(RedDiff, lr=0.5, num_steps=100))
+    new["data"] = node(Embedded, limit=3, subset_seed=0)
+    assert changes(old, new) == []
+    new["data"]["init_args"]["subset_seed"] = 1
+    new["model"]["init_args"]["samples"] = 2
+    assert sorted(changes(old, new)) == [
+        "data.subset_seed was nothing and is now 1", "model.samples was nothing and is now 2",
+    ]  # fmt: skip
+    assert len(changes(new, old)) == 3, "an option that was dropped is a change"
+    strange = {"data": {"class_path": "nowhere.Data", "init_args": {"skip": 0}}}
+    assert changes({"data": {"class_path": "nowhere.Data"}}, strange) == ["data.skip was nothing and is now 0"]

@@ -71,7 +71,9 @@ def test_pixel_samplers_in_three_steps(sampler, cost):
         (Psld(), Cost(3, 3, 3 + 3, 3)),  # encodes once a step
         (Stsl(), Cost(6, 6, 3, 3)),
         (Dcdp(inner_steps=4), Cost(3, 0, 12, 12)),
-        (LatentDaps(ode_steps=2, langevin_steps=4), Cost(6, 0, 12, 12)),
+        (LatentDaps(ode_steps=2, langevin_steps=4, step_size=1e-5), Cost(6, 0, 12, 12)),
+        # The curvature takes 1 + 3 calls of the decoder and 3 backwards.
+        (LatentDaps(ode_steps=2, langevin_steps=4), Cost(6, 0, 12 + 12, 12 + 9)),
         (Sitcom(inner_steps=2, tolerance=0.0), Cost(9, 6, 6 + 6, 6)),  # decodes again to see what fits
         # Above latent_below it decodes and encodes around a fit of the image; below, it fits the latent.
         (ReSample(period=1, latent_steps=4, tolerance=0.0), Cost(3, 0, 2 + 2 + 4, 4)),

@@ -187,7 +187,7 @@ def test_daps_has_the_published_potential():
     t, measurement = torch.tensor([600, 100]), measure(2)
     x, h = state(t), 1e-6
     noise, (abar, _) = measurement.streams.at_step(t), at(t)
-    sampler = Daps(ode_steps=1, langevin_steps=1, step_size=h, step_decay=1.0)
+    sampler = Daps(ode_steps=1, langevin_steps=1, step_size=h, step_decay=1.0, tau=0.01 / 2**0.5)
     found = sampler.step(x, t, torch.full((2,), CLEAN), measurement, Network(False), noise)
     x0hat = ((x - (1 - abar).sqrt() * Network.outputs(x)[0]) / abar.sqrt()).requires_grad_()
     potential = (measurement.y - measurement.operator(x0hat)).square().sum() / 0.01**2

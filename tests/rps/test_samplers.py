@@ -248,7 +248,7 @@ def test_bad_settings_are_told():
         (DiffPir, {"zeta": 2}, "zeta between 0 and 1"),
         (Ddnm, {"eta": -1}, "eta must be between 0 and 1, got -1"),
         (Ddrm, {"eta_b": 2}, "eta_b must be between 0 and 1, got 2"),
-        (Daps, {"tau": 0}, "tau must be > 0"),
+        (Daps, {"tau": 0}, "tau and r_factor must be > 0"),
         (Daps, {"ode_steps": 0}, "ode_steps must be >= 1"),
         (Sitcom, {"inner_steps": -1}, "inner_steps must be a finite number >= 0, got -1"),
         (Dmap, {"ascents": -1}, "ascents must be a finite number >= 0, got -1"),
