@@ -36,9 +36,6 @@ exit codes: 0 ended by Ctrl-C; 2 invalid input.
 
 def run_demo(argv: Sequence[str]) -> int:
     """Serves the page until it is interrupted.  argv: the arguments after `rps demo`.  -> exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
     try:
         given = _read(argv)
         if find_spec("gradio") is None:

@@ -64,9 +64,6 @@ TASK = ("model.operator", "model.noise", "model.seed")
 
 def run_tune(argv: Sequence[str]) -> int:
     """Runs `rps tune`.  argv: the arguments after it.  -> the exit code."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP, end="")
-        return 0
     tune = Tune(argv)
     with processes.tidy():
         try:
