@@ -114,6 +114,13 @@ def test_inside_a_flag(capsys):
     assert yaml.safe_load(flags[1])["init_args"]["sampler"]["init_args"] == DAPS
 
 
+def test_inside_a_flag_for_the_whole_model(capsys):
+    whole = (
+        '{"class_path": "PosteriorSampling", "init_args": {"sampler": {"class_path": "Daps", "init_args": {"tau": 7}}}}'
+    )
+    assert model(capsys, "--config", "demo", "--model", whole)["sampler"]["init_args"] == DAPS | {"tau": 7.0}
+
+
 def test_text_is_not_imported_where_the_type_is_text(tmp_path, monkeypatch):
     """Though the last key is one that names a class in the models of ours."""
     (tmp_path / "weights.py").write_text("raise SystemExit('imported')")

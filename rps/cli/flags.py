@@ -23,7 +23,7 @@ def read_flags(options: Sequence[str]) -> Iterator[tuple[int, Place, Any]]:
             value = load_yaml(text if equals else options[i + 1])
         except ValueError:  # the parser reports what is wrong
             continue
-        if len(place) > 1 or isinstance(value, str):
+        if len(place) > 1 or isinstance(value, str) or (isinstance(value, dict) and place != ("config",)):
             yield i, place, value
 
 
