@@ -74,7 +74,7 @@ def overlay_plot(
     if dearest:
         notes.append(f"area of a marker: cost, at most {dearest:.0f} network forwards per image")
     decorate(axes, first, "\n".join(filter(None, notes)))
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, edgecolor="none", framealpha=0.85)
     add_labels(axes, _labels(curves, ends), 7.5)
     with written(Path(path)) as temporary:
         figure.savefig(temporary, format="png", metadata={"Source": made_by} if made_by else None)

@@ -62,10 +62,13 @@ def place(tmp_path, monkeypatch):
     return tmp_path, written
 
 
-def finish(folder: Path, state: str = "complete", count: int = 20, **values):
-    """Writes what `rps tune` ends with."""
+def finish(folder: Path, state: str = "complete", count: int = 20, later: float | None = None, **values):
+    """Writes what `rps tune` ends with.  later: a better value, of a trial beyond those that count."""
     folder.mkdir(parents=True)
-    trials = [{"state": state, "settings": {f"model.{name}": value for name, value in values.items()}}] * count
+    chosen = {f"model.{name}": value for name, value in values.items()}
+    trials = [{"number": k, "state": state, "settings": chosen} for k in range(1, count + 1)]  # one was interrupted
+    if later is not None:
+        trials.insert(0, {"number": count + 1, "state": state, "settings": dict.fromkeys(chosen, later)})
     (folder / "trials.json").write_text(json.dumps({"trials": trials}))
 
 
@@ -76,7 +79,7 @@ def method_of(name: str) -> settings.Method:
 def test_the_best_trials_are_written(place):
     output, written = place
     one, levels, other = map(method_of, ("solvers/sr4/sitcom", "peers/sr4/vsdps", "solvers/sr4/dps"))
-    finish(output / one.place, **{"sampler.lr": 0.123456, "sampler.lam": 2.0})
+    finish(output / one.place, later=9.0, **{"sampler.lr": 0.123456, "sampler.lam": 2.0})
     for level in ("1", "0.8", "0.5", "0.3"):
         finish(output / levels.place / level, step_size=float(level) * 10)
     failed = method_of("solvers/sr4/ddnm")
