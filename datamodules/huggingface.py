@@ -53,8 +53,8 @@ class HuggingFace(SampleDataModule):
             and a run does not resume with another list of files.
         size: height and width of the pictures, in pixels; null is the prior's size, or each picture's own if the prior
             takes any (rps.priors.TiledPrior).
-        fit: how pictures get the size: null or "crop", cut to a square; or "resize", whole, so that the longer side has
-            it, and smaller pictures keep theirs.
+        fit: how pictures get the size: null or "crop", cut to a square; "resize", whole, so that the longer side has
+            it, and smaller pictures keep theirs; or "pad", likewise, with a mirrored border that makes it a square.
         channels: 1 (grey) or 3 (RGB); null is the prior's number.
         enlarge: whether pictures smaller than size are enlarged; if not, they are failed samples.
         subset: list of ids to restore, where an id that the data lack is a failed sample; or the number of samples to

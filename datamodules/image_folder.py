@@ -30,8 +30,8 @@ class ImageFolder(SampleDataModule):
         folder: folder of the pictures.
         size: height and width of clean pictures, in pixels; null is the prior's size, or each picture's own if the
             prior takes any.
-        fit: how clean pictures get the size: null or "crop", cut to a square; or "resize", whole, so that the longer
-            side has it, and smaller pictures keep theirs.
+        fit: how clean pictures get the size: null or "crop", cut to a square; "resize", whole, so that the longer side
+            has it, and smaller pictures keep theirs; or "pad", likewise, with a mirrored border that makes it a square.
         channels: 1 (grey) or 3 (RGB); null is the prior's number.
         degraded: whether the pictures are measurements and not clean images.
         batch_size: number of pictures in one batch.

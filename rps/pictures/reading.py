@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -24,8 +24,9 @@ SUFFIXES = (
     ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".avif",
 )  # fmt: skip
 
-Fit = Literal["crop", "resize"]
-"""How a picture gets a size: its largest centred crop of these proportions, or the whole picture within it."""
+Fit = Literal["crop", "pad", "resize"]
+"""How a picture gets a size: its largest centred crop of these proportions, or the whole picture within it, with or
+without a mirrored border that fills it."""
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF file."""
@@ -47,7 +48,7 @@ def read_picture(
     of 16 bits in their full depth, and the first frame of animations. Damaged metadata are ignored. The crop is the
     largest centred one with the proportions of size; it is reduced by Pillow's Lanczos filter, which is antialiased
     and, for 8-bit pictures, uses integer arithmetic, so the bits are the same on every machine. With fit = "resize",
-    the whole picture is reduced until it fits into the size.
+    the whole picture is reduced until it fits into the size; with "pad" it is also mirrored at its border to fill it.
 
     channels: 1 (grey; colours by ITU-R 601 luma) or 3 (RGB; grey is repeated).
     Errors: ValueError if the picture is smaller than the size that it is cropped to (unless enlarge is set), or not a
@@ -57,7 +58,7 @@ def read_picture(
     with _silence(start.startswith(TIFF)):
         pictures = _bands(source, channels) if deep_png.is_deep(start) else [_colours(_open(source), channels)]
     if size is not None:
-        fitted = _fit_into if fit == "resize" else _crop_and_resize
+        fitted = _FITS[fit or "crop"]
         pictures = [fitted(picture, *size, enlarge) for picture in pictures]
     tensor = torch.from_numpy(np.dstack([np.asarray(picture, dtype=np.float32) for picture in pictures])).permute(
         2, 0, 1
@@ -205,3 +206,18 @@ def _fit_into(picture: Any, height: int, width: int, enlarge: bool) -> Any:
     scale = min(height / h, width / w) if enlarge else min(height / h, width / w, 1)
     size = max(round(scale * w), 1), max(round(scale * h), 1)
     return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _pad_to(picture: Any, height: int, width: int, enlarge: bool) -> Any:
+    from PIL import Image
+
+    picture = _fit_into(picture, height, width, enlarge)
+    rims = [(rim // 2, rim - rim // 2) for rim in (height - picture.height, width - picture.width)]
+    return Image.fromarray(np.pad(np.asarray(picture), rims + [(0, 0)] * (len(picture.getbands()) > 1), "symmetric"))
+
+
+_FITS: dict[Fit, Callable[[Any, int, int, bool], Any]] = {
+    "crop": _crop_and_resize,
+    "pad": _pad_to,
+    "resize": _fit_into,
+}

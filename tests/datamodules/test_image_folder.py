@@ -311,6 +311,18 @@ def test_fit_resize_keeps_the_whole_picture(tmp_path):
     assert found == {"wide": (8, 16), "small": (5, 9)}
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_fit_pad_mirrors_the_whole_picture_at_its_border(tmp_path, channels):
+    for name, shape in (("wide", (10, 16)), ("small", (5, 9))):
+        Image.fromarray(np.arange(shape[0] * shape[1], dtype=np.uint8).reshape(shape)).save(tmp_path / f"{name}.png")
+    batch = load(tmp_path, size=16, channels=channels, fit="pad")
+    small, wide = (batch["image"][batch["id"].index(name)] for name in ("small", "wide"))
+    own = read_picture(tmp_path / "wide.png", channels)
+    assert small.shape == wide.shape == (channels, 16, 16)
+    assert torch.equal(wide, torch.cat([own[:, :3].flip(1), own, own[:, -3:].flip(1)], dim=1))
+    assert torch.equal(small[:, 5:10, 3:12], read_picture(tmp_path / "small.png", channels))
+
+
 @pytest.mark.parametrize(("size", "shapes"), [(None, {(5, 9), (40, 80)}), (4, {(4, 4)})])
 def test_pictures_keep_their_size_for_a_prior_of_any_size(tmp_path, size, shapes):
     """Unless they are given one. Pictures of different sizes are in different batches."""
