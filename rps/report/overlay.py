@@ -19,6 +19,8 @@ from rps.report.trade import at
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6A3D9A", "#222222", "#8C564B", "#7F7F00")
 MARKERS = "osD^vPX*<>"
 COST = "forward_equivalents_per_image"
+BESIDE = 8
+"""Number of runs above which the legend stands beside the axes."""
 FEWEST, FAR = 6, 2
 """At least FEWEST points, and two thirds of all, are inside the plane; a point beyond FAR times their range is not."""
 
@@ -74,7 +76,8 @@ def overlay_plot(
     if dearest:
         notes.append(f"area of a marker: cost, at most {dearest:.0f} network forwards per image")
     decorate(axes, first, "\n".join(filter(None, notes)))
-    axes.legend(fontsize=8, edgecolor="none", framealpha=0.85)
+    beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(curves) > BESIDE else {}
+    axes.legend(fontsize=8, edgecolor="none", framealpha=0.85, **beside)
     add_labels(axes, _labels(curves, ends), 7.5)
     with written(Path(path)) as temporary:
         figure.savefig(temporary, format="png", metadata={"Source": made_by} if made_by else None)
