@@ -190,7 +190,7 @@ def _crop_and_resize(picture: Any, height: int, width: int, enlarge: bool) -> An
     if not enlarge and (h < height or w < width):
         raise ValueError(
             f"the picture is {w} x {h}, smaller than the {width} x {height} pixels that are needed, and pictures are "
-            "not enlarged; give a larger one, fit: pad, or a prior of any size (rps.TiledPrior), which mirrors small ones"
+            "not enlarged; give a larger one, fit: pad, or a prior of any size (rps.TiledPrior), which mirrors it"
         )
     # The largest crop of proportions width : height.
     crop_w, crop_h = (w, w * height // width) if w * height <= h * width else (h * width // height, h)
