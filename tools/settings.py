@@ -69,12 +69,14 @@ class Method:
         return [(folder / f"{level:g}", {"model.levels": [level]}) for level in self.levels]
 
     def found(self, output: Path) -> dict[str, Any] | None:
-        """Option -> the best value, or its best values at the levels; None unless all searches are finished."""
+        """Option -> its best value, or those at the levels; None unless all searches over these values are finished."""
         best: list[dict[str, Any]] = []
         for folder, _ in self.searches(output):
-            if not (folder / "trials.json").is_file():
+            path = folder / "trials.json"
+            search = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            if search.get("over") != {option: values_of(values) for option, values in self.over.items()}:
                 return None
-            trials = json.loads((folder / "trials.json").read_text(encoding="utf-8"))["trials"]
+            trials = search["trials"]
             first = sorted(trial["number"] for trial in trials)[: self.trials]  # a search may hold more
             trials = [trial for trial in trials if trial["number"] in first]
             if len(trials) < self.trials or trials[0]["state"] != "complete":
@@ -100,7 +102,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Method]]:
     """The content of the file of the searches, and its methods."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     methods = [
-        Method(name, family, task, Runs(of["configs"], content["set"]), of["trials"], **settings)
+        Method(name, family, task, Runs(of["configs"], content["set"]), content["trials"], **settings)
         for family, of in content["families"].items()
         for name, settings in of["methods"].items()
         for task in of["tasks"]
@@ -145,8 +147,13 @@ def commands(method: Method, content: Mapping[str, Any], output: Path, more: Seq
         yield ["tune", *runs.arguments(method.task), *over, *rest, "--output", str(folder), *more]
 
 
-def values_of(values: Any) -> str:
-    return ",".join(map(str, values)) if isinstance(values, list) else str(values)
+def values_of(values: str | list[Any]) -> str:
+    """The values of an option as `rps tune --over` takes them."""
+    return (
+        ",".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values)
+        if isinstance(values, list)
+        else values
+    )
 
 
 def search(command: list[str], log: Path) -> int:
@@ -197,13 +204,11 @@ def short(option: str) -> str:
 
 
 def shown(value: Any) -> str:
-    return (
-        " ".join(map(shown, value))
-        if isinstance(value, list)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, list):
+        return " ".join(map(shown, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "derived" if value is None else str(value)
 
 
 def main() -> None:
