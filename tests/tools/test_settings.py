@@ -62,14 +62,26 @@ def place(tmp_path, monkeypatch):
     return tmp_path, written
 
 
-def finish(folder: Path, state: str = "complete", count: int = 20, later: float | None = None, **values):
+def finish(
+    method: settings.Method,
+    folder: Path,
+    state: str = "complete",
+    count: int = 20,
+    later: float | None = None,
+    over: dict | None = None,
+    **values,
+):
     """Writes what `rps tune` ends with.  later: a better value, of a trial beyond those that count."""
     folder.mkdir(parents=True)
     chosen = {f"model.{name}": value for name, value in values.items()}
     trials = [{"number": k, "state": state, "settings": chosen} for k in range(1, count + 1)]  # one was interrupted
     if later is not None:
         trials.insert(0, {"number": count + 1, "state": state, "settings": dict.fromkeys(chosen, later)})
-    (folder / "trials.json").write_text(json.dumps({"trials": trials}))
+    (folder / "trials.json").write_text(json.dumps({"over": over or named(method), "trials": trials}))
+
+
+def named(method: settings.Method) -> dict[str, str]:
+    return {option: settings.values_of(values) for option, values in method.over.items()}
 
 
 def method_of(name: str) -> settings.Method:
@@ -79,28 +91,33 @@ def method_of(name: str) -> settings.Method:
 def test_the_best_trials_are_written(place):
     output, written = place
     one, levels, other = map(method_of, ("solvers/sr4/sitcom", "peers/sr4/vsdps", "solvers/sr4/dps"))
-    finish(output / one.place, later=9.0, **{"sampler.lr": 0.123456, "sampler.lam": 2.0})
+    finish(one, output / one.place, later=9.0, **{"sampler.lr": 0.123456, "sampler.lam": 2.0})
     for level in ("1", "0.8", "0.5", "0.3"):
-        finish(output / levels.place / level, step_size=float(level) * 10)
+        finish(levels, output / levels.place / level, step_size=float(level) * 10)
     failed = method_of("solvers/sr4/ddnm")
-    finish(output / failed.place, "failed", **{"sampler.eta": 0.5, "sampler.clip": True})
+    finish(failed, output / failed.place, "failed", **{"sampler.eta": 0.5, "sampler.clip": True})
     few = method_of("solvers/sr4/dmps")
-    finish(output / few.place, count=19, **{"sampler.scale": 0.5, "sampler.eta": 0.5})
+    finish(few, output / few.place, count=19, **{"sampler.scale": 0.5, "sampler.eta": 0.5})
+    elsewhere = method_of("solvers/sr4/pigdm")
+    option = "model.sampler.prior_variance"
+    found = {"sampler.prior_variance": 0.5, "sampler.update": "posterior"}
+    finish(elsewhere, output / elsewhere.place, over=named(elsewhere) | {option: "0.5:0.6"}, **found)
     settings.write(METHODS, CONTENT, output)
+    assert settings.START in elsewhere.config.read_text()
     assert settings.START in failed.config.read_text() and settings.START in few.config.read_text()
     model = yaml.safe_load(one.config.read_text())["model"]
     assert model["init_args"]["sampler"]["init_args"] == {"inner_steps": 4, "lr": 0.123, "lam": 2.0}
     assert "the best of 20 trials" in one.config.read_text()
     assert settings.START in levels.config.read_text() and settings.START in other.config.read_text()
 
-    finish(output / levels.place / "0", step_size=0.5)
+    finish(levels, output / levels.place / "0", step_size=0.5)
     other.config.write_text("model: {}\n")  # chosen otherwise: not overwritten without a search
     settings.write(METHODS, CONTENT, output)
     model = yaml.safe_load(levels.config.read_text())["model"]
     assert model["init_args"] == {"levels": [1.0, 0.8, 0.5, 0.3, 0.0], "step_size": [10, 8, 5, 3, 0.5], "steps": 25}
     assert other.config.read_text() == "model: {}\n"
     assert (
-        "| sitcom | lr 0.003:1:log, lam 0.01:3:log | 0.1, 0.3 | not run | not run | lr 0.123, lam 2 |"
+        "| sitcom | lr 0.003:1:log, lam 0.001:3:log | 0.1, 0.3 | not run | not run | lr 0.123, lam 2 |"
         in written["settings"]
     )
 
