@@ -20,7 +20,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
-from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, either, fit, to_float
+from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, build_unet, either, fit, to_float
 
 from rps import operators
 from rps.measurement import Measurement
@@ -31,17 +31,6 @@ from rps.randomness import Streams
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = ("denoise", "inpaint", "sr4", "deblur_aniso")
 SAMPLES = 8  # draws of z per image in the generator's squared error
-
-
-def build_unet(channels: Sequence[int], inputs: int) -> Any:
-    """One residual layer per block, no attention."""
-    from diffusers import UNet2DModel
-
-    return UNet2DModel(
-        sample_size=fashion_mnist.SIZE, in_channels=inputs, out_channels=1, block_out_channels=tuple(channels),
-        layers_per_block=1, down_block_types=("DownBlock2D",) * len(channels),
-        up_block_types=("UpBlock2D",) * len(channels), norm_num_groups=8, add_attention=False,
-    )  # fmt: skip
 
 
 def build_critic(inputs: int, channels: Sequence[int] = (32, 64, 128, 128)) -> nn.Module:
@@ -66,7 +55,7 @@ class TaskTraining(BudgetedTraining):
         kind = getattr(operators, given["operator"]["class_path"].rpartition(".")[2])
         self.operator, self.std = kind(**given["operator"].get("init_args", {})), given["noise"]
         for name, number in self.inputs.items():
-            setattr(self, name, build_unet(channels, number))
+            setattr(self, name, build_unet(channels, inputs=number))
 
     def draw(self, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(x, what a network sees of y), x flipped with probability 1/2; every image has its own mask."""
@@ -160,7 +149,7 @@ def export(method: str, checkpoint: Path, output: Path) -> None:
     inputs = METHODS[method].inputs
     for name, number in inputs.items():
         state, weights = averaged(checkpoint, name)
-        unet = build_unet(state["prior"]["channels"], number)
+        unet = build_unet(state["prior"]["channels"], inputs=number)
         unet.load_state_dict(weights)
         folder = output / name if len(inputs) > 1 else output
         unet.half().save_pretrained(folder)
