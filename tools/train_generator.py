@@ -156,7 +156,7 @@ def export(method: str, checkpoint: Path, output: Path) -> None:
         print(f"step {state['global_step']}, {sum(p.numel() for p in unet.parameters())} parameters: {folder}")
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     defaults = {"generator": ([32, 48, 48], 64), "pmrf": ([24, 32, 32], 256)}
@@ -170,11 +170,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             else:
                 m.add_argument("--folder", type=Path, default=Path(f"runs/train_{method}"), help="that of train")
                 m.add_argument("--output", type=Path, default=ROOT / "rps/assets/embedded", help="METHOD/TASK is added")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    a = parse(arguments)
+    a = parser.parse_args(arguments)
     if a.command == "export":
         return export(a.method, a.folder / a.task / "last.ckpt", a.output / a.method / a.task)
     images = to_float(fashion_mnist.load("train", a.data)[0][:-HELD_OUT])

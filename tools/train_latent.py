@@ -133,7 +133,7 @@ def reconstruction_rmse(vae: Any, images: np.ndarray) -> float:
     return float(((x - decoded) / 2).square().flatten(1).mean(1).sqrt().mean())
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     defaults = {"autoencoder": (20000, [16, 32, 64]), "unet": (40000, [64, 96])}
@@ -143,11 +143,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     e = commands.add_parser("export", help="checkpoints -> diffusers folder")
     e.add_argument("--output", type=Path, default=OUTPUT)
     e.add_argument("--folder", type=Path, default=Path("runs/train_latent"))
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    a = parse(arguments)
+    a = parser.parse_args(arguments)
     autoencoder, unet = a.folder / "autoencoder", a.folder / "unet"
     if a.command == "export":
         return export(autoencoder / "last.ckpt", unet, a.output)

@@ -162,7 +162,7 @@ def evaluate(a: argparse.Namespace) -> None:
     print(json.dumps(result, indent=1))
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     t = commands.add_parser("train", help="train, or resume")
@@ -178,11 +178,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     v.add_argument("--count", type=int, default=SHEET, help=f"samples to draw, in groups of {SHEET}")
     v.add_argument("--steps", type=int, default=100)
     v.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    a = parse(arguments)
+    a = parser.parse_args(arguments)
     if a.command == "export":
         return export(a.checkpoint, a.output)
     if a.command == "evaluate":
