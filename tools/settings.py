@@ -227,10 +227,8 @@ def main() -> None:
         failed = 0
         for number, (folder, log, status) in enumerate(zip(folders, logs, ended, strict=True), 1):
             failed += bool(status)
-            print(
-                f"[{number}/{len(jobs)}] {folder}" + (f" ended with exit code {status}: {log}" if status else ""),
-                flush=True,
-            )
+            ending = f" ended with exit code {status}: {log}" if status else ""
+            print(f"[{number}/{len(jobs)}] {folder}{ending}", flush=True)
     if failed:
         raise SystemExit(f"{failed} of {len(jobs)} searches failed; the same command repeats them")
 
