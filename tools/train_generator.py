@@ -73,7 +73,7 @@ class GeneratorTraining(TaskTraining):
 
     inputs: ClassVar = {"generator": 3}
 
-    def __init__(self, task: str, channels: Sequence[int] = (32, 48, 48), **budget: Any) -> None:
+    def __init__(self, task: str, channels: Sequence[int], **budget: Any) -> None:
         super().__init__(task, channels, **budget)
         self.critic = build_critic(3)
         self.automatic_optimization = False
@@ -101,7 +101,8 @@ class GeneratorTraining(TaskTraining):
         self.manual_backward(loss)
         generator.step()
         self.critic.requires_grad_(True)
-        self.report(loss.detach(), error=error, distance=distance, penalty=penalty, spread=self.spread(fake))
+        spread = fake.detach().unflatten(0, (SAMPLES, -1)).var(0).mean().sqrt()  # over z, root mean square over pixels
+        self.report(loss.detach(), error=error, distance=distance, penalty=penalty, spread=spread)
 
     def critic_loss(self, x: Tensor, fake: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """(E C(x, y) - E C(fake, y), E (|grad C| - 1)^2 at random points between x and fake)."""
@@ -113,20 +114,12 @@ class GeneratorTraining(TaskTraining):
         (gradient,) = torch.autograd.grad(inside.sum(), between, create_graph=True)
         return (real - made).mean(), (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
-    @staticmethod
-    def spread(fake: Tensor) -> Tensor:
-        """Standard deviation over z, root mean square over pixels, in [-1, 1]."""
-        return fake.detach().unflatten(0, (SAMPLES, -1)).var(0).mean().sqrt()
-
 
 class PmrfTraining(TaskTraining):
     """A regressor, min E (x - f(y))^2, and a flow, min E (v(Z_tau, tau) - (x - Z_0))^2, Z_0 = f(y) + std eps,
     Z_tau = (1 - tau) Z_0 + tau x (arXiv 2410.00418), both at once; the flow's loss does not reach f."""
 
     inputs: ClassVar = {"regressor": 2, "flow": 1}
-
-    def __init__(self, task: str, channels: Sequence[int] = (24, 32, 32), **budget: Any) -> None:
-        super().__init__(task, channels, **budget)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         x, seen = self.draw(batch)
