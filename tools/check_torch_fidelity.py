@@ -55,21 +55,12 @@ def their_network(weights: str) -> Any:
     with tempfile.NamedTemporaryFile(suffix=".pth") as file:
         torch.save({}, file.name)
         network = Empty("inception-v3-compat", ["2048"], file.name)
-    units = [module for module in network.modules() if hasattr(module, "conv") and hasattr(module, "bn")]
+    units = [name for name, module in network.named_modules() if hasattr(module, "conv") and hasattr(module, "bn")]
     names = [name.removesuffix(".weight") for name in state if name.endswith(".weight")]
-    for unit, name in zip(units, names, strict=True):
-        unit.conv.weight.data.copy_(_of_shape(state[f"{name}.weight"], unit.conv.weight, name))
-        unit.bn.weight.data.fill_(1)
-        unit.bn.bias.data.copy_(state[f"{name}.beta"])
-        unit.bn.running_mean.copy_(state[f"{name}.mean"])
-        unit.bn.running_var.copy_(state[f"{name}.var"])
+    parts = {"bn.bias": "beta", "bn.running_mean": "mean", "bn.running_var": "var", "conv.weight": "weight"}
+    weights = {f"{u}.{own}": state[f"{n}.{of}"] for u, n in zip(units, names, strict=True) for own, of in parts.items()}
+    nn.Module.load_state_dict(network, weights, strict=False)  # theirs have no bn.weight, which stays 1
     return network.eval()
-
-
-def _of_shape(tensor: Tensor, like: Tensor, name: str) -> Tensor:
-    if tensor.shape != like.shape:
-        raise ValueError(f"{name} is {tuple(tensor.shape)} in the file and {tuple(like.shape)} in torch-fidelity")
-    return tensor
 
 
 @torch.no_grad()

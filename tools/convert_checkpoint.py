@@ -23,7 +23,7 @@ from rps.priors.checkpoints.guided_diffusion import architecture_of, network_of
 from rps.priors.checkpoints.torch_files import State, Unfit, read_tensors
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="the .pt, .ckpt or .safetensors file")
     parser.add_argument("output", type=Path, help="folder to write; it must be new or empty")
@@ -37,11 +37,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--scale-factor", type=float, help="for .ckpt without that tensor: model.params.scale_factor of its YAML"
     )
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    a = parse(arguments)
+    a = parser.parse_args(arguments)
     try:
         if a.output.exists() and (not a.output.is_dir() or any(a.output.iterdir())):
             raise ValueError(f"{a.output} is not empty; give a new folder")

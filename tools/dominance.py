@@ -19,12 +19,6 @@ from rps.records.reader import read_records
 from rps.report.paired import compare_runs
 
 
-def dominating(run: str, other: str, equal_cost: bool) -> list[Mapping[str, Any]]:
-    """The entries of `compare_runs` in which the point of `other` dominates that of `run`."""
-    pairs = list(product(read_records(run).levels, read_records(other).levels))
-    return [level for level in compare_runs(run, other, pairs=pairs)["levels"] if dominated(level, equal_cost)]
-
-
 def dominated(level: Mapping[str, Any], equal_cost: bool) -> bool:
     """Whether the other point of an entry of `compare_runs` dominates that of the run."""
     cost = level["cost"]
@@ -43,7 +37,9 @@ def main() -> None:
     parser.add_argument("--equal-cost", action="store_true")
     given = parser.parse_args()
     for other in given.others:
-        found = dominating(given.run, other, given.equal_cost)
+        pairs = list(product(read_records(given.run).levels, read_records(other).levels))
+        levels = compare_runs(given.run, other, pairs=pairs)["levels"]
+        found = [level for level in levels if dominated(level, given.equal_cost)]
         print(f"{other}: {len(found) or 'no'} points dominate points of {given.run}")
         for level in found:
             changes = (

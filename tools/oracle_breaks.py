@@ -14,10 +14,8 @@ from oracle_cases import OUTPUTS, SAMPLERS, SMALL, Case, judge, law_cases, law_c
 
 from rps.estimators import MapEstimator
 from rps.priors.analytic.gaussian_mixture import GaussianMixture
-from rps.samplers import Ddnm, Dmap, Dps, ExactPosterior, PiGdm
+from rps.samplers import Ddnm, Dmap, Dps, ExactPosterior, PiGdm, daps, ddnm, diffpir, dmps, pigdm, sitcom
 from rps.samplers.chains import Chain
-from rps.samplers.guidance import data_gradient, through_prior
-from rps.samplers.linear import guidance, spectral
 from rps.schedule import Schedule
 from rps.traversals import Interpolation, SampleAverage
 
@@ -97,16 +95,12 @@ def one_chain(self, schedule, right=SampleAverage.plan):
     return [replace(chain, index=0) for chain in right(self, schedule)]
 
 
-def replaced_in(name: str, function: Any) -> Broken:
-    return lambda: patch(f"rps.samplers.{name}", function)
+def replaced(owner: Any, name: str, function: Any) -> Broken:
+    return lambda: patch.object(owner, name, function)
 
 
-def sign_of(name: str, function: Callable[..., Any]) -> Broken:
-    return replaced_in(name, negated(function))
-
-
-def replaced(kind: Any, name: str, function: Any) -> Broken:
-    return lambda: patch.object(kind, name, function)
+def sign_of(owner: Any, name: str) -> Broken:
+    return replaced(owner, name, negated(getattr(owner, name)))
 
 
 @dataclass(frozen=True)
@@ -135,15 +129,15 @@ class Break:
 
 
 SIGNS: dict[str, Broken] = {
-    "PiGdm": sign_of("pigdm.guidance", guidance),
-    "Dmps": sign_of("dmps.guidance", guidance),
-    "DiffPir": sign_of("diffpir.spectral", spectral),
-    "Ddnm": sign_of("ddnm.spectral", spectral),
-    "Ddrm": sign_of("ddnm.spectral", spectral),
-    "Daps": sign_of("daps.data_gradient", data_gradient),
-    "Dps": replaced(Dps, "guided", negated(Dps.guided)),
-    "Dmap": replaced(Dps, "guided", negated(Dps.guided)),
-    "Sitcom": sign_of("sitcom.through_prior", through_prior),
+    "PiGdm": sign_of(pigdm, "guidance"),
+    "Dmps": sign_of(dmps, "guidance"),
+    "DiffPir": sign_of(diffpir, "spectral"),
+    "Ddnm": sign_of(ddnm, "spectral"),
+    "Ddrm": sign_of(ddnm, "spectral"),
+    "Daps": sign_of(daps, "data_gradient"),
+    "Dps": sign_of(Dps, "guided"),
+    "Dmap": sign_of(Dps, "guided"),
+    "Sitcom": sign_of(sitcom, "through_prior"),
 }
 
 
@@ -167,7 +161,7 @@ def breaks() -> list[Break]:
         Break("r^2 of 4 times the variance", right_r2, setting_times(PiGdm, "prior_variance", 4.0)),
         Break("sign of the guidance", noiseless, SIGNS["Ddrm"]),
         Break("Jacobian omitted", Case("gaussian", "blur", "PiGdm"),
-              replaced_in("pigdm.through_denoiser", without_jacobian)),
+              replaced(pigdm, "through_denoiser", without_jacobian)),
         Break("noise_std doubled", exact, noise_std_times(ExactPosterior, 2.0)),
         Break("mean in place of a draw", exact, replaced(GaussianMixture, "sample", lambda self, *_: self.mean())),
         Break("bridge without noise (DDIM)", exact,

@@ -77,8 +77,7 @@ class Counterpart:
     def content(self) -> dict[str, Any] | None:
         """study.json; None unless the study is finished."""
         path = self.folder / "study.json"
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return found or None
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def seconds(self) -> float:
         """The time of all starts together."""

@@ -58,19 +58,17 @@ def prepare(folder: Path) -> None:
         strokes(picture.size, seed).save(folder / "masks" / f"{name}.png")
 
 
-def compare(run: Path, output: Path, width: int, crop: list[int] | None) -> None:
+def compare(run: Path, output: Path, width: int) -> None:
     """A row for each picture of a run: the original, the measurement, and every level; each `width` pixels wide."""
     levels = sorted((f for f in (run / "images").iterdir() if f.name.isdecimal()), key=lambda f: int(f.name))
     folders = [run / "images" / "reference", run / "images" / "measurement", *levels]
     rows = []
     for file in sorted(levels[0].glob("*.png")):
         size = Image.open(levels[0] / file.name).size
-        x, y, wide, high = crop or (0, 0, *size)
         row = []
         for folder in folders:
             picture = Image.open(folder / file.name).convert("RGB").resize(size, Image.Resampling.NEAREST)
-            picture = picture.crop((x, y, x + wide, y + high))
-            row.append(np.pad(picture.resize((width, round(high * width / wide))), ((0, GAP), (0, GAP), (0, 0)),
+            row.append(np.pad(picture.resize((width, round(size[1] * width / size[0]))), ((0, GAP), (0, GAP), (0, 0)),
                               constant_values=255))  # fmt: skip
         rows.append(np.concatenate(row, 1))
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +117,6 @@ def main() -> None:
     c.add_argument("run", type=Path)
     c.add_argument("--output", type=Path, required=True)
     c.add_argument("--width", type=int, default=240, help="of each picture")
-    c.add_argument("--crop", type=int, nargs=4, metavar=("X", "Y", "WIDTH", "HEIGHT"))
     r = commands.add_parser("seams", help="error and jumps along the borders of tiles, relative to elsewhere")
     r.add_argument("run", type=Path)
     t = commands.add_parser("time", help="time and memory of the three tasks on the CPU")
@@ -130,7 +127,7 @@ def main() -> None:
         return time_tasks(a.folder, a.threads)
     if a.command == "seams":
         return seams_of(a.run)
-    return prepare(a.folder) if a.command == "prepare" else compare(a.run, a.output, a.width, a.crop)
+    return prepare(a.folder) if a.command == "prepare" else compare(a.run, a.output, a.width)
 
 
 if __name__ == "__main__":

@@ -66,10 +66,10 @@ class WildIds(Embedded):
         return [(name, *rest) for name, (_, *rest) in zip(self.names, super().samples(), strict=False)]
 
 
-def start(run: Path, *arguments: str, prepare: Callable[[], None] = lambda: None) -> int:
-    """Starts `rps predict` in a child process, with its output in RUN.log.  -> the process id."""
+def predict(run: Path, *arguments: str, prepare: Callable[[], None] = lambda: None) -> int:
+    """Runs `rps predict` in a child process, with its output in RUN.log.  -> its exit code, or minus a signal."""
     if child := os.fork():
-        return child
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.setsid()
     log = os.open(f"{run}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for descriptor in (1, 2):
@@ -83,15 +83,6 @@ def start(run: Path, *arguments: str, prepare: Callable[[], None] = lambda: None
         code = rps([*RUN, "--output", str(run), *arguments])
     finally:
         os._exit(code)
-
-
-def wait(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def predict(run: Path, *arguments: str, prepare: Callable[[], None] = lambda: None) -> int:
-    """Runs `rps predict`.  -> its exit code, or minus a signal."""
-    return wait(start(run, *arguments, prepare=prepare))
 
 
 def text(run: Path) -> str:
@@ -222,7 +213,7 @@ def two(here: Path, whole: Any) -> Found:
     dice = random.Random(0)
     for i in range(10):
         run = here / f"two{i}"
-        command = [sys.executable, "-m", "rps.cli", *RUN, "--output", str(run), "--trainer.devices", "2"]
+        command = [*RPS, *RUN, "--output", str(run), "--trainer.devices", "2"]
         with open(f"{run}.log", "w") as log:
             child = subprocess.Popen(command, stdout=log, stderr=log)
         time.sleep(dice.uniform(5, 20))  # mostly the time of its imports

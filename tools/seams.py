@@ -21,15 +21,16 @@ from datamodules import Embedded, ImageFolder
 from rps.metrics import as_saved, rmse, seams
 
 TASKS = {"sr4": rps.SuperResolution(4), "inpaint": rps.Inpaint(0.5), "deblur_aniso": rps.AnisotropicBlur()}
+LIMIT = 8  # pictures
 
 
-def pictures(folder: str | None, size: int, channels: int, limit: int) -> list[Tensor]:
+def pictures(folder: str | None, size: int, channels: int) -> list[Tensor]:
     """Batches [N, C, H, W]: pictures within a square of `size`, or embedded ones, three times as large, of 45 x 70."""
     if folder is None:
-        (batch,) = Embedded(limit=limit).predict_dataloader()
+        (batch,) = Embedded(limit=LIMIT).predict_dataloader()
         large = interpolate(batch["image"], scale_factor=3, mode="bicubic", antialias=True).clamp(-1, 1)
         return [large[:, :, 10:55, 12:82].contiguous()]
-    data = ImageFolder(folder, size=size, fit="resize", channels=channels, limit=limit)
+    data = ImageFolder(folder, size=size, fit="resize", channels=channels, limit=LIMIT)
     data.setup("predict")
     return [batch["image"] for batch in data.predict_dataloader() if batch["id"]]
 
@@ -39,19 +40,17 @@ def main() -> None:
     parser.add_argument("--prior", help="folder of a UNet2DModel in diffusers format; the embedded prior if left out")
     parser.add_argument("--pictures", help="folder of pictures")
     parser.add_argument("--size", type=int, default=256, help="longest side of the pictures")
-    parser.add_argument("--limit", type=int, default=8, help="number of pictures")
     parser.add_argument("--overlap", type=int, nargs="+", default=[0, 2, 4, 8, 16])
-    parser.add_argument("--task", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     prior = rps.DiffusersPrior.from_pretrained(given.prior) if given.prior else rps.EmbeddedPrior()
     method = rps.MapRps(t0=[0, 100], steps=10, estimator=rps.ProximalMap(num_steps=20))
     print("| task | t0 | overlap | RMSE | difference | error, jump: clean | error, jump: no tiles | s / megapixel |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for clean in pictures(given.pictures, given.size, prior.image_shape[0], given.limit):
+    for clean in pictures(given.pictures, given.size, prior.image_shape[0]):
         clean = clean.to(given.device)
-        for task in given.task:
-            measurement = rps.degrade(clean, TASKS[task], 0.1)
+        for task, operator in TASKS.items():
+            measurement = rps.degrade(clean, operator, 0.1)
             whole = method.run(measurement, rps.TiledPrior(prior, tile=16384).to(given.device)).images
             for level, x in whole.items():
                 print(f"| {task} | {level} | no tiles | {rmse(as_saved(x), as_saved(clean)).mean():.4f} | | | | |")

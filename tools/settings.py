@@ -27,6 +27,7 @@ import yaml
 from pages import markdown, write_part
 
 from rps.study.settings import Runs
+from rps.tuning.space import read_values
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / "configs" / "embedded"
@@ -150,12 +151,8 @@ def commands(method: Method, content: Mapping[str, Any], output: Path, more: Seq
 
 
 def values_of(values: str | list[Any]) -> str:
-    """The values of an option as `rps tune --over` takes them."""
-    return (
-        ",".join(str(v).lower() if isinstance(v, bool) else str(v) for v in values)
-        if isinstance(values, list)
-        else values
-    )
+    """The values of an option as `rps tune --over` takes and shows them."""
+    return str(read_values("", values))
 
 
 def search(command: list[str], log: Path) -> int:
@@ -232,10 +229,8 @@ def main() -> None:
         failed = 0
         for number, (folder, log, status) in enumerate(zip(folders, logs, ended, strict=True), 1):
             failed += bool(status)
-            print(
-                f"[{number}/{len(jobs)}] {folder}" + (f" ended with exit code {status}: {log}" if status else ""),
-                flush=True,
-            )
+            ending = f" ended with exit code {status}: {log}" if status else ""
+            print(f"[{number}/{len(jobs)}] {folder}{ending}", flush=True)
     if failed:
         raise SystemExit(f"{failed} of {len(jobs)} searches failed; the same command repeats them")
 

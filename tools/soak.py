@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lightning as L
-import torch
 
 from datamodules import Embedded, SampleDataModule
 from modules import MapRps
@@ -26,7 +25,7 @@ from rps.estimators import MapEstimator
 from rps.metrics import EmbeddedFeatures
 from rps.operators import SuperResolution
 from rps.priors import EmbeddedPrior
-from rps.records import RecordWriter, Row, Vectors, levels_left, outcomes
+from rps.records import RecordWriter, Row, levels_left, outcomes
 from rps.report import finish
 
 MB = 2**20
@@ -78,17 +77,15 @@ def soak(samples: int, batch_size: int, mark: int, output: Path) -> None:
     trainer.predict(module, datamodule=Again(batch_size, limit=samples), return_predictions=False)
 
 
-def merge_only(samples: int, levels: int, dim: int, batch_size: int, output: Path) -> None:
-    """Writes and merges records without a run: metrics depend on the position, features have `dim` numbers, if any."""
+def merge_only(samples: int, levels: int, batch_size: int, output: Path) -> None:
+    """Writes and merges records without a run and without features; metrics depend on the position."""
     writer, start = RecordWriter(output), time.monotonic()
     values = {"rmse": 0.1, "psnr": 20.0, "ssim": 0.5, "consistency": 1.0, "residual_rms": 0.1}
-    sets = [(level, "restored") for level in range(levels)] + [(None, "reference")]
     for first in range(0, samples, batch_size):
         ids = [f"{i:09d}" for i in range(first, min(first + batch_size, samples))]
         metrics = [{k: v + int(id_) % 97 / 1e3 for k, v in values.items()} for id_ in ids]
         rows = [Row(id_, level, metrics=m) for level in range(levels) for id_, m in zip(ids, metrics, strict=True)]
-        vectors = [Vectors(ids, level, kind, torch.randn(len(ids), dim)) for level, kind in sets if dim]
-        writer.write(rows, "t0", vectors, "none")
+        writer.write(rows, "t0")
     print(f"written in {time.monotonic() - start:.1f} s, resident {resident():.0f} MB")
     for what, job in (
         ("which samples are done", lambda: levels_left(outcomes(output))),
@@ -107,13 +104,12 @@ def main() -> None:
     parser.add_argument("--mark", type=int, default=200, help="samples between two lines")
     parser.add_argument("--merge-only", type=int, metavar="SAMPLES", help="only write and merge this many records")
     parser.add_argument("--levels", type=int, default=5, help="levels, with --merge-only")
-    parser.add_argument("--dim", type=int, default=0, help="number of features, with --merge-only")
     parser.add_argument("--output", type=Path, required=True, help="a new folder")
     given = parser.parse_args()
     if given.output.exists():
         parser.error(f"{given.output} exists; give a new folder")
     if given.merge_only:
-        merge_only(given.merge_only, given.levels, given.dim, given.batch_size, given.output)
+        merge_only(given.merge_only, given.levels, given.batch_size, given.output)
     else:
         soak(given.samples, given.batch_size, given.mark, given.output)
     for folder in ("records", "features", "images", "grids"):

@@ -20,7 +20,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
-from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, either, fit, to_float
+from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, build_unet, either, fit, to_float
 
 from rps import operators
 from rps.measurement import Measurement
@@ -31,17 +31,6 @@ from rps.randomness import Streams
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = ("denoise", "inpaint", "sr4", "deblur_aniso")
 SAMPLES = 8  # draws of z per image in the generator's squared error
-
-
-def build_unet(channels: Sequence[int], inputs: int) -> Any:
-    """One residual layer per block, no attention."""
-    from diffusers import UNet2DModel
-
-    return UNet2DModel(
-        sample_size=fashion_mnist.SIZE, in_channels=inputs, out_channels=1, block_out_channels=tuple(channels),
-        layers_per_block=1, down_block_types=("DownBlock2D",) * len(channels),
-        up_block_types=("UpBlock2D",) * len(channels), norm_num_groups=8, add_attention=False,
-    )  # fmt: skip
 
 
 def build_critic(inputs: int, channels: Sequence[int] = (32, 64, 128, 128)) -> nn.Module:
@@ -66,7 +55,7 @@ class TaskTraining(BudgetedTraining):
         kind = getattr(operators, given["operator"]["class_path"].rpartition(".")[2])
         self.operator, self.std = kind(**given["operator"].get("init_args", {})), given["noise"]
         for name, number in self.inputs.items():
-            setattr(self, name, build_unet(channels, number))
+            setattr(self, name, build_unet(channels, inputs=number))
 
     def draw(self, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(x, what a network sees of y), x flipped with probability 1/2; every image has its own mask."""
@@ -84,7 +73,7 @@ class GeneratorTraining(TaskTraining):
 
     inputs: ClassVar = {"generator": 3}
 
-    def __init__(self, task: str, channels: Sequence[int] = (32, 48, 48), **budget: Any) -> None:
+    def __init__(self, task: str, channels: Sequence[int], **budget: Any) -> None:
         super().__init__(task, channels, **budget)
         self.critic = build_critic(3)
         self.automatic_optimization = False
@@ -112,7 +101,8 @@ class GeneratorTraining(TaskTraining):
         self.manual_backward(loss)
         generator.step()
         self.critic.requires_grad_(True)
-        self.report(loss.detach(), error=error, distance=distance, penalty=penalty, spread=self.spread(fake))
+        spread = fake.detach().unflatten(0, (SAMPLES, -1)).var(0).mean().sqrt()  # over z, root mean square over pixels
+        self.report(loss.detach(), error=error, distance=distance, penalty=penalty, spread=spread)
 
     def critic_loss(self, x: Tensor, fake: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """(E C(x, y) - E C(fake, y), E (|grad C| - 1)^2 at random points between x and fake)."""
@@ -124,20 +114,12 @@ class GeneratorTraining(TaskTraining):
         (gradient,) = torch.autograd.grad(inside.sum(), between, create_graph=True)
         return (real - made).mean(), (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
-    @staticmethod
-    def spread(fake: Tensor) -> Tensor:
-        """Standard deviation over z, root mean square over pixels, in [-1, 1]."""
-        return fake.detach().unflatten(0, (SAMPLES, -1)).var(0).mean().sqrt()
-
 
 class PmrfTraining(TaskTraining):
     """A regressor, min E (x - f(y))^2, and a flow, min E (v(Z_tau, tau) - (x - Z_0))^2, Z_0 = f(y) + std eps,
     Z_tau = (1 - tau) Z_0 + tau x (arXiv 2410.00418), both at once; the flow's loss does not reach f."""
 
     inputs: ClassVar = {"regressor": 2, "flow": 1}
-
-    def __init__(self, task: str, channels: Sequence[int] = (24, 32, 32), **budget: Any) -> None:
-        super().__init__(task, channels, **budget)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         x, seen = self.draw(batch)
@@ -160,14 +142,14 @@ def export(method: str, checkpoint: Path, output: Path) -> None:
     inputs = METHODS[method].inputs
     for name, number in inputs.items():
         state, weights = averaged(checkpoint, name)
-        unet = build_unet(state["prior"]["channels"], number)
+        unet = build_unet(state["prior"]["channels"], inputs=number)
         unet.load_state_dict(weights)
         folder = output / name if len(inputs) > 1 else output
         unet.half().save_pretrained(folder)
         print(f"step {state['global_step']}, {sum(p.numel() for p in unet.parameters())} parameters: {folder}")
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     defaults = {"generator": ([32, 48, 48], 64), "pmrf": ([24, 32, 32], 256)}
@@ -181,11 +163,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             else:
                 m.add_argument("--folder", type=Path, default=Path(f"runs/train_{method}"), help="that of train")
                 m.add_argument("--output", type=Path, default=ROOT / "rps/assets/embedded", help="METHOD/TASK is added")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    a = parse(arguments)
+    a = parser.parse_args(arguments)
     if a.command == "export":
         return export(a.method, a.folder / a.task / "last.ckpt", a.output / a.method / a.task)
     images = to_float(fashion_mnist.load("train", a.data)[0][:-HELD_OUT])

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 from train_prior import PriorTraining
-from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, either, fit, to_float
+from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, build_unet, either, fit, to_float
 
 LATENT = (4, 8, 8)
 OUTPUT = Path(__file__).resolve().parent.parent / "rps/assets/embedded/latent_prior"
@@ -36,27 +36,6 @@ def build_vae(channels: Sequence[int]) -> Any:
         block_out_channels=tuple(channels), down_block_types=("DownEncoderBlock2D",) * len(channels),
         up_block_types=("UpDecoderBlock2D",) * len(channels), layers_per_block=1, norm_num_groups=8,
     )  # fmt: skip
-
-
-def build_unet(channels: Sequence[int], classes: int | None = None) -> Any:
-    """One residual layer per block, attention at every scale (8x8, 4x4).  (64, 96): 1.9 M parameters."""
-    from diffusers import UNet2DModel
-
-    return UNet2DModel(
-        sample_size=LATENT[1], in_channels=LATENT[0], out_channels=LATENT[0], block_out_channels=tuple(channels),
-        layers_per_block=1, down_block_types=("AttnDownBlock2D",) * len(channels),
-        up_block_types=("AttnUpBlock2D",) * len(channels), norm_num_groups=8, attention_head_dim=32,
-        num_class_embeds=classes,
-    )  # fmt: skip
-
-
-def build_scheduler() -> Any:
-    """sqrt(beta_t) linear from sqrt(.0015) to sqrt(.0195), T = 1000, as in latent diffusion (arXiv 2112.10752)."""
-    from diffusers import DDPMScheduler
-
-    return DDPMScheduler(
-        num_train_timesteps=1000, beta_start=0.0015, beta_end=0.0195, beta_schedule="scaled_linear", clip_sample=False
-    )
 
 
 class AutoencoderTraining(BudgetedTraining):
@@ -86,7 +65,13 @@ class LatentTraining(PriorTraining):
 
     @staticmethod
     def build(channels: Sequence[int], classes: int | None = None) -> tuple[Any, Any]:
-        return build_unet(channels, classes), build_scheduler()
+        """(network, scheduler): sqrt(beta_t) linear from sqrt(.0015) to sqrt(.0195), T = 1000, as in latent diffusion
+        (arXiv 2112.10752).  channels (64, 96): 1.9 M parameters."""
+        from diffusers import DDPMScheduler
+
+        betas: dict[str, Any] = {"beta_start": 0.0015, "beta_end": 0.0195, "beta_schedule": "scaled_linear"}
+        scheduler = DDPMScheduler(num_train_timesteps=1000, clip_sample=False, **betas)
+        return build_unet(channels, LATENT[1], LATENT[0], LATENT[0], len(channels), classes), scheduler
 
     def draw(self, batch: list[Tensor]) -> Tensor:
         z, flipped = batch
@@ -107,13 +92,9 @@ def load_vae(checkpoint: Path) -> Any:
     return vae.eval()
 
 
-def train_autoencoder(images: np.ndarray, folder: Path, module: AutoencoderTraining, **options: Any) -> None:
-    """Trains to folder/last.ckpt.  images: uint8 [N,32,32]. options: passed to training.fit."""
-    fit(module, TensorDataset(to_float(images)), folder, **options)
-
-
 def train_unet(images: np.ndarray, autoencoder: Path, folder: Path, module: LatentTraining, **options: Any) -> None:
-    """Trains on the latents of the images, scaled to unit variance; the factor is saved in folder/scaling.json."""
+    """Trains on the latents of the images, scaled to unit variance; the factor is saved in folder/scaling.json.
+    images: uint8 [N,32,32]. options: passed to training.fit."""
     vae, x = load_vae(autoencoder), to_float(images)
     z, flipped = latents(vae, x), latents(vae, x.flip(-1))
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +133,7 @@ def reconstruction_rmse(vae: Any, images: np.ndarray) -> float:
     return float(((x - decoded) / 2).square().flatten(1).mean(1).sqrt().mean())
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     defaults = {"autoencoder": (20000, [16, 32, 64]), "unet": (40000, [64, 96])}
@@ -162,11 +143,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     e = commands.add_parser("export", help="checkpoints -> diffusers folder")
     e.add_argument("--output", type=Path, default=OUTPUT)
     e.add_argument("--folder", type=Path, default=Path("runs/train_latent"))
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    a = parse(arguments)
+    a = parser.parse_args(arguments)
     autoencoder, unet = a.folder / "autoencoder", a.folder / "unet"
     if a.command == "export":
         return export(autoencoder / "last.ckpt", unet, a.output)
@@ -176,7 +153,12 @@ def main(arguments: list[str] | None = None) -> None:
     if a.command == "unet":
         module = LatentTraining(a.channels, **budget(a))
         return train_unet(images[:-HELD_OUT], autoencoder / "last.ckpt", unet, module, **options)
-    train_autoencoder(images[:-HELD_OUT], autoencoder, AutoencoderTraining(a.channels, **budget(a)), **options)
+    fit(
+        AutoencoderTraining(a.channels, **budget(a)),
+        TensorDataset(to_float(images[:-HELD_OUT])),
+        autoencoder,
+        **options,
+    )
     rmse = reconstruction_rmse(load_vae(autoencoder / "last.ckpt"), images[-HELD_OUT:])
     return print(f"RMSE of D(E(x)) on {HELD_OUT} held-out images, in [0,1]: {rmse:.4f}")
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
-from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, either, fit, to_float
+from training import HELD_OUT, BudgetedTraining, add_arguments, averaged, budget, build_unet, either, fit, to_float
 
 from rps.metrics import EmbeddedFeatures, Statistics, frechet_distance
 
@@ -29,20 +29,6 @@ DROPPED = 0.1  # probability with which "no class" replaces a label in training
 TABLE = "unet.class_embedding.weight"
 BANDS = ((0, 50), (50, 200), (200, 500), (500, 1000))
 SHEET = 64
-
-
-def build_unet(channels: Sequence[int], classes: int | None = None) -> Any:
-    """One residual layer per block, attention at the coarsest scale (8x8), and a table of classes, which is added to
-    the embedding of the timestep.  (32, 64, 96): 1.8 M parameters."""
-    from diffusers import UNet2DModel
-
-    plain = len(channels) - 1
-    return UNet2DModel(
-        sample_size=fashion_mnist.SIZE, in_channels=1, out_channels=1, block_out_channels=tuple(channels),
-        layers_per_block=1, down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",),
-        up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * plain, norm_num_groups=8, attention_head_dim=32,
-        num_class_embeds=classes,
-    )  # fmt: skip
 
 
 def build_scheduler() -> Any:
@@ -76,8 +62,8 @@ class PriorTraining(BudgetedTraining):
 
     @staticmethod
     def build(channels: Sequence[int], classes: int | None = None) -> tuple[Any, Any]:
-        """(network, scheduler)."""
-        return build_unet(channels, classes), build_scheduler()
+        """(network, scheduler).  channels (32, 64, 96): 1.8 M parameters."""
+        return build_unet(channels, attention=1, classes=classes), build_scheduler()
 
     def draw(self, batch: list[Tensor]) -> Tensor:
         """x0 of a step."""
@@ -106,11 +92,6 @@ class PriorTraining(BudgetedTraining):
         eps = torch.randn_like(x0)
         prediction = self.unet(abar.sqrt() * x0 + (1 - abar).sqrt() * eps, t, *self.condition(batch)).sample
         return self.report(torch.nn.functional.mse_loss(prediction.float(), eps))
-
-
-def train(images: np.ndarray, labels: np.ndarray, folder: Path, module: PriorTraining, **options: Any) -> None:
-    """Trains on images.  images: uint8 [N,32,32]. labels: int64 [N]. options: passed to training.fit."""
-    fit(module, TensorDataset(to_float(images), torch.from_numpy(labels)), folder, **options)
 
 
 def export(checkpoint: Path, output: Path, training: type[PriorTraining] = PriorTraining) -> None:
@@ -181,7 +162,7 @@ def evaluate(a: argparse.Namespace) -> None:
     print(json.dumps(result, indent=1))
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     t = commands.add_parser("train", help="train, or resume")
@@ -197,11 +178,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     v.add_argument("--count", type=int, default=SHEET, help=f"samples to draw, in groups of {SHEET}")
     v.add_argument("--steps", type=int, default=100)
     v.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    a = parse(arguments)
+    a = parser.parse_args(arguments)
     if a.command == "export":
         return export(a.checkpoint, a.output)
     if a.command == "evaluate":
@@ -209,7 +186,8 @@ def main(arguments: list[str] | None = None) -> None:
     images, labels = (part[:-HELD_OUT] for part in fashion_mnist.load("train", a.data))
     lightning.seed_everything(a.seed)
     module = PriorTraining(a.channels, CLASSES + 1 if a.conditional else None, **budget(a))
-    return train(images, labels, a.folder, module, batch_size=a.batch_size, precision=a.precision)
+    data = TensorDataset(to_float(images), torch.from_numpy(labels))
+    return fit(module, data, a.folder, a.batch_size, precision=a.precision)
 
 
 if __name__ == "__main__":

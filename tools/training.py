@@ -145,6 +145,27 @@ def fit(
     print(f"{trainer.global_step} steps, {module.minutes():.1f} minutes: {last}")
 
 
+def build_unet(
+    channels: Sequence[int],
+    size: int = fashion_mnist.SIZE,
+    inputs: int = 1,
+    outputs: int = 1,
+    attention: int = 0,
+    classes: int | None = None,
+) -> Any:
+    """A UNet with one residual layer per block, attention at the coarsest `attention` scales, and, of `classes`, a
+    table that is added to the embedding of the timestep.  size: height and width of its images."""
+    from diffusers import UNet2DModel
+
+    plain = len(channels) - attention
+    return UNet2DModel(
+        sample_size=size, in_channels=inputs, out_channels=outputs, block_out_channels=tuple(channels),
+        layers_per_block=1, down_block_types=("DownBlock2D",) * plain + ("AttnDownBlock2D",) * attention,
+        up_block_types=("AttnUpBlock2D",) * attention + ("UpBlock2D",) * plain, norm_num_groups=8,
+        attention_head_dim=32, add_attention=attention > 0, num_class_embeds=classes,
+    )  # fmt: skip
+
+
 def either(x: Tensor, other: Tensor) -> Tensor:
     """Each row of x, replaced with probability 1/2 by that of `other`."""
     return torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, other, x)

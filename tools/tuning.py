@@ -121,14 +121,12 @@ def ranks(folder: Path, task: str, title: str) -> tuple[list[list[str]], dict[st
 
 def draw(found: dict[tuple[str, str], dict[str, list[Trial]]], path: Path) -> None:
     """A panel per task, list of settings and objective: the objective against RMSE. Dotted: RMSE squared."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
     panels = [(*place, name) for place, of_place in found.items() for name in of_place if name != "rmse"]
     rows = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(3.1 * COLUMNS, 2.8 * rows), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
     every = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for axes, (task, title, name) in zip(every, panels, strict=False):
         trials = found[task, title]

@@ -33,27 +33,38 @@ WITHOUT_EFFECT = {
 class Arguments:
     """The command line of `rps predict`, sorted.
 
-    configs: existing files. contents: what they contain. classes: section -> its class, if a file with values for the
-    section comes before the one that names its class. own_pictures: whether --data.folder replaces the configured data.
-    metrics: of --metric. help: the option and the class of --model.help CLASS and the like. rest: all other options.
+    configs: existing files. contents: what they contain. metrics: of --metric. help: the option and the class of
+    --model.help CLASS and the like. rest: all other options.
     """
 
     configs: list[Path] = field(default_factory=list)
     contents: list[dict[str, Any]] = field(default_factory=list)
-    classes: dict[str, str] = field(default_factory=dict)
     output: str | None = None
     seed: str | None = None
     stage1: str | None = None
     overwrite: bool = False
     retry_failed: bool = False
-    own_pictures: bool = False
     metrics: list[dict[str, Any]] = field(default_factory=list)
     help: tuple[str, str | None] | None = None
     rest: list[str] = field(default_factory=list)
 
+    @property
+    def own_pictures(self) -> bool:
+        """Whether --data.folder is given without --data, to configs whose data have no folder."""
+        options = {argument.partition("=")[0] for argument in self.rest}
+        if not options & {"--data.folder", "--data.init_args.folder"} or options & {"--data", "--data.class_path"}:
+            return False
+        named = [name for content in self.contents if (name := class_of(content.get("data")))]
+        return not named or "folder" not in parameters(spelled(named[-1], "data"))
+
     def for_lightning(self) -> list[str]:
-        """The arguments for LightningCLI.  Files come first, so that flags win wherever they stand."""
-        argv = [part for section, name in self.classes.items() for part in (f"--{section}", spelled(name, section))]
+        """The arguments for LightningCLI.  Files come first, so that flags win wherever they stand; before them comes
+        the class of a section that an earlier file gives values, so that a task may come before the method."""
+        argv: list[str] = []
+        for section in ("model", "data"):
+            named = [class_of(content[section]) for content in self.contents if section in content]
+            if any(named) and not named[0]:
+                argv += [f"--{section}", spelled(next(filter(None, named)), section)]
         callbacks, options = configure(self.contents, self.metrics, self.rest)
         kept, flags = write_defaults(self.contents, options)
         for path, old, new in zip(self.configs, self.contents, kept, strict=True):
@@ -97,8 +108,6 @@ def read(argv: Sequence[str]) -> Arguments:
             arguments.rest.append(option + equals + value)
     arguments.configs = [find_config(name) for name in names]
     arguments.contents = [load_config(path) for path in arguments.configs]
-    arguments.classes = _late_classes(arguments.contents)
-    arguments.own_pictures = _wants_own_pictures(arguments.rest, arguments.contents)
     return arguments
 
 
@@ -180,26 +189,3 @@ def check_trainer(section: Any) -> None:
             f"trainer.precision {precision} is not supported; leave it at 32-true and give the prior a dtype "
             "(--model.prior.dtype bfloat16), which affects only its network"
         )
-
-
-def _late_classes(contents: list[dict[str, Any]]) -> dict[str, str]:
-    """Section -> class, where a file gives values for a section before another names its class.
-
-    This lets files merge in any order: a task's operator may come before the method, which names the class.
-    """
-    late = {}
-    for section in ("model", "data"):
-        named = [class_of(content[section]) for content in contents if section in content]
-        if named and not named[0] and any(named):
-            late[section] = next(name for name in named if name)
-    return late
-
-
-def _wants_own_pictures(rest: list[str], contents: list[dict[str, Any]]) -> bool:
-    """Whether --data.folder is given without --data, to configs whose data have no folder."""
-    options = {argument.partition("=")[0] for argument in rest}
-    if not options & {"--data.folder", "--data.init_args.folder"} or options & {"--data", "--data.class_path"}:
-        return False
-    class_paths = [class_of(content.get("data")) for content in contents]
-    named = [class_path for class_path in class_paths if class_path]
-    return not named or "folder" not in parameters(spelled(named[-1], "data"))

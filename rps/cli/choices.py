@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rps.cli.classes import find
@@ -11,21 +11,15 @@ from rps.records.choices import Choices, Place
 
 def choices(config: Mapping[str, Any]) -> Choices:
     """config: with resolved class paths, as it is dumped."""
-    levels = (_places(place, node, "level_arguments") for place, node in _nodes(config.get("model"), ("model",)))
-    samples = (_places(place, node, "selection") for place, node in _nodes(config.get("data"), ("data",)))
-    return Choices(next(filter(None, levels), ()), next(filter(None, samples), ()))
+    return Choices(
+        _places(config.get("model"), ("model",), "level_arguments"), _places(config.get("data"), ("data",), "selection")
+    )
 
 
-def _nodes(value: Any, place: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """The mappings with a class_path, from the top."""
-    if isinstance(value, Mapping):
-        if isinstance(value.get("class_path"), str):
-            yield place, value
-        for key, item in value.items():
-            yield from _nodes(item, (*place, str(key)))
-
-
-def _places(place: Place, node: Mapping[str, Any], attribute: str) -> tuple[Place, ...]:
-    """Where the arguments stand that a class names in an attribute."""
-    names = getattr(find(node["class_path"]), attribute, ())
-    return tuple((*place, "init_args", name) for name in names)
+def _places(value: Any, place: Place, attribute: str) -> tuple[Place, ...]:
+    """Where the arguments stand that a class names in an attribute, of the first such class from the top."""
+    if not isinstance(value, Mapping):
+        return ()
+    names = getattr(find(value["class_path"]), attribute, ()) if isinstance(value.get("class_path"), str) else ()
+    below = (_places(item, (*place, str(key)), attribute) for key, item in value.items())
+    return tuple((*place, "init_args", name) for name in names) or next(filter(None, below), ())

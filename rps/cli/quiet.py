@@ -16,9 +16,7 @@ def quiet() -> None:
 
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    hub = logging.getLogger(HUB)
-    if not any(isinstance(known, Once) for known in hub.filters):
-        hub.addFilter(Once())
+    logging.getLogger(HUB).addFilter(ONCE)
     warnings.filterwarnings("ignore", module=r"lightning\.")
     warnings.filterwarnings("ignore", message="This DataLoader will create")
     warnings.filterwarnings("ignore", message="The `local_dir_use_symlinks` argument")
@@ -28,9 +26,7 @@ def quiet() -> None:
 class Once(logging.Filter):
     """Replaces the messages of the hub's client about its attempts by one line at the first."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.reported = False
+    reported = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
@@ -40,3 +36,7 @@ class Once(logging.Filter):
             print("rps: the Hugging Face hub does not answer; retrying for up to a minute", file=sys.stderr)
         self.reported = True
         return False
+
+
+ONCE = Once()
+"""That of the command, which may run several times in a process."""

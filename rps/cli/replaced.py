@@ -57,22 +57,20 @@ class _State:
         """The value of a config or flag at a place, with the defaults written out there and below."""
         if place[:1] == ("trainer",) and place[1:] in (("logger",), ("logger+",)):
             return loggers.complete(value)
-        if isinstance(value, str) and self._names_class(place):
-            value = spelled(value, place[-1])
-        if isinstance(value, str) and len(place) == 1:
-            self.current[place] = value
-        elif isinstance(value, str) and (
-            place in self.current or (place[0] == "model" and place[-1] in HOLD_CLASSES and self.may_be_class(place))
-        ):
-            named: dict[str, Any] = {"class_path": value}
-            return named if self._read(place, named) and "init_args" in named else value
-        if not isinstance(value, Mapping):
+        text = isinstance(value, str)
+        if not text and not isinstance(value, Mapping):
             return value
-        node = dict(value)
-        if isinstance(name := node.get("class_path"), str) and self._names_class(place):
-            node["class_path"] = spelled(name, place[-1])
-        if len(place) == 1 and isinstance(node.get("class_path"), str):
-            self.current[place] = node["class_path"]
+        node: dict[str, Any] = {"class_path": value} if text else dict(value)
+        name = node.get("class_path")
+        if isinstance(name, str) and self._names_class(place):
+            name = node["class_path"] = spelled(name, place[-1])
+        if isinstance(name, str) and len(place) == 1:
+            self.current[place] = name
+        if text:
+            known = place in self.current or (
+                place[0] == "model" and place[-1] in HOLD_CLASSES and self.may_be_class(place)
+            )
+            return node if len(place) > 1 and known and self._read(place, node) and "init_args" in node else name
         if len(place) > 1 and ("class_path" in node or "init_args" in node) and self.may_be_class(place):
             self._read(place, node)
         for key, inner in node.items():
@@ -121,7 +119,4 @@ class _State:
 
 def _same(name: str, other: str) -> bool:
     """Whether two names mean the same class: "Daps" and "rps.samplers.Daps" do, "mine.Daps" is another."""
-    if name == other:
-        return True
-    found = find(name)
-    return found is not None and found is find(other)
+    return name == other or ((found := find(name)) is not None and found is find(other))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ from rps.metrics.features import load_reference
 from rps.metrics.standard import standard
 from rps.protocol import RunModule, run_module
 from rps.records.evaluate import evaluate
+from rps.study.settings import Runs
 from rps.tuning.objective import Objective, make_objective
 from rps.tuning.trials import Progress, SettingFails
 
@@ -34,7 +34,9 @@ class TrialCli(RunCli):
         """The whole config with these settings: dotted option -> value.  Errors: InputError."""
         base = self.config
         try:
-            given = replace(self.given, rest=[*self.given.rest, *_flags(settings)])
+            # Options of a class come after the class, which would otherwise reset them.
+            ordered = dict(sorted(settings.items(), key=lambda item: item[0].count(".")))
+            given = replace(self.given, rest=[*self.given.rest, *Runs(set=ordered).arguments()])
             self.parse_arguments(self.parser, given.for_lightning())
             return self.config
         finally:
@@ -106,12 +108,6 @@ class TrialCli(RunCli):
             pictures += len(prediction.ids)
             yield Progress(objective.figure(found), pictures, last=i == len(batches) - 1)
         module.on_predict_end()
-
-
-def _flags(settings: Mapping[str, Any]) -> list[str]:
-    """Options of a class come after the class, which would otherwise reset them."""
-    texts = {option: value if isinstance(value, str) else json.dumps(value) for option, value in settings.items()}
-    return [part for option in sorted(texts, key=lambda o: o.count(".")) for part in (f"--{option}", texts[option])]
 
 
 class _Reader(LightningModule, RunModule):

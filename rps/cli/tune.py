@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rps.bounded_yaml import load_yaml
 from rps.cli import arguments, processes, signals
 from rps.cli.errors import InputError, SentenceParser, report
+from rps.cli.predict import Run, to_its_end
 from rps.cli.quiet import quiet
 from rps.cli.streams import say, show, show_written
 
@@ -64,27 +65,13 @@ TASK = ("model.operator", "model.noise", "model.seed")
 
 def run_tune(argv: Sequence[str]) -> int:
     """Runs `rps tune`.  argv: the arguments after it.  -> the exit code."""
-    tune = Tune(argv)
-    with processes.tidy():
-        try:
-            return tune.main()
-        except KeyboardInterrupt as interrupt:
-            signals.ignore()
-            say("interrupted; finished trials are kept, and the same command resumes")
-            return next((code for code in interrupt.args if isinstance(code, int)), 130)
-        except SystemExit as stop:  # --print_config ends here
-            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        except Exception as error:
-            return report(error, tune.started, "finished trials are kept")
+    return to_its_end(Tune(argv))
 
 
-class Tune:
-    """One call of `rps tune`."""
+class Tune(Run):
+    """One call of `rps tune`, whose runs are trials in this process and have no run directory."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
-        self.argv = list(argv)
-        self.search: dict[str, Any] = {}
-        self.started = False
+    search: dict[str, Any]
 
     def main(self) -> int:
         self.given, self.rest = parser().parse_known_args(self.argv)
@@ -127,7 +114,7 @@ class Tune:
                 self.given.trials,
                 lambda trial: say(line(trial, self.space, objective)),
             )
-        return self.done(cli, search, objective)
+        return self.finish(cli, search, objective)
 
     def _check(self, base: arguments.Arguments) -> None:
         """Errors: InputError for what can be seen before anything is imported."""
@@ -151,7 +138,13 @@ class Tune:
         self.search = {"config": load_yaml(dumped), "over": over, **defining}
         check(self.folder, self.search)
 
-    def done(self, cli: TrialCli, search: Search, objective: Objective) -> int:
+    def failed(self, error: BaseException) -> int:
+        return report(error, self.started, "finished trials are kept")
+
+    def _kept(self) -> str:
+        return "finished trials are kept, and the same command resumes"
+
+    def finish(self, cli: TrialCli, search: Search, objective: Objective) -> int:
         """Writes and prints what was found.  Errors: InputError if no trial was completed."""
         from rps.tuning.folder import write_results
         from rps.tuning.results import as_config, notes, table

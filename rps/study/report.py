@@ -81,7 +81,7 @@ def _content(study: Study, results: Sequence[Result]) -> dict[str, object]:
         {
             "task": of.task,
             "run": of.run,
-            "folder": of.folder.name if not of.task else f"{of.folder.parent.name}/{of.folder.name}",
+            "folder": study.folder(of.run, of.task).as_posix(),
             "knob": of.summary["knob"],
             "apart": of.apart,
             "levels": [

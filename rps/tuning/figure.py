@@ -24,7 +24,6 @@ def trials_plot(trials: Sequence[Trial], space: Space, objective: Objective, pat
     Trials that ended early have seen fewer pictures and are crosses on the worse side, as are far worse ones. Failed
     trials are left out. Errors: ValueError if no trial was completed.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     ordered = in_order([trial for trial in trials if trial.figure], objective.better)
@@ -33,7 +32,6 @@ def trials_plot(trials: Sequence[Trial], space: Space, objective: Objective, pat
         raise ValueError("a figure of the trials needs one that was completed; there is none")
     rows, columns = -(-len(space) // ROW), min(len(space), ROW)
     figure = Figure(figsize=(max(WIDTH * columns, 4.6), HEIGHT * rows + 0.5), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for axes, option in zip(panels, space, strict=False):
         _panel(axes, option, ordered, space[option], objective)

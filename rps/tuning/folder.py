@@ -17,8 +17,6 @@ from rps.tuning.trials import Trial
 
 SEARCH = "search.yaml"
 MARKER = "# rps tune, format 1\n"
-FILES = ("best.yaml", "trials.md", "trials.json", "trials.png")
-"""What a search ends with, beside its journal."""
 
 
 class SearchRefused(ValueError):
@@ -67,17 +65,18 @@ def write_results(
     choice: Trial | None,
     config: Mapping[str, Any],
 ) -> list[Path]:
-    """Writes FILES; best.yaml and the figure only if a trial was completed.  -> the files written.
+    """Writes trials.md and trials.json and, if a trial was completed, best.yaml and trials.png.  -> the files written.
 
     choice: the trial whose settings to use, or None. config: its settings as a config.
     """
-    write_text(folder / "trials.md", page(trials, space, objective, choice))
-    write_json(folder / "trials.json", as_json(trials, space, objective, choice))
+    best, *files = (folder / name for name in ("best.yaml", "trials.md", "trials.json"))
+    write_text(files[0], page(trials, space, objective, choice))
+    write_json(files[1], as_json(trials, space, objective, choice))
     if choice is None:
-        return [folder / name for name in FILES if name.startswith("trials.") and not name.endswith("png")]
+        return files
     import yaml
 
     head = f"# Trial {choice.number} of {len(trials)}, by {objective.title}; merges over the configs of the search.\n"
-    write_text(folder / "best.yaml", head + yaml.safe_dump(dict(config), sort_keys=False))
+    write_text(best, head + yaml.safe_dump(dict(config), sort_keys=False))
     trials_plot(trials, space, objective, folder / "trials.png")
-    return [folder / name for name in FILES]
+    return [best, *files, folder / "trials.png"]

@@ -14,7 +14,7 @@ from rps.measurement import Measurement
 from rps.metrics.base import Better, Metric, MetricInfo
 from rps.metrics.dp import DISTANCES, Images
 from rps.metrics.frechet import Statistics
-from rps.metrics.intervals import FRECHET_RESAMPLES, STEP, Draws, counts
+from rps.metrics.intervals import Draws, mean_draws
 from rps.records.evaluate import Evaluation
 from rps.records.reader import Key, Records
 from rps.records.rows import Row
@@ -75,7 +75,7 @@ class Objective:
         return Draws(sum(v.value for v in values) / len(values), torch.stack([v.draws for v in values]).mean(0))
 
     def _part(self, name: str, images: Images) -> Draws:
-        found = _distance(name, images) if name in ON_SETS else _mean(images.values.get(name))
+        found = images.draws(name) if name in ON_SETS else _mean(images.values.get(name))
         if found is None:
             raise ValueError(
                 f"{name} cannot be computed on these pictures; if they have no clean reference, give --objective "
@@ -143,20 +143,12 @@ def _records(found: Sequence[Evaluation]) -> Records:
     return Records("", {key: dict(sorted(of_key.items())) for key, of_key in rows.items()}, features, None, 0)
 
 
-def _distance(name: str, images: Images) -> Draws | None:
-    if name == "kernel":
-        return images.kernel
-    return None if images.frechet is None else images.frechet.root
-
-
 def _mean(values: Tensor | None) -> Draws | None:
     """The mean over images and its values on the resamples that the distances take, with the same weights."""
     if values is None:
         return None
-    values = values[values.isfinite()].double()
-    n = len(values)
-    draws = [(1 + STEP * (c - 1)) @ values / n for c in counts(n, FRECHET_RESAMPLES)] if n > 1 else []
-    return Draws(float(values.mean()), torch.cat(draws) if draws else values[:0])
+    values = values[values.isfinite()]
+    return mean_draws(values) if len(values) > 1 else Draws(float(values.double().mean()), values[:0].double())
 
 
 def _times(a: Draws, b: Draws) -> Draws:

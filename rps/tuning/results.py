@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rps.metrics.intervals import Estimate
 from rps.report.table import ABSENT, align, number, plus_minus
 from rps.tuning.objective import Objective
 from rps.tuning.space import Space, shown
@@ -22,16 +23,16 @@ def table(trials: Sequence[Trial], space: Space, objective: Objective) -> str:
     """A markdown table with one line per trial; differences to the best are paired over the pictures."""
     ordered, digits = in_order(trials, objective.better), objective.digits
     best = ordered[0] if ordered and ordered[0].state == "complete" else None
-    columns: list[tuple[str, list[str]]] = [("trial", [str(trial.number) for trial in ordered])]
-    for option, title in short_names(space).items():
-        columns.append((title, [shown(trial.settings.get(option)) for trial in ordered]))
     figures = [trial.figure.estimate() if trial.figure else None for trial in ordered]
-    cells = [ABSENT if f is None else number(f.value, digits) + plus_minus(f.se, digits) for f in figures]
-    columns.append((objective.title, cells))
-    columns.append(("minus the best", [_difference(trial, best, digits) for trial in ordered]))
-    columns.append(("pictures", [str(trial.pictures) for trial in ordered]))
-    columns.append(("seconds", [number(trial.seconds, 0) for trial in ordered]))
-    columns.append(("state", [trial.state for trial in ordered]))
+    columns: list[tuple[str, list[str]]] = [
+        ("trial", [str(trial.number) for trial in ordered]),
+        *((name, [shown(t.settings.get(option)) for t in ordered]) for option, name in short_names(space).items()),
+        (objective.title, [_text(figure, digits) for figure in figures]),
+        ("minus the best", [_text(minus(t, best) if best and t is not best else None, digits, "+") for t in ordered]),
+        ("pictures", [str(trial.pictures) for trial in ordered]),
+        ("seconds", [number(trial.seconds, 0) for trial in ordered]),
+        ("state", [trial.state for trial in ordered]),
+    ]
     return "\n".join(align(columns))
 
 
@@ -40,16 +41,13 @@ def line(trial: Trial, space: Space, objective: Objective) -> str:
     settings = ", ".join(f"{name} = {shown(trial.settings[option])}" for option, name in short_names(space).items())
     if trial.state == "failed" or trial.figure is None:
         return f"trial {trial.number}: {settings}: failed: {trial.reason}"
-    found = trial.figure.estimate()
-    value = number(found.value, objective.digits) + plus_minus(found.se, objective.digits)
+    value = _text(trial.figure.estimate(), objective.digits)
     early = f" (ended early, after {trial.pictures} pictures)" if trial.state == "pruned" else ""
     return f"trial {trial.number}: {settings}: {objective.title} {value}{early}"
 
 
-def _difference(trial: Trial, best: Trial | None, digits: int) -> str:
-    if best is None or trial is best or (found := minus(trial, best)) is None:
-        return ABSENT
-    return f"{found.value:+.{digits}f}{plus_minus(found.se, digits)}"
+def _text(found: Estimate | None, digits: int, sign: str = "") -> str:
+    return ABSENT if found is None else f"{found.value:{sign}.{digits}f}{plus_minus(found.se, digits)}"
 
 
 def notes(trials: Sequence[Trial], space: Space, objective: Objective, choice: Trial | None) -> list[str]:
@@ -78,14 +76,12 @@ def page(trials: Sequence[Trial], space: Space, objective: Objective, choice: Tr
 
 def as_json(trials: Sequence[Trial], space: Space, objective: Objective, choice: Trial | None) -> dict[str, Any]:
     """The content of trials.json."""
-
-    def entry(trial: Trial) -> dict[str, Any]:
-        figure = asdict(trial.figure.estimate()) if trial.figure else None
-        return {**asdict(trial), "figure": figure}
-
+    found = [
+        {**asdict(trial), "figure": trial.figure and asdict(trial.figure.estimate())}
+        for trial in in_order(trials, objective.better)
+    ]
     objectives = [asdict(part) for part in objective.parts]
     over = {option: str(values) for option, values in space.items()}
-    found = [entry(trial) for trial in in_order(trials, objective.better)]
     return {"objective": objectives, "over": over, "choice": choice and choice.number, "trials": found}
 
 

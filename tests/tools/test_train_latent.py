@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import train_latent
@@ -24,7 +25,7 @@ def test_train_resume_export(images, tmp_path):
 
     options = {"batch_size": 4, "every": 1, "progress": False}
     module = train_latent.AutoencoderTraining(CHANNELS, max_steps=1)
-    train_latent.train_autoencoder(images, tmp_path / "autoencoder", module, **options)
+    train_latent.fit(module, TensorDataset(train_latent.to_float(images)), tmp_path / "autoencoder", **options)
     last = tmp_path / "autoencoder/last.ckpt"
 
     for steps in (1, 2):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import train_prior
@@ -21,8 +22,8 @@ def images():
 
 def fit(images, folder, steps, classes=None):
     module = train_prior.PriorTraining(CHANNELS, classes, max_steps=steps)
-    labels = np.arange(len(images)) % train_prior.CLASSES
-    train_prior.train(images, labels, folder, module, batch_size=4, every=1, progress=False)
+    labels = torch.arange(len(images)) % train_prior.CLASSES
+    training.fit(module, TensorDataset(training.to_float(images), labels), folder, 4, every=1, progress=False)
     return torch.load(folder / "last.ckpt", weights_only=True)
 
 
