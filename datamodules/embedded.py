@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import rps
 from datamodules.base import SampleDataModule
 from datamodules.hub import open_split, parquet_rows
 from datamodules.retry import Retry
-from datamodules.rows import Columns, Rows, keep_encoded, picture_decoder
+from datamodules.rows import Columns, Rows, keep_encoded
+from rps.pictures.reading import read_picture
 
 PARQUET = Path(rps.__file__).parent / "assets" / "embedded" / "fashion_mnist_test_1000.parquet"
 
@@ -40,7 +42,7 @@ class Embedded(SampleDataModule):
     def samples(self) -> Rows:
         columns, opened = Columns("image", label="label", id="id"), open_split("parquet", data_files=str(PARQUET))
         dataset = keep_encoded(opened.dataset, columns)
-        return Rows(dataset, opened.files, columns, picture_decoder(channels=1), Retry(attempts=1))
+        return Rows(dataset, opened.files, columns, partial(read_picture, channels=1), Retry(attempts=1))
 
     def total(self) -> int:
         return parquet_rows(str(PARQUET))

@@ -17,10 +17,10 @@ from datamodules.base import SampleDataModule
 from datamodules.hub import Opened, open_split, parquet_rows
 from datamodules.repeats import refuse_repeated_ids
 from datamodules.retry import Retry
-from datamodules.rows import Columns, Rows, keep_encoded, picture_decoder
+from datamodules.rows import Columns, Rows, keep_encoded
 from datamodules.subset import choice
 from rps.pictures.ids import ids_of, refuse_missing, refuse_renamed
-from rps.pictures.reading import Fit
+from rps.pictures.reading import Fit, read_picture
 
 
 class HuggingFace(SampleDataModule):
@@ -128,7 +128,7 @@ class HuggingFace(SampleDataModule):
             dataset=keep_encoded(opened.dataset, columns),
             sources=opened.files if len(opened.files) == shards else [f"data set {self.path!r}"] * shards,
             columns=columns,
-            decode=picture_decoder(channels, size, self.enlarge, self.fit),
+            decode=partial(read_picture, channels=channels, size=size, enlarge=self.enlarge, fit=self.fit),
             retry=self.retry,
             files=dict(zip(self._pictures, ids_of(list(self._pictures.values())), strict=True)),
             only=frozenset(map(str, self._subset)) if isinstance(self._subset, list) else None,

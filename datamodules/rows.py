@@ -15,7 +15,7 @@ from torch import Tensor
 from datamodules.base import Sample
 from datamodules.retry import Retry
 from rps.pictures.ids import ids_of
-from rps.pictures.reading import SUFFIXES, Fit, read_picture
+from rps.pictures.reading import SUFFIXES
 
 BLOCK = 32
 """Number of rows that are held in memory at once."""
@@ -166,10 +166,3 @@ def keep_encoded(dataset: Any, columns: Columns) -> Any:
     import datasets
 
     return dataset.select_columns(columns.all).cast_column(columns.image, datasets.Image(decode=False))
-
-
-def picture_decoder(
-    channels: int, size: tuple[int, int] | None = None, enlarge: bool = False, fit: Fit | None = None
-) -> Callable[[io.BytesIO], Tensor]:
-    """`read_picture` with these settings."""
-    return partial(read_picture, channels=channels, size=size, enlarge=enlarge, fit=fit)
