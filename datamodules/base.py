@@ -315,12 +315,13 @@ def _with_unique_ids(samples: Iterable[Sample]) -> Iterator[Sample]:
     for name, *rest in samples:
         unique = seen.unique(name)
         if unique != name:
-            rest[0] = partial(_fail_as_repeat, name)
+            rest[0] = partial(fail, repeat_reason(name))
         yield (unique, *rest)
 
 
-def _fail_as_repeat(name: str) -> Tensor:
-    raise ValueError(repeat_reason(name))
+def fail(reason: str) -> Tensor:
+    """In place of the function that reads a picture: fails its sample."""
+    raise ValueError(reason)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from datamodules.base import Sample
+from datamodules.base import Sample, fail
 from datamodules.retry import Retry
 from rps.pictures.ids import ids_of
 from rps.pictures.reading import SUFFIXES
@@ -117,7 +117,7 @@ class Rows:
             if number == 0 and image["bytes"] is not None:
                 raise ValueError(reason)  # most likely no row has one
             name = f"row:{shard}-{number}"  # ids made from file names contain no colon
-            read = partial(_fail, reason) if image["bytes"] is not None else read
+            read = partial(fail, reason) if image["bytes"] is not None else read
         known: dict[str, Any] = {}
         if self.columns.caption is not None:
             known["caption"] = _text(row[self.columns.caption])
@@ -132,10 +132,6 @@ class Rows:
         if value is None or self.columns.id is not None:
             return None if value is None else str(value)
         return self.files.get(value) or ids_of([PurePath(value)])[0]
-
-
-def _fail(reason: str) -> Tensor:
-    raise ValueError(reason)
 
 
 def _read(image: dict[str, Any], decode: Callable[[io.BytesIO], Tensor], listed: bool, retry: Retry) -> Tensor:
