@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 from torch import Tensor
@@ -38,30 +37,20 @@ class Analytic(SampleDataModule):
         super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
         self.seed = seed
 
-    def samples(self) -> PriorDraws:
+    def samples(self) -> list[Sample]:
         prior = getattr(getattr(self.trainer, "lightning_module", None), "prior", None)
         if not isinstance(prior, AnalyticPrior):
             raise ValueError(
                 f"the prior is {type(prior).__name__}, but Analytic draws its images from an AnalyticPrior; choose "
                 "such a prior (e.g. --model.prior rps.oracle.smooth_prior) or other data"
             )
-        return PriorDraws(prior, self.total(), self.seed)
+        ids = [f"{i:06d}" for i in range(self.total())]
+        return [(id_, partial(_image, prior, id_, self.seed)) for id_ in ids]
 
     def total(self) -> int:
         if self.only_ids is not None:
             return max((int(id_) + 1 for id_ in self.only_ids), default=0)
         return self.skip + (self.limit or 0)
-
-
-class PriorDraws:
-    """Samples of a prior, `count` of them."""
-
-    def __init__(self, prior: AnalyticPrior, count: int, seed: int) -> None:
-        self.prior, self.count, self.seed = prior, count, seed
-
-    def __iter__(self) -> Iterator[Sample]:
-        for i in range(self.count):
-            yield f"{i:06d}", partial(_image, self.prior, f"{i:06d}", self.seed)
 
 
 def _image(prior: AnalyticPrior, id_: str, seed: int) -> Tensor:
