@@ -215,12 +215,12 @@ class SampleDataModule(L.LightningDataModule, RunData):
             return samples
         if isinstance(self.subset, list):
             return Subset(samples, ids=frozenset(map(str, self.subset)))
-        return Subset(samples, places=frozenset(choice(self.subset, [self.total() or 0], self.subset_seed)[0]))
+        return Subset(samples, frozenset(choice(self.subset, [self.total() or 0], self.subset_seed)[0]))
 
     def taken(self) -> Iterable[Sample]:
         """The samples of the subset that skip and limit leave."""
         window = self._window()
-        return _Window(self.chosen(), window) if window != slice(0, None) else self.chosen()
+        return Subset(self.chosen(), range(sys.maxsize)[window]) if window != slice(0, None) else self.chosen()
 
     @property
     def wanted_ids(self) -> AbstractSet[str]:
@@ -296,17 +296,6 @@ class SampleDataModule(L.LightningDataModule, RunData):
         if self.only_ids is not None:
             return slice(0, None)
         return slice(self.skip, None if self.limit is None else self.skip + self.limit)
-
-
-class _Window:
-    """samples[window] of a stream."""
-
-    def __init__(self, samples: Iterable[Sample], window: slice) -> None:
-        self.samples = samples
-        self.window = window
-
-    def __iter__(self) -> Iterator[Sample]:
-        return islice(iter(self.samples), self.window.start, self.window.stop)
 
 
 def _with_unique_ids(samples: Iterable[Sample]) -> Iterator[Sample]:
