@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import PurePath
@@ -59,6 +60,7 @@ class Batch(TypedDict, total=False):
     failed: list[tuple[str, str]]
 
 
+@dataclass(eq=False)
 class SampleBatches(IterableDataset[Batch]):
     """Batches of the samples of a stream that belong to this process and this worker.
 
@@ -83,23 +85,13 @@ class SampleBatches(IterableDataset[Batch]):
     A sample that repeats an earlier id of the same reader fails, under a new unique id.
     """
 
-    def __init__(
-        self,
-        samples: Iterable[Sample],
-        batch_size: int,
-        key: str = "image",
-        process: tuple[int, int] | None = None,
-        skip_ids: AbstractSet[str] = frozenset(),
-        only_ids: AbstractSet[str] | None = None,
-        levels_left: Mapping[str, tuple[Level, ...]] | None = None,
-    ) -> None:
-        self.samples = samples
-        self.batch_size = batch_size
-        self.key = key
-        self.process = process
-        self.skip_ids = skip_ids
-        self.only_ids = only_ids
-        self.levels_left = levels_left or {}
+    samples: Iterable[Sample]
+    batch_size: int
+    key: str = "image"
+    process: tuple[int, int] | None = None
+    skip_ids: AbstractSet[str] = frozenset()
+    only_ids: AbstractSet[str] | None = None
+    levels_left: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, object]:
         # A spawned worker has no process group to ask.
