@@ -154,7 +154,7 @@ class SampleDataModule(L.LightningDataModule, RunData):
     Args:
         batch_size: number of samples in one batch.
         num_workers: number of worker processes that load data; 0 loads it in the main process.
-        limit: largest number of samples over all processes; None is all.
+        limit: largest number of samples over all processes; null is all.
         skip: number of samples to skip at the start.
         subset: list of ids to restore, where an id that the data lack is a failed sample; or the number of samples to
             choose at random, where a larger number with the same seed includes the samples of a smaller one.
