@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -17,24 +18,12 @@ class Analytic(SampleDataModule):
     Args:
         limit: number of images.
         batch_size: number of images in one batch.
-        num_workers: number of worker processes that load data; 0 loads it in the main process.
-        skip: number of images to skip at the start.
-        subset: list of ids to restore, or the number of images to choose at random; skip and limit count these.
-        subset_seed: seed of the random choice.
         seed: seed of the draws; an image is a function of (seed, id).
+        kwargs: other arguments of SampleDataModule.
     """
 
-    def __init__(
-        self,
-        limit: int = 256,
-        batch_size: int = 256,
-        num_workers: int = 0,
-        skip: int = 0,
-        seed: int = 0,
-        subset: int | list[str] | None = None,
-        subset_seed: int = 0,
-    ) -> None:
-        super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
+    def __init__(self, limit: int = 256, batch_size: int = 256, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(batch_size, limit=limit, **kwargs)
         self.seed = seed
 
     def samples(self) -> list[Sample]:

@@ -57,15 +57,10 @@ class HuggingFace(SampleDataModule):
             it, and smaller pictures keep theirs; or "pad", likewise, with a mirrored border that makes it a square.
         channels: 1 (grey) or 3 (RGB); null is the prior's number.
         enlarge: whether pictures smaller than size are enlarged; if not, they are failed samples.
-        subset: list of ids to restore, where an id that the data lack is a failed sample; or the number of samples to
-            choose at random, where a larger number with the same seed includes the samples of a smaller one.
-        subset_seed: seed of the random choice.
         batch_size: number of pictures in one batch.
-        num_workers: number of worker processes that load data; 0 loads it in the main process.
-        limit: largest number of pictures; null is all.
-        skip: number of pictures to skip at the start.
         attempts: number of attempts at a read before a network or hub failure ends the run.
         backoff: seconds before the second attempt, doubled for each further one (datamodules.retry.Retry).
+        kwargs: other arguments of SampleDataModule.
     """
 
     def __init__(
@@ -85,16 +80,12 @@ class HuggingFace(SampleDataModule):
         fit: Fit | None = None,
         channels: int | None = None,
         enlarge: bool = False,
-        subset: int | list[str] | None = None,
-        subset_seed: int = 0,
         batch_size: int = 16,
-        num_workers: int = 0,
-        limit: int | None = None,
-        skip: int = 0,
         attempts: int = 6,
         backoff: float = 1.0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
+        super().__init__(batch_size, **kwargs)
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
         if channels not in (None, 1, 3):
