@@ -226,7 +226,8 @@ class HuggingFace(SampleDataModule):
         sizes = self._sizes(rows, opened.builder)
         if subset is None:
             return rows, sum(sizes)
-        return replace(rows, chosen=choice(subset, sizes, self.subset_seed)), subset
+        chosen = {shard: frozenset(numbers) for shard, numbers in choice(subset, sizes, self.subset_seed).items()}
+        return replace(rows, chosen=chosen), subset
 
     def _sizes(self, rows: Rows, builder: str) -> list[int]:
         """Number of rows in each shard; in any format but parquet, the shard is read to count them."""

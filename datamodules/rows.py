@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
@@ -46,7 +46,7 @@ class Rows:
 
     dataset: a datasets.IterableDataset whose pictures are not decoded. sources: address of each shard, for errors.
     decode: turns encoded bytes into a picture. files: path -> id, of an image folder; only these files are opened,
-    because a path stored in the data could point anywhere. chosen: shard -> its wanted rows, ascending; None is all.
+    because a path stored in the data could point anywhere. chosen: shard -> its wanted rows; None is all.
     only: the wanted ids; None is all.
     """
 
@@ -56,7 +56,7 @@ class Rows:
     decode: Callable[[io.BytesIO], Tensor]
     retry: Retry
     files: Mapping[str, str] = field(default_factory=dict)
-    chosen: Mapping[int, Sequence[int]] | None = None
+    chosen: Mapping[int, frozenset[int]] | None = None
     only: frozenset[str] | None = None
 
     @property
@@ -68,10 +68,10 @@ class Rows:
 
     def shard(self, index: int) -> Iterator[Sample]:
         """The samples of one shard; a shard without wanted rows is not opened."""
-        chosen = None if self.chosen is None else self.chosen.get(index, ())
+        chosen = None if self.chosen is None else self.chosen.get(index, frozenset())
         if chosen is not None and not chosen:
             return
-        for number, row in enumerate(islice(self.rows(index), None if chosen is None else chosen[-1] + 1)):
+        for number, row in enumerate(islice(self.rows(index), None if chosen is None else max(chosen) + 1)):
             if self.is_wanted(index, number) and self._is_picture(row[self.columns.image]):
                 sample = self._sample(index, number, row)
                 if self.only is None or sample[0] in self.only:
@@ -79,11 +79,7 @@ class Rows:
 
     def is_wanted(self, shard: int, number: int) -> bool:
         """Whether `chosen` contains the row."""
-        return self.chosen is None or number in self._wanted.get(shard, ())
-
-    @cached_property
-    def _wanted(self) -> dict[int, frozenset[int]]:
-        return {shard: frozenset(numbers) for shard, numbers in (self.chosen or {}).items()}
+        return self.chosen is None or number in self.chosen.get(shard, ())
 
     def _is_picture(self, image: Any) -> bool:
         """False for files of an image folder that datasets lists as pictures but are not (it lists all in a ZIP)."""
