@@ -25,6 +25,7 @@ from rps.printable import printable
 from rps.protocol import RunData, run_module
 from rps.records.ids import SeenIds, repeat_reason
 from rps.restoration import Level
+from rps.settings import at_least_one
 
 Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], Mapping[str, Any]]
 """(id, function that reads the picture -> [C, H, W] in [-1, 1]); an exception from the function fails this sample only.
@@ -177,14 +178,10 @@ class SampleDataModule(L.LightningDataModule, RunData):
         subset_seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("limit", limit, 1),
-            ("skip", skip, 0),
-        ):
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        at_least_one(batch_size=batch_size, limit=limit)
+        for name, value in (("num_workers", num_workers), ("skip", skip)):
+            if value < 0:
+                raise ValueError(f"{name} must be at least 0, got {value}")
         if isinstance(subset, int) and subset < 1:
             raise ValueError(f"subset must be a list of ids or a number of samples >= 1, got {subset}")
         self.batch_size = batch_size
