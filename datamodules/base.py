@@ -77,7 +77,7 @@ class SampleBatches(IterableDataset[Batch]):
         samples: the same samples in the same order in every process; iterated once per epoch and worker.
         batch_size: number of samples in one batch, including those that cannot be read.
         key: "image" or "measurement".
-        process: (rank, number of processes); None asks torch.distributed.
+        process: (rank, number of processes).
         skip_ids: ids of samples that an earlier run finished, the same in every process; these samples are not read
             and do not count as positions.
         only_ids: ids of the samples to read, likewise; None is all.
@@ -89,18 +89,13 @@ class SampleBatches(IterableDataset[Batch]):
     samples: Iterable[Sample]
     batch_size: int
     key: str = "image"
-    process: tuple[int, int] | None = None
+    process: tuple[int, int] = (0, 1)
     skip_ids: AbstractSet[str] = frozenset()
     only_ids: AbstractSet[str] | None = None
     levels_left: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
 
-    def __getstate__(self) -> dict[str, object]:
-        # A spawned worker has no process group to ask.
-        return {**self.__dict__, "process": self.process or _distributed()}
-
     def __iter__(self) -> Iterator[Batch]:
-        rank, world = self.process or _distributed()
-        worker = get_worker_info()
+        (rank, world), worker = self.process, get_worker_info()
         index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         samples, reader, readers = self.samples, rank * workers + index, world * workers
         if isinstance(samples, Sharded) and samples.num_shards >= readers:
@@ -237,7 +232,7 @@ class SampleDataModule(L.LightningDataModule, RunData):
             raise ValueError(f"skip must be less than the number of samples, {total}, got {self.skip}")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
+        process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else _distributed()
         size = self.batch_size if run_module(getattr(self.trainer, "lightning_module", None)).alike else 1
         return DataLoader(
             SampleBatches(self.taken(), size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
