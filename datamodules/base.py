@@ -42,8 +42,6 @@ class Sharded(Protocol):
 
     def shard(self, index: int) -> Iterator[Sample]: ...
 
-    def __iter__(self) -> Iterator[Sample]: ...
-
 
 class Batch(TypedDict, total=False):
     """A batch, as a predict dataloader yields it and `predict_step` takes it.
