@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -18,50 +18,28 @@ class Analytic(SampleDataModule):
     Args:
         limit: number of images.
         batch_size: number of images in one batch.
-        num_workers: number of worker processes that load data; 0 loads it in the main process.
-        skip: number of images to skip at the start.
-        subset: list of ids to restore, or the number of images to choose at random; skip and limit count these.
-        subset_seed: seed of the random choice.
         seed: seed of the draws; an image is a function of (seed, id).
+        kwargs: other arguments of SampleDataModule.
     """
 
-    def __init__(
-        self,
-        limit: int = 256,
-        batch_size: int = 256,
-        num_workers: int = 0,
-        skip: int = 0,
-        seed: int = 0,
-        subset: int | list[str] | None = None,
-        subset_seed: int = 0,
-    ) -> None:
-        super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
+    def __init__(self, limit: int = 256, batch_size: int = 256, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(batch_size, limit=limit, **kwargs)
         self.seed = seed
 
-    def samples(self) -> PriorDraws:
+    def samples(self) -> list[Sample]:
         prior = getattr(getattr(self.trainer, "lightning_module", None), "prior", None)
         if not isinstance(prior, AnalyticPrior):
             raise ValueError(
                 f"the prior is {type(prior).__name__}, but Analytic draws its images from an AnalyticPrior; choose "
                 "such a prior (e.g. --model.prior rps.oracle.smooth_prior) or other data"
             )
-        return PriorDraws(prior, self.total(), self.seed)
+        ids = [f"{i:06d}" for i in range(self.total())]
+        return [(id_, partial(_image, prior, id_, self.seed)) for id_ in ids]
 
     def total(self) -> int:
         if self.only_ids is not None:
             return max((int(id_) + 1 for id_ in self.only_ids), default=0)
         return self.skip + (self.limit or 0)
-
-
-class PriorDraws:
-    """Samples of a prior, `count` of them."""
-
-    def __init__(self, prior: AnalyticPrior, count: int, seed: int) -> None:
-        self.prior, self.count, self.seed = prior, count, seed
-
-    def __iter__(self) -> Iterator[Sample]:
-        for i in range(self.count):
-            yield f"{i:06d}", partial(_image, self.prior, f"{i:06d}", self.seed)
 
 
 def _image(prior: AnalyticPrior, id_: str, seed: int) -> Tensor:

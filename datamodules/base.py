@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import PurePath
@@ -24,6 +25,7 @@ from rps.printable import printable
 from rps.protocol import RunData, run_module
 from rps.records.ids import SeenIds, repeat_reason
 from rps.restoration import Level
+from rps.settings import at_least_one
 
 Sample = tuple[str, Callable[[], Tensor]] | tuple[str, Callable[[], Tensor], Mapping[str, Any]]
 """(id, function that reads the picture -> [C, H, W] in [-1, 1]); an exception from the function fails this sample only.
@@ -39,8 +41,6 @@ class Sharded(Protocol):
     num_shards: int
 
     def shard(self, index: int) -> Iterator[Sample]: ...
-
-    def __iter__(self) -> Iterator[Sample]: ...
 
 
 class Batch(TypedDict, total=False):
@@ -59,6 +59,7 @@ class Batch(TypedDict, total=False):
     failed: list[tuple[str, str]]
 
 
+@dataclass(eq=False)
 class SampleBatches(IterableDataset[Batch]):
     """Batches of the samples of a stream that belong to this process and this worker.
 
@@ -74,7 +75,7 @@ class SampleBatches(IterableDataset[Batch]):
         samples: the same samples in the same order in every process; iterated once per epoch and worker.
         batch_size: number of samples in one batch, including those that cannot be read.
         key: "image" or "measurement".
-        process: (rank, number of processes); None asks torch.distributed.
+        process: (rank, number of processes).
         skip_ids: ids of samples that an earlier run finished, the same in every process; these samples are not read
             and do not count as positions.
         only_ids: ids of the samples to read, likewise; None is all.
@@ -83,31 +84,16 @@ class SampleBatches(IterableDataset[Batch]):
     A sample that repeats an earlier id of the same reader fails, under a new unique id.
     """
 
-    def __init__(
-        self,
-        samples: Iterable[Sample],
-        batch_size: int,
-        key: str = "image",
-        process: tuple[int, int] | None = None,
-        skip_ids: AbstractSet[str] = frozenset(),
-        only_ids: AbstractSet[str] | None = None,
-        levels_left: Mapping[str, tuple[Level, ...]] | None = None,
-    ) -> None:
-        self.samples = samples
-        self.batch_size = batch_size
-        self.key = key
-        self.process = process
-        self.skip_ids = skip_ids
-        self.only_ids = only_ids
-        self.levels_left = levels_left or {}
-
-    def __getstate__(self) -> dict[str, object]:
-        # A spawned worker has no process group to ask.
-        return {**self.__dict__, "process": self.process or _distributed()}
+    samples: Iterable[Sample]
+    batch_size: int
+    key: str = "image"
+    process: tuple[int, int] = (0, 1)
+    skip_ids: AbstractSet[str] = frozenset()
+    only_ids: AbstractSet[str] | None = None
+    levels_left: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Batch]:
-        rank, world = self.process or _distributed()
-        worker = get_worker_info()
+        (rank, world), worker = self.process, get_worker_info()
         index, workers = (worker.id, worker.num_workers) if worker else (0, 1)
         samples, reader, readers = self.samples, rank * workers + index, world * workers
         if isinstance(samples, Sharded) and samples.num_shards >= readers:
@@ -162,7 +148,7 @@ class SampleDataModule(L.LightningDataModule, RunData):
     Args:
         batch_size: number of samples in one batch.
         num_workers: number of worker processes that load data; 0 loads it in the main process.
-        limit: largest number of samples over all processes; None is all.
+        limit: largest number of samples over all processes; null is all.
         skip: number of samples to skip at the start.
         subset: list of ids to restore, where an id that the data lack is a failed sample; or the number of samples to
             choose at random, where a larger number with the same seed includes the samples of a smaller one.
@@ -185,14 +171,10 @@ class SampleDataModule(L.LightningDataModule, RunData):
         subset_seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_workers", num_workers, 0),
-            ("limit", limit, 1),
-            ("skip", skip, 0),
-        ):
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        at_least_one(batch_size=batch_size, limit=limit)
+        for name, value in (("num_workers", num_workers), ("skip", skip)):
+            if value < 0:
+                raise ValueError(f"{name} must be at least 0, got {value}")
         if isinstance(subset, int) and subset < 1:
             raise ValueError(f"subset must be a list of ids or a number of samples >= 1, got {subset}")
         self.batch_size = batch_size
@@ -215,12 +197,12 @@ class SampleDataModule(L.LightningDataModule, RunData):
             return samples
         if isinstance(self.subset, list):
             return Subset(samples, ids=frozenset(map(str, self.subset)))
-        return Subset(samples, places=frozenset(choice(self.subset, [self.total() or 0], self.subset_seed)[0]))
+        return Subset(samples, frozenset(choice(self.subset, [self.total() or 0], self.subset_seed)[0]))
 
     def taken(self) -> Iterable[Sample]:
         """The samples of the subset that skip and limit leave."""
         window = self._window()
-        return _Window(self.chosen(), window) if window != slice(0, None) else self.chosen()
+        return Subset(self.chosen(), range(sys.maxsize)[window]) if window != slice(0, None) else self.chosen()
 
     @property
     def wanted_ids(self) -> AbstractSet[str]:
@@ -248,7 +230,7 @@ class SampleDataModule(L.LightningDataModule, RunData):
             raise ValueError(f"skip must be less than the number of samples, {total}, got {self.skip}")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
+        process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else _distributed()
         size = self.batch_size if run_module(getattr(self.trainer, "lightning_module", None)).alike else 1
         return DataLoader(
             SampleBatches(self.taken(), size, self.key, process, self.skip_ids, self.only_ids, self.levels_left),
@@ -298,29 +280,19 @@ class SampleDataModule(L.LightningDataModule, RunData):
         return slice(self.skip, None if self.limit is None else self.skip + self.limit)
 
 
-class _Window:
-    """samples[window] of a stream."""
-
-    def __init__(self, samples: Iterable[Sample], window: slice) -> None:
-        self.samples = samples
-        self.window = window
-
-    def __iter__(self) -> Iterator[Sample]:
-        return islice(iter(self.samples), self.window.start, self.window.stop)
-
-
 def _with_unique_ids(samples: Iterable[Sample]) -> Iterator[Sample]:
     """All samples; a sample that repeats an earlier id fails, under a new unique id."""
     seen = SeenIds()
     for name, *rest in samples:
         unique = seen.unique(name)
         if unique != name:
-            rest[0] = partial(_fail_as_repeat, name)
+            rest[0] = partial(fail, repeat_reason(name))
         yield (unique, *rest)
 
 
-def _fail_as_repeat(name: str) -> Tensor:
-    raise ValueError(repeat_reason(name))
+def fail(reason: str) -> Tensor:
+    """In place of the function that reads a picture: fails its sample."""
+    raise ValueError(reason)
 
 
 def _as_it_is(batch: Any) -> Any:

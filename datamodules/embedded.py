@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import rps
 from datamodules.base import SampleDataModule
 from datamodules.hub import open_split, parquet_rows
 from datamodules.retry import Retry
-from datamodules.rows import Columns, Rows, keep_encoded, picture_decoder
+from datamodules.rows import Columns, Rows, keep_encoded
+from rps.pictures.reading import read_picture
 
 PARQUET = Path(rps.__file__).parent / "assets" / "embedded" / "fashion_mnist_test_1000.parquet"
 
@@ -19,28 +22,16 @@ class Embedded(SampleDataModule):
 
     Args:
         limit: largest number of images; null is all 1,000.
-        batch_size: number of images in one batch.
-        num_workers: number of worker processes that load data; 0 loads it in the main process.
-        skip: number of images to skip at the start.
-        subset: list of ids to restore, or the number of images to choose at random; skip and limit count these.
-        subset_seed: seed of the random choice.
+        kwargs: other arguments of SampleDataModule.
     """
 
-    def __init__(
-        self,
-        limit: int | None = 64,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        skip: int = 0,
-        subset: int | list[str] | None = None,
-        subset_seed: int = 0,
-    ) -> None:
-        super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
+    def __init__(self, limit: int | None = 64, **kwargs: Any) -> None:
+        super().__init__(limit=limit, **kwargs)
 
     def samples(self) -> Rows:
         columns, opened = Columns("image", label="label", id="id"), open_split("parquet", data_files=str(PARQUET))
         dataset = keep_encoded(opened.dataset, columns)
-        return Rows(dataset, opened.files, columns, picture_decoder(channels=1), Retry(attempts=1))
+        return Rows(dataset, opened.files, columns, partial(read_picture, channels=1), Retry(attempts=1))
 
     def total(self) -> int:
         return parquet_rows(str(PARQUET))

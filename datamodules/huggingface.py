@@ -17,10 +17,10 @@ from datamodules.base import SampleDataModule
 from datamodules.hub import Opened, open_split, parquet_rows
 from datamodules.repeats import refuse_repeated_ids
 from datamodules.retry import Retry
-from datamodules.rows import Columns, Rows, keep_encoded, picture_decoder
+from datamodules.rows import Columns, Rows, keep_encoded
 from datamodules.subset import choice
 from rps.pictures.ids import ids_of, refuse_missing, refuse_renamed
-from rps.pictures.reading import Fit
+from rps.pictures.reading import Fit, read_picture
 
 
 class HuggingFace(SampleDataModule):
@@ -57,15 +57,10 @@ class HuggingFace(SampleDataModule):
             it, and smaller pictures keep theirs; or "pad", likewise, with a mirrored border that makes it a square.
         channels: 1 (grey) or 3 (RGB); null is the prior's number.
         enlarge: whether pictures smaller than size are enlarged; if not, they are failed samples.
-        subset: list of ids to restore, where an id that the data lack is a failed sample; or the number of samples to
-            choose at random, where a larger number with the same seed includes the samples of a smaller one.
-        subset_seed: seed of the random choice.
         batch_size: number of pictures in one batch.
-        num_workers: number of worker processes that load data; 0 loads it in the main process.
-        limit: largest number of pictures; null is all.
-        skip: number of pictures to skip at the start.
         attempts: number of attempts at a read before a network or hub failure ends the run.
         backoff: seconds before the second attempt, doubled for each further one (datamodules.retry.Retry).
+        kwargs: other arguments of SampleDataModule.
     """
 
     def __init__(
@@ -85,16 +80,12 @@ class HuggingFace(SampleDataModule):
         fit: Fit | None = None,
         channels: int | None = None,
         enlarge: bool = False,
-        subset: int | list[str] | None = None,
-        subset_seed: int = 0,
         batch_size: int = 16,
-        num_workers: int = 0,
-        limit: int | None = None,
-        skip: int = 0,
         attempts: int = 6,
         backoff: float = 1.0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
+        super().__init__(batch_size, **kwargs)
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
         if channels not in (None, 1, 3):
@@ -128,7 +119,7 @@ class HuggingFace(SampleDataModule):
             dataset=keep_encoded(opened.dataset, columns),
             sources=opened.files if len(opened.files) == shards else [f"data set {self.path!r}"] * shards,
             columns=columns,
-            decode=picture_decoder(channels, size, self.enlarge, self.fit),
+            decode=partial(read_picture, channels=channels, size=size, enlarge=self.enlarge, fit=self.fit),
             retry=self.retry,
             files=dict(zip(self._pictures, ids_of(list(self._pictures.values())), strict=True)),
             only=frozenset(map(str, self._subset)) if isinstance(self._subset, list) else None,
@@ -235,7 +226,8 @@ class HuggingFace(SampleDataModule):
         sizes = self._sizes(rows, opened.builder)
         if subset is None:
             return rows, sum(sizes)
-        return replace(rows, chosen=choice(subset, sizes, self.subset_seed)), subset
+        chosen = {shard: frozenset(numbers) for shard, numbers in choice(subset, sizes, self.subset_seed).items()}
+        return replace(rows, chosen=chosen), subset
 
     def _sizes(self, rows: Rows, builder: str) -> list[int]:
         """Number of rows in each shard; in any format but parquet, the shard is read to count them."""

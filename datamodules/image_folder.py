@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from datamodules.base import Sample, SampleDataModule
 from rps.pictures.ids import ids_of, refuse_missing, refuse_renamed
@@ -35,11 +36,7 @@ class ImageFolder(SampleDataModule):
         channels: 1 (grey) or 3 (RGB); null is the prior's number.
         degraded: whether the pictures are measurements and not clean images.
         batch_size: number of pictures in one batch.
-        num_workers: number of worker processes that load data; 0 loads it in the main process.
-        limit: largest number of pictures; null is all.
-        skip: number of pictures to skip at the start.
-        subset: list of ids to restore, or the number of pictures to choose at random; skip and limit count these.
-        subset_seed: seed of the random choice.
+        kwargs: other arguments of SampleDataModule.
     """
 
     def __init__(
@@ -50,13 +47,9 @@ class ImageFolder(SampleDataModule):
         channels: int | None = None,
         degraded: bool = False,
         batch_size: int = 16,
-        num_workers: int = 0,
-        limit: int | None = None,
-        skip: int = 0,
-        subset: int | list[str] | None = None,
-        subset_seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, limit, skip, subset, subset_seed)
+        super().__init__(batch_size, **kwargs)
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
         if size is not None and degraded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import groupby
 from pathlib import PurePosixPath
@@ -27,7 +27,7 @@ def refuse_repeated_ids(rows: Rows, builder: str, remote: bool) -> frozenset[str
         if "://" in source and not (remote and builder == "parquet"):
             every = False
             continue
-        values = rows.retry.call(source, partial(_stored, builder, source, rows.columns))
+        values = rows.retry.call(source, partial(READERS[builder], source, rows.columns))
         every = every and values is not None
         for number, value in enumerate(values or ()):
             name = rows.name(shard, number, value) if rows.is_wanted(shard, number) else None
@@ -43,23 +43,17 @@ def refuse_repeated_ids(rows: Rows, builder: str, remote: bool) -> frozenset[str
     return frozenset(first) if every else None
 
 
-def _stored(builder: str, source: str, columns: Columns) -> list[Any] | None:
-    """The value that names each row of a file; None if only the rows' contents would reveal it."""
-    names = READERS[builder](source, columns)
-    return None if names is None else list(names)
-
-
-def _parquet(source: str, columns: Columns) -> Iterator[Any]:
+def _parquet(source: str, columns: Columns) -> list[Any]:
     import fsspec
     import pyarrow.parquet
 
     with fsspec.open(source, "rb") as file:
         wanted = columns.id or f"{columns.image}.path"
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(columns=[wanted]):
-            yield from _names(batch, columns)
+        batches = pyarrow.parquet.ParquetFile(file).iter_batches(columns=[wanted])
+        return [name for batch in batches for name in _names(batch, columns)]
 
 
-def _arrow(source: str, columns: Columns) -> Iterator[Any]:
+def _arrow(source: str, columns: Columns) -> list[Any]:
     """The names in an arrow file, which is memory-mapped so that only their column is read."""
     import pyarrow as pa
 
@@ -69,8 +63,7 @@ def _arrow(source: str, columns: Columns) -> Iterator[Any]:
         except pa.ArrowInvalid:
             reader = pa.ipc.open_file(file)
             batches = map(reader.get_batch, range(reader.num_record_batches))
-        for batch in batches:
-            yield from _names(batch, columns)
+        return [name for batch in batches for name in _names(batch, columns)]
 
 
 def _names(batch: Any, columns: Columns) -> list[Any]:
@@ -129,8 +122,9 @@ def _truncated(source: str, reason: str) -> str:
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
 """First bytes of the files that datasets decompresses, whatever their extension."""
 
-READERS: dict[str, Callable[[str, Columns], Iterable[Any] | None]] = {
+READERS: dict[str, Callable[[str, Columns], list[Any] | None]] = {
     "parquet": _parquet,
     "arrow": _arrow,
     "webdataset": _tar,
 }
+"""Builder -> the value that names each row of a file; None if only the rows' contents would reveal it."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
 
 from torch import Tensor
 
-from datamodules.base import Sample
+from datamodules.base import Sample, fail
 from datamodules.retry import Retry
 from rps.pictures.ids import ids_of
-from rps.pictures.reading import SUFFIXES, Fit, read_picture
+from rps.pictures.reading import SUFFIXES
 
 BLOCK = 32
 """Number of rows that are held in memory at once."""
@@ -46,7 +46,7 @@ class Rows:
 
     dataset: a datasets.IterableDataset whose pictures are not decoded. sources: address of each shard, for errors.
     decode: turns encoded bytes into a picture. files: path -> id, of an image folder; only these files are opened,
-    because a path stored in the data could point anywhere. chosen: shard -> its wanted rows, ascending; None is all.
+    because a path stored in the data could point anywhere. chosen: shard -> its wanted rows; None is all.
     only: the wanted ids; None is all.
     """
 
@@ -56,7 +56,7 @@ class Rows:
     decode: Callable[[io.BytesIO], Tensor]
     retry: Retry
     files: Mapping[str, str] = field(default_factory=dict)
-    chosen: Mapping[int, Sequence[int]] | None = None
+    chosen: Mapping[int, frozenset[int]] | None = None
     only: frozenset[str] | None = None
 
     @property
@@ -68,10 +68,10 @@ class Rows:
 
     def shard(self, index: int) -> Iterator[Sample]:
         """The samples of one shard; a shard without wanted rows is not opened."""
-        chosen = None if self.chosen is None else self.chosen.get(index, ())
+        chosen = None if self.chosen is None else self.chosen.get(index, frozenset())
         if chosen is not None and not chosen:
             return
-        for number, row in enumerate(islice(self.rows(index), None if chosen is None else chosen[-1] + 1)):
+        for number, row in enumerate(islice(self.rows(index), None if chosen is None else max(chosen) + 1)):
             if self.is_wanted(index, number) and self._is_picture(row[self.columns.image]):
                 sample = self._sample(index, number, row)
                 if self.only is None or sample[0] in self.only:
@@ -79,11 +79,7 @@ class Rows:
 
     def is_wanted(self, shard: int, number: int) -> bool:
         """Whether `chosen` contains the row."""
-        return self.chosen is None or number in self._wanted.get(shard, ())
-
-    @cached_property
-    def _wanted(self) -> dict[int, frozenset[int]]:
-        return {shard: frozenset(numbers) for shard, numbers in (self.chosen or {}).items()}
+        return self.chosen is None or number in self.chosen.get(shard, ())
 
     def _is_picture(self, image: Any) -> bool:
         """False for files of an image folder that datasets lists as pictures but are not (it lists all in a ZIP)."""
@@ -117,7 +113,7 @@ class Rows:
             if number == 0 and image["bytes"] is not None:
                 raise ValueError(reason)  # most likely no row has one
             name = f"row:{shard}-{number}"  # ids made from file names contain no colon
-            read = partial(_fail, reason) if image["bytes"] is not None else read
+            read = partial(fail, reason) if image["bytes"] is not None else read
         known: dict[str, Any] = {}
         if self.columns.caption is not None:
             known["caption"] = _text(row[self.columns.caption])
@@ -132,10 +128,6 @@ class Rows:
         if value is None or self.columns.id is not None:
             return None if value is None else str(value)
         return self.files.get(value) or ids_of([PurePath(value)])[0]
-
-
-def _fail(reason: str) -> Tensor:
-    raise ValueError(reason)
 
 
 def _read(image: dict[str, Any], decode: Callable[[io.BytesIO], Tensor], listed: bool, retry: Retry) -> Tensor:
@@ -166,10 +158,3 @@ def keep_encoded(dataset: Any, columns: Columns) -> Any:
     import datasets
 
     return dataset.select_columns(columns.all).cast_column(columns.image, datasets.Image(decode=False))
-
-
-def picture_decoder(
-    channels: int, size: tuple[int, int] | None = None, enlarge: bool = False, fit: Fit | None = None
-) -> Callable[[io.BytesIO], Tensor]:
-    """`read_picture` with these settings."""
-    return partial(read_picture, channels=channels, size=size, enlarge=enlarge, fit=fit)

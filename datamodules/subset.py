@@ -7,22 +7,23 @@ import heapq
 from bisect import bisect
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Subset:
-    """The samples of a stream at these places, or with these ids."""
+    """The samples of a stream at these places, which is read no further than the last of them, or with these ids."""
 
     samples: Iterable[Any]
-    places: Container[int] | None = None
+    places: frozenset[int] | range | None = None
     ids: Container[str] = ()
 
     def __iter__(self) -> Iterator[Any]:
-        for place, sample in enumerate(self.samples):
-            if sample[0] in self.ids if self.places is None else place in self.places:
-                yield sample
+        if self.places is None:
+            return (sample for sample in self.samples if sample[0] in self.ids)
+        found = (sample for place, sample in enumerate(self.samples) if place in self.places)
+        return islice(found, len(self.places))
 
 
 def choice(n: int, sizes: Sequence[int], seed: int) -> dict[int, list[int]]:

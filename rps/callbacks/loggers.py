@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rps.report.table import figure
+from rps.report.cells import figure
 from rps.restoration import Level
 
 
@@ -39,7 +39,7 @@ def level_figures(knob: str, entry: Mapping[str, Any]) -> dict[str, float]:
     found = {knob: numbers.pop("level"), **numbers}
     for prefix, metrics in (("", entry["metrics"]), ("oracle_", entry.get("oracle", {}))):
         for name in (*metrics, *(("sqrt_frechet",) if "frechet" in metrics else ())):
-            value, se = figure(metrics, name) or (math.nan, math.nan)
+            value, se = figure(metrics, name)
             found |= {f"{prefix}{name}": value, f"{prefix}{name}_se": se}
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 

@@ -60,24 +60,17 @@ class SavedRecorder(MetricRecorder):
                 f"two samples of {run} have the id {repeated[0]!r}, but there is one picture of it; give unique ids "
                 "and another --output to rps predict"
             )
-        self.paths = {
-            (key, row.id): self._path(key, row.id)
-            for key, rows in self.records.rows.items()
-            for row in rows.values()
-            if key[0] in PICTURES and row.status == "ok"
-        }
+        self.paths: dict[tuple[Key, str], Path] = {}
+        for (kind, level), rows in self.records.rows.items():
+            folder = run / "images" / ("measurement" if level is None else level_name(level))
+            good = [id_ for id_, row in rows.items() if row.status == "ok" and kind in PICTURES]
+            self.paths |= {((kind, level), id_): picture_file(folder, file_name(id_)) for id_ in good}
         self.ids = {id_ for _, id_ in self.paths}
         if lacking := [path for path in self.paths.values() if not path.is_file()]:
             raise ValueError(
                 f"{run} lacks {len(lacking)} of its pictures, such as {lacking[0]}; repeat its rps predict command "
                 "with rps.callbacks.ImageWriter, which restores them again"
             )
-
-    def _path(self, key: Key, id_: str) -> Path:
-        """Where ImageWriter saves a picture."""
-        kind, level = key
-        folder = level_name(level) if kind == "restored" and level is not None else "measurement"
-        return picture_file(self.run / "images" / folder, file_name(id_))
 
     def _skip_done(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if files_of(self.run) != self.files:

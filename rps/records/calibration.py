@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rps.metrics.calibration import VARIANCE_RATIO
+from rps.records.directory import RunDirectory
 from rps.records.files import level_name
 from rps.restoration import Level
 
@@ -17,10 +17,9 @@ def spread_scales(run: str, knob: str, levels: Sequence[Level]) -> dict[Level, f
     run: a run on clean pictures (see rps.metrics.calibration). Errors: ValueError if it is none, or if its levels do
     not include the given ones.
     """
-    path = Path(run).expanduser() / "metrics.json"
-    if not path.is_file():
+    found = RunDirectory(Path(run).expanduser()).metrics()
+    if not found:
         raise ValueError(f"calibration {run} has no metrics.json; give a finished run on clean pictures")
-    found = json.loads(path.read_text(encoding="utf-8"))
     known = {entry["level"]: entry["metrics"].get(VARIANCE_RATIO.name) for entry in found["levels"]}
     if found["knob"] != knob or (lacking := [level for level in levels if level not in known]):
         missing = found["knob"] if found["knob"] != knob else f"{knob} without {', '.join(map(level_name, lacking))}"

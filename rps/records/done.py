@@ -54,9 +54,6 @@ def recorded_ids(run: str | Path) -> set[str]:
 
 def lacking_features(run: str | Path, found: Outcomes) -> set[str]:
     """Restored samples whose features are missing at some level, because files were removed."""
-    there: dict[float, set[str]] = {}
-    for table, _ in read_columns(Path(run) / "features", ["kind"]):
-        for row in table.to_pylist():
-            if row["kind"] == "restored":
-                there.setdefault(row["level"], set()).add(row["id"])
-    return {id_ for level, ids in restored_ids(found).items() for id_ in ids - there.get(level, set())}
+    tables = read_columns(Path(run) / "features", ["kind"])
+    there = {(row["level"], row["id"]) for table, _ in tables for row in table.to_pylist() if row["kind"] == "restored"}
+    return {id_ for level, ids in restored_ids(found).items() for id_ in ids if (level, id_) not in there}

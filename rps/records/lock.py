@@ -44,7 +44,6 @@ class RunLock:
         """Takes the lock, in the first process.  Errors: RunLocked, at once if the first process of the other run is
         alive on this machine, otherwise after `patience` seconds."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._open()
         deadline = time.monotonic() + patience
         while not self._lock(alone=True):
             owner = self._owner()
@@ -73,8 +72,6 @@ class RunLock:
                 f"{self.path.parent} does not exist on {socket.gethostname()}; put it on a file system that all "
                 "machines of the run share"
             )
-        if self.file is None:
-            self._open()
         if not self._lock(alone=False):
             self.release()
             raise RunLocked(f"another run in {self.path.parent} started at the same moment; try again")
@@ -84,17 +81,14 @@ class RunLock:
             self.file.close()
             self.file = None
 
-    def _open(self) -> None:
-        self.release()
-        self.file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115 - open for as long as the lock is held
-
     def _lock(self, alone: bool) -> bool:
-        """Tries to lock the file.  -> whether it was free."""
+        """Tries to lock the file, which is open for as long as the lock is held.  -> whether it was free."""
+        if self.file is None:
+            self.file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115
         try:
             import fcntl
         except ImportError:  # a system without flock
             return True
-        assert self.file is not None
         try:
             fcntl.flock(self.file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError as error:

@@ -14,21 +14,22 @@ ABSENT = "–"  # noqa: RUF001 - an en dash, as tables have it
 
 def metrics_to_show(infos: Sequence[Metrics], lines: Sequence[Metrics]) -> list[Metrics]:
     """The metrics that some line has, except those that another of them makes redundant (see MetricInfo.unless)."""
-    names = [info["name"] for info in infos if any(figure(line, info["name"]) is not None for line in lines)]
+    names = [info["name"] for info in infos if any(has_figure(line, info["name"]) for line in lines)]
     return [info for info in infos if info["name"] in names and info.get("unless") not in names]
 
 
-def figure(metrics: Metrics, name: str) -> tuple[float, float] | None:
-    """(value, standard error) of a metric of a level, NaN if missing; None if the metric does not apply."""
+def has_figure(metrics: Metrics, name: str) -> bool:
+    """Whether a metric applies to a level, even if its value is missing."""
+    return bool(metrics.get(name)) or not math.isnan(figure(metrics, name)[0])
+
+
+def figure(metrics: Metrics, name: str) -> tuple[float, float]:
+    """(value, standard error) of a metric of a level, NaN if missing or if the metric does not apply."""
     found = metrics.get(name, {})
     value, se = found.get("mean", found.get("value")), found.get("se")
     if name == PERCEPTION and not found:  # a level stores it with the distance itself
         found = metrics.get("frechet", {})
         value, se = found.get("sqrt"), found.get("se_sqrt")
-        if not is_known(value):
-            return None
-    if not found:
-        return None
     return (value if is_known(value) else math.nan, se if is_known(se) else math.nan)
 
 
@@ -39,7 +40,7 @@ def precise(digits: int, se: float) -> int:
 
 def signed(found: Metrics, info: Metrics, sign: str = "+") -> str:
     """ "+0.0138 ± 0.0012", a difference with its standard error; with another sign, such as "", any figure."""
-    value, se = figure(found, info["name"]) or (math.nan, math.nan)
+    value, se = figure(found, info["name"])
     digits = precise(info["digits"], se)
     return f"{value:{sign}.{digits}f}" + plus_minus(se, digits) if is_known(value) else ABSENT
 

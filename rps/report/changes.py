@@ -43,7 +43,7 @@ def caption(summary: Mapping[str, Any]) -> str:
 
 def told(change: Metrics, name: str) -> float:
     """The change of a metric if it can be told from zero, else 0."""
-    value, se = figure(change, name) or (0.0, 0.0)
+    value, se = figure(change, name)
     n = change["n"]
     return value if is_change(value, se, n) and (n >= FEWEST_IN_SET or name not in OF_SETS) else 0.0
 

@@ -35,12 +35,8 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path, guides: bool = T
             "feature network and at least two images); this run has none"
         )
     figure, axes = new_plane(5.6, 4.2)
-    xs, ys = [p["x"] for _, p in points], [p["y"] for _, p in points]
-    axes.errorbar(
-        xs, ys, [p["y_se"] for _, p in points], [p["x_se"] for _, p in points], fmt="-o", color=BLUE, linewidth=1.6,
-        markersize=5.5, markeredgecolor="white", markeredgewidth=0.8, ecolor=BLUE + "70", elinewidth=1.1, capsize=2.2,
-        zorder=3,
-    )  # fmt: skip
+    line = {"linewidth": 1.6, "markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.8}
+    xs, ys = draw_bars(axes, [p for _, p in points], BLUE, "70", fmt="-o", elinewidth=1.1, capsize=2.2, **line)
     baseline = plane_point(summary.get("pseudo_inverse", {}).get("metrics", {}))
     note = _add_baseline(axes, baseline, xs, ys) if baseline else ""
     if guides:
@@ -56,12 +52,19 @@ def dp_curve_plot(summary: Mapping[str, Any], path: str | Path, guides: bool = T
 
 def new_plane(width: float, height: float) -> tuple[Any, Any]:
     """(figure, axes) that need no display.  width, height: in inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
+
+
+def draw_bars(
+    axes: Any, places: Sequence[Mapping[str, float]], colour: str, fade: str, **options: Any
+) -> tuple[list[float], list[float]]:
+    """Draws points with their standard errors.  fade: opacity of the bars, in hexadecimal. -> (all x, all y)."""
+    xs, ys, x_ses, y_ses = ([place[name] for place in places] for name in ("x", "y", "x_se", "y_se"))
+    axes.errorbar(xs, ys, y_ses, x_ses, color=colour, ecolor=colour + fade, zorder=3, **options)
+    return xs, ys
 
 
 def plane_point(metrics: Mapping[str, Any]) -> dict[str, float] | None:
@@ -85,10 +88,7 @@ def _add_baseline(axes: Any, baseline: Mapping[str, float], xs: list[float], ys:
     near_y = min(ys) - spread_y <= baseline["y"] <= max(ys) + spread_y
     if not (near_x and near_y):
         return f"$A^{{+}}y$ lies outside, at ({baseline['x']:.3f}, {baseline['y']:.2f})"
-    axes.errorbar(
-        [baseline["x"]], [baseline["y"]], [baseline["y_se"]], [baseline["x_se"]], fmt="s", color=ORANGE, markersize=5,
-        ecolor=ORANGE + "70", elinewidth=1.1, capsize=2.2, zorder=3,
-    )  # fmt: skip
+    draw_bars(axes, [baseline], ORANGE, "70", fmt="s", markersize=5, elinewidth=1.1, capsize=2.2)
     axes.annotate(
         "$A^{+}y$", (baseline["x"], baseline["y"]), (7, 8), textcoords="offset points", fontsize=9, color=ORANGE,
         va="center",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -49,7 +48,7 @@ def _baseline(summary: Mapping[str, Any]) -> Iterator[str]:
     change = summary.get("pseudo_inverse", {}).get("difference_to_first")
     info = next((info for info in summary["metrics"] if info["name"] == DISTORTION), None)
     if change and info and told(change, DISTORTION) < 0:
-        value, se = figure(change, DISTORTION) or (math.nan, math.nan)
+        value, se = figure(change, DISTORTION)
         yield (
             f"A⁺y, which uses no prior, has {amount(value, se, info)} less {info['title']} than "
             f"{at(summary, summary['levels'][0])}: the settings do not suit this operator and noise, unless these are "
@@ -61,7 +60,7 @@ def _calibration(summary: Mapping[str, Any]) -> Iterator[str]:
     """Whether samples are over- or under-confident, and by which factor of their standard deviation."""
     name = VARIANCE_RATIO.name
     for level in summary["levels"]:
-        ratio, se = figure(level["metrics"], name) or (math.nan, math.nan)
+        ratio, se = figure(level["metrics"], name)
         if is_known(ratio) and is_known(se) and is_change(ratio - 1, se, level["n"]):
             low, high = level["metrics"][name]["ci95"]
             word = "over" if ratio < 1 else "under"
@@ -82,7 +81,7 @@ def _odd_values(summary: Mapping[str, Any]) -> Iterator[str]:
             if not any(info["name"] in level["metrics"] for level in summary["levels"]):
                 lines = [("", of)] if (of := summary.get("pseudo_inverse")) else []  # a metric of the measurement
             for place, level in lines:
-                value, se = figure(level["metrics"], info["name"]) or (math.nan, math.nan)
+                value, se = figure(level["metrics"], info["name"])
                 margin = threshold(level["n"]) * se if is_known(se) else 0.0
                 if sign * value + margin < sign * bound[0]:
                     beyond.append(f"{value:.{1 if value > 1 else 2}f}{place}")
@@ -94,7 +93,7 @@ def _other_kind(summary: Mapping[str, Any]) -> Iterator[str]:
     """Whether the clean images are far from the reference set, and that is most of the distance of restored ones."""
     frechet = (summary.get("reference") or {}).get("metrics", {}).get("frechet", {})
     root, se, expected = (frechet.get(name) for name in ("sqrt", "se_sqrt", "expected_sqrt"))
-    restored = [found[0] for level in summary["levels"] if (found := figure(level["metrics"], PERCEPTION))]
+    restored = [value for level in summary["levels"] if is_known(value := figure(level["metrics"], PERCEPTION)[0])]
     if not (is_known(root) and is_known(se) and is_known(expected) and restored) or frechet["n"] < FEWEST:
         return
     if root - 2 * se > FOREIGN * expected and root > min(restored) / 2:

@@ -12,7 +12,7 @@ from rps.records.files import level_name, written
 from rps.records.reader import read_records
 from rps.records.summary import reference_of, summary
 from rps.report.cells import is_known
-from rps.report.curve import Curve, add_guides, curve_of, decorate, new_plane
+from rps.report.curve import Curve, add_guides, curve_of, decorate, draw_bars, new_plane
 from rps.report.labels import Label, add_labels
 from rps.report.trade import at
 
@@ -106,11 +106,7 @@ def limit(values: Sequence[float]) -> float:
 
 
 def _draw(axes: Any, curve: Curve, colour: str, marker: str, dearest: float | None) -> None:
-    xs, ys = [p["x"] for _, p in curve], [p["y"] for _, p in curve]
-    axes.errorbar(
-        xs, ys, [p["y_se"] for _, p in curve], [p["x_se"] for _, p in curve], fmt="-", color=colour,
-        linewidth=1.5, ecolor=colour + "40", elinewidth=0.9, zorder=3,
-    )  # fmt: skip
+    xs, ys = draw_bars(axes, [p for _, p in curve], colour, "40", fmt="-", linewidth=1.5, elinewidth=0.9)
     sizes = [30 if dearest is None else 12 + 120 * level[COST] / dearest for level, _ in curve]
     axes.scatter(xs, ys, sizes, colour, marker=marker, edgecolor="white", linewidth=0.7, zorder=3.5)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +25,12 @@ MADE_BY = '<meta name="generator" content="rps report">'
 """What a page has near its beginning."""
 
 
-@dataclass(frozen=True)
-class Together:
-    """What there is to know of several runs.
-
-    dominated: for each run and level, the name of a point that is below it, or None; None if the distances of the runs
-    cannot be drawn on one plane. remarks: sentences for the top. compared: the first run with each of the others.
-    """
-
-    dominated: Sequence[Sequence[str | None]] | None
-    remarks: Sequence[str]
-    compared: Sequence[Comparison]
-
-
 def write_page(
     path: Path,
     runs: Sequence[Shown],
-    together: Together | None = None,
+    dominated: Sequence[Sequence[str | None]] | None = None,
+    remarks: Sequence[str] = (),
+    compared: Sequence[Comparison] = (),
     standalone: bool = False,
     most: int | None = None,
     guides: bool = True,
@@ -51,7 +40,10 @@ def write_page(
     A slider sets the knob: it changes the restored pictures, the point on the plane and the figures. All text from data
     is escaped.
 
-    together: of several runs. standalone: inline the pictures instead of links, and cut the folders off paths.
+    dominated: for each run and level, the name of a point that is below it, or None; empty if the distances of the runs
+    cannot be drawn on one plane; None compares the levels of each run by themselves. remarks: sentences for the top.
+    compared: the first run with each of the others. standalone: inline the pictures instead of links, and cut the
+    folders off paths.
     most: largest number of samples with pictures. guides: whether the plane has reference curves, see
     rps.report.guides. -> the file. Errors: ValueError for a picture that is not below the
     page's folder.
@@ -63,8 +55,8 @@ def write_page(
     )
     link, metrics = inlined if standalone else relative_to(path.parent), metrics_of(runs)
     most = (MOST_INLINED if standalone else MOST_PICTURES) if most is None else most
-    together = together or Together([_own_dominated(run) for run in runs], [], [])
-    dominated = together.dominated or [[None] * len(run.levels) for run in runs]
+    dominated = [_own_dominated(run) for run in runs] if dominated is None else dominated
+    below = dominated or [[None] * len(run.levels) for run in runs]
     told = without_folders if standalone else str
     views = [run_view(run, told) for run in runs]
     data: dict[str, Any] = {
@@ -77,7 +69,7 @@ def write_page(
                 "titles": view["titles"],
                 "lines": view["lines"][: len(run.levels)],
             }
-            for run, names, view in zip(runs, dominated, views, strict=True)
+            for run, names, view in zip(runs, below, views, strict=True)
         ],
         "clean": clean_root(runs[0].summary) if guides else None,
         "guides": asdict(found) if (found := _guides(runs) if guides else None) else None,
@@ -91,11 +83,11 @@ def write_page(
         generator=MADE_BY,
         runs=views,
         data=data,
-        has_plane=together.dominated is not None and any(point for run in data["runs"] for point in run["points"]),
-        has_dominated=any(name for names in dominated for name in names),
+        has_plane=bool(dominated) and any(point for run in data["runs"] for point in run["points"]),
+        has_dominated=any(name for names in below for name in names),
         guides=found.texts() if found else {},
-        remarks=list(map(told, together.remarks)),
-        paired=paired_view(together.compared, told) if together.compared else None,
+        remarks=list(map(told, remarks)),
+        paired=paired_view(compared, told) if compared else None,
         grids=[link(grid) for grid in grids] if linked else [],
         files=[link(runs[0].folder / name) for name in ("config.yaml", "metrics.json")] if linked else [],
     )

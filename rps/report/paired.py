@@ -58,7 +58,9 @@ def compare_runs(
     """
     a, b = read_records(run), read_records(other)
     reference = reference_of(a) if a.origin.reference == b.origin.reference else None
-    pairs = _pairs(a, b, str(run), str(other)) if pairs is None else _there(pairs, (a, str(run)), (b, str(other)))
+    _check_levels(a, run, [here for here, _ in pairs or ()])
+    _check_levels(b, other, [there for _, there in pairs or ()])
+    pairs = _all_pairs(a, b) if pairs is None else pairs
     common = sorted(a.ids & b.ids)
     if not common:
         raise ValueError(
@@ -195,25 +197,19 @@ def _same_measurements(a: Records, b: Records) -> bool | None:
     return all(abs(x - y) <= 1e-3 * max(x, y) for x, y in found) if found else None
 
 
-def _pairs(a: Records, b: Records, run: str, other: str) -> list[tuple[Level, Level]]:
-    for records, name in ((a, run), (b, other)):
-        if not records.levels:
-            raise ValueError(f"{name} has no records of restored images")
+def _all_pairs(a: Records, b: Records) -> list[tuple[Level, Level]]:
     common = [level for level in a.levels if level in b.levels] if a.knob == b.knob else []
     return [(level, level) for level in common] or [(here, there) for here in a.levels for there in b.levels]
 
 
-def _there(
-    pairs: Sequence[tuple[Level, Level]], run: tuple[Records, str], other: tuple[Records, str]
-) -> list[tuple[Level, Level]]:
-    for (records, name), wanted in ((run, [p[0] for p in pairs]), (other, [p[1] for p in pairs])):
-        missing = [level for level in wanted if level not in records.levels]
-        if missing:
-            raise ValueError(
-                f"{name} has no level {records.knob} = {level_name(missing[0])}; it has "
-                f"{', '.join(map(level_name, records.levels))}"
-            )
-    return list(pairs)
+def _check_levels(records: Records, run: str | Path, wanted: Sequence[Level]) -> None:
+    if not records.levels:
+        raise ValueError(f"{run} has no records of restored images")
+    if missing := [level for level in wanted if level not in records.levels]:
+        raise ValueError(
+            f"{run} has no level {records.knob} = {level_name(missing[0])}; it has "
+            f"{', '.join(map(level_name, records.levels))}"
+        )
 
 
 def _failed(records: Records, ids: Sequence[str], levels: Sequence[Level]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from rps.records.files import level_name
 from rps.records.reader import Records, read_records
 from rps.records.summary import images_of, reference_of, summary
 from rps.report.overlay import check_distances
-from rps.report.page import Together, write_page
+from rps.report.page import write_page
 from rps.report.paired import Exact, compare_runs, same_images
 from rps.report.shown import Shown
 
@@ -47,9 +47,8 @@ def report_runs(
     found = [read_records(run) for run in runs]
     if len(runs) == 1:
         name = runs[0].resolve().name
-        return write_page(
-            path, [Shown(name, runs[0], found[0], _summary(runs[0], found[0]))], None, standalone, most, guides
-        )
+        shown = [Shown(name, runs[0], found[0], _summary(runs[0], found[0]))]
+        return write_page(path, shown, standalone=standalone, most=most, guides=guides)
     ids = set.intersection(*(records.restored() for records in found))
     if not ids:
         raise ValueError(f"{', '.join(map(str, runs))} have no sample that all restored; give runs of the same data")
@@ -63,14 +62,14 @@ def report_runs(
         common = records.only(ids)
         shown.append(Shown(f"{letter}: {run.resolve().name}", run, common, _summary(run, common)))
     remarks = [f"On the {len(ids)} sample{'s' * (len(ids) != 1)} that all runs restored."]
-    dominated: list[list[str | None]] | None = None
+    dominated: list[list[str | None]] = []
     try:
         remarks += check_distances({run.name: run.summary for run in shown})
         dominated = _dominated(shown)
     except ValueError as reason:
         remarks.append(f"There is no plane: {reason}.")
     compared = [compare_runs(runs[0], other, exact=exact) for other in runs[1:]]
-    return write_page(path, shown, Together(dominated, remarks, compared), standalone, most, guides)
+    return write_page(path, shown, dominated, remarks, compared, standalone, most, guides)
 
 
 def _summary(run: Path, records: Records) -> Mapping[str, Any]:

@@ -140,9 +140,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _cell(metrics: Metrics, info: Metrics) -> str:
-    found = figure(metrics, info["name"])
-    if found is None:
-        return ABSENT
-    if not is_known(found[0]) and metrics.get(info["name"], {}).get("infinite"):
+    value, se = figure(metrics, info["name"])
+    if not is_known(value) and metrics.get(info["name"], {}).get("infinite"):
         return "∞"
-    return number(found[0], info["digits"]) + plus_minus(found[1], info["digits"])
+    return number(value, info["digits"]) + plus_minus(se, info["digits"])

@@ -71,7 +71,7 @@ def _too_few(summary: Mapping[str, Any], levels: Sequence[Metrics], info: Metric
     """That no change can be told from zero, and how many images would do."""
     best = min(levels, key=lambda level: _change(level, info["name"]))
     change = best["difference_to_first"]
-    n, (value, se) = change["n"], figure(change, info["name"]) or (math.nan, math.nan)
+    n, (value, se) = change["n"], figure(change, info["name"])
     if n < FEWEST_IN_SET:
         return (
             f"{n} image{'s are' if n != 1 else ' is'} too few to judge {info['title']}, whose standard error can be "
@@ -92,7 +92,7 @@ def _too_few(summary: Mapping[str, Any], levels: Sequence[Metrics], info: Metric
 
 
 def _change(level: Mapping[str, Any], name: str) -> float:
-    return (figure(level["difference_to_first"], name) or (math.nan,))[0]
+    return figure(level["difference_to_first"], name)[0]
 
 
 def _told(level: Mapping[str, Any], axis: Metrics) -> float:
@@ -103,7 +103,7 @@ def _phrases(change: Metrics, axes: Sequence[Metrics]) -> str:
     """ "lowers √FD by 0.13 ± 0.02 and raises RMSE by 0.01 ± 0.001", or that a change cannot be told."""
     found = []
     for info in axes:
-        value, se = figure(change, info["name"]) or (math.nan, math.nan)
+        value, se = figure(change, info["name"])
         if told(change, info["name"]):
             found.append(f"{'raises' if value > 0 else 'lowers'} {info['title']} by {amount(value, se, info)}")
         else:

@@ -58,10 +58,6 @@ def paired_view(compared: Sequence[Comparison], told: Callable[[str], str]) -> d
 def _command(folder: Path) -> str:
     """The command of the run, from the head of its config.yaml; else a command that repeats it."""
     config = folder / "config.yaml"
-    if config.is_file():
-        for line in config.read_text(encoding="utf-8").splitlines():
-            if line.startswith("# command: "):
-                return line.removeprefix("# command: ")
-            if not line.startswith("#"):
-                break
-    return shlex.join(["rps", "predict", "--config", f"{folder.resolve().name}/config.yaml"])
+    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    found = re.search("^# command: (.*)$", text, re.MULTILINE)
+    return found[1] if found else shlex.join(["rps", "predict", "--config", f"{folder.resolve().name}/config.yaml"])
