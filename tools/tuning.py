@@ -91,7 +91,7 @@ def signed(difference: Estimate) -> str:
 def rank_correlation(a: Sequence[Draws], b: Sequence[Draws]) -> tuple[float, float, float]:
     """Spearman's correlation of two lists of means, and its 95 % bootstrap interval over the pictures, resampled alike.
 
-    The draws of a mean have weights 1 + STEP (c - 1), from which those with the counts c follow.
+    The draws of a mean have weights 1 + STEP (w - 1), from which those with the weights w follow.
     """
     whole = [torch.stack([d.value + (d.draws - d.value) / STEP for d in draws], dim=1) for draws in (a, b)]
     resampled = [float(spearmanr(x, y).statistic) for x, y in zip(*whole, strict=True)]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rps.metrics.base import Candidate, Metric, MetricInfo
-from rps.metrics.intervals import Estimate, counts, estimate
+from rps.metrics.intervals import Estimate, estimate, weights
 
 DIRECTIONS, SEED = 32, 0
 
@@ -103,6 +103,6 @@ def variance_ratio(error: Tensor, spread: Tensor) -> Estimate:
     """b / a of n images with its bootstrap interval.  error: SampleError, spread: Spread, whose square is b; [n]."""
     both = torch.stack([spread.double().square(), error.double()], dim=1)
     both = both[both.isfinite().all(1)]
-    draws = torch.cat([c @ both for c in counts(len(both))]) if len(both) > 1 else both[:0]
+    draws = torch.cat([w @ both for w in weights(len(both))]) if len(both) > 1 else both[:0]
     b, a = both.sum(0) if len(both) else both.new_full((2,), torch.nan)
-    return estimate(float(b / a) if a > 0 else torch.nan, draws[:, 0] / draws[:, 1])
+    return estimate(float(b / a) if a > 0 else torch.nan, draws[:, 0] / draws[:, 1], len(both))

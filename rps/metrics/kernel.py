@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from rps.metrics.intervals import FRECHET_RESAMPLES, SEED, STEP, Draws, counts
+from rps.metrics.intervals import FRECHET_RESAMPLES, SEED, STEP, Draws, weights
 
 DEGREE = 3
 
@@ -26,9 +26,9 @@ def kernel_distance(x: Tensor, reference: Tensor) -> float:
 def kernel_draws(
     x: Tensor, reference: Tensor, paired: bool = False, resamples: int = FRECHET_RESAMPLES, seed: int = SEED
 ) -> Draws:
-    """The kernel distance, and its values on resamples with weights w = 1 + STEP (c - 1) of the samples.
+    """The kernel distance, and its values on resamples, with the weights v = 1 + STEP (w - 1) of the samples.
 
-    The weighted mean over pairs is sum_{i != j} w_i w_j k_ij / (sum_{i != j} w_i w_j).
+    The weighted mean over pairs is sum_{i != j} v_i v_j k_ij / (sum_{i != j} v_i v_j).
 
     paired: x_i is the restoration of reference_i, and both are resampled together; otherwise the reference is fixed.
     """
@@ -40,16 +40,16 @@ def kernel_draws(
     n, m = len(a), len(b)
     fixed = other.sum() / (m * (m - 1))
     draws = []
-    for c in counts(n, resamples, seed):
-        w = 1 + STEP * (c - 1)
-        pairs = w.sum(1).square() - w.square().sum(1)
-        within = ((w @ own) * w).sum(1) / pairs
+    for w in weights(n, resamples, seed):
+        v = 1 + STEP * (w - 1)
+        pairs = v.sum(1).square() - v.square().sum(1)
+        within = ((v @ own) * v).sum(1) / pairs
         if paired:
-            draws.append(within + ((w @ other) * w).sum(1) / pairs - 2 * ((w @ across) * w).sum(1) / n**2)
+            draws.append(within + ((v @ other) * v).sum(1) / pairs - 2 * ((v @ across) * v).sum(1) / n**2)
         else:
-            draws.append(within + fixed - 2 * (w @ across).sum(1) / (n * m))
+            draws.append(within + fixed - 2 * (v @ across).sum(1) / (n * m))
     value = float(own.sum() / (n * (n - 1)) + fixed - 2 * across.mean())
-    return Draws(value, torch.cat(draws) if draws else own.new_empty(0))
+    return Draws(value, torch.cat(draws) if draws else own.new_empty(0), n)
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:

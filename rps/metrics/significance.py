@@ -7,19 +7,20 @@ import math
 FEWEST_IN_SET = 16
 """Smallest number of images for claims on distances of sets, whose standard errors are too small for fewer: without
 any change, 14 % of 8 and 10 % of 12 images would claim one, 5 % of 16 and more (the embedded features, D = 32)."""
+LARGE = 10**9
+"""A number of images at which Student's distribution is the normal one."""
 POWER = 2.8
 """Standard errors that a change must have to be found with 80 % probability at 95 %: 1.96 + .84."""
 
 
 def threshold(n: int) -> float:
-    """t_{.975}(n - 1) sqrt(n / (n - 1)): the standard errors by which the mean of n values must differ from 0.
+    """t_{.975}(n - 1): the standard errors by which the mean of n values must differ from 0, as in Student's t-test.
 
-    The second factor makes the bootstrap's standard error, which divides by n, unbiased: for a mean this is Student's
-    t-test. Infinite for n < 2; 2.2 for n = 16, 2.0 for n = 64.
+    Infinite for n < 2; 2.1 for n = 16, 2.0 for n = 64.
     """
     from scipy.special import stdtrit  # lighter than scipy.stats
 
-    return float(stdtrit(n - 1, 0.975)) * math.sqrt(n / (n - 1)) if n > 1 else math.inf
+    return float(stdtrit(n - 1, 0.975)) if n > 1 else math.inf
 
 
 def is_change(value: float, se: float, n: int) -> bool:

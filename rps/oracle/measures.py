@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rps.measurement import Measurement
-from rps.metrics.intervals import counts, estimate
+from rps.metrics.intervals import estimate, weights
 from rps.priors.analytic.mixture import Mixture
 from rps.priors.base import Prior
 from rps.randomness import Streams
@@ -159,7 +159,7 @@ def figures(values: Mapping[str, Tensor]) -> dict[str, Figure]:
         if name.startswith("covers"):
             se = se_off = math.sqrt(float(zero[0] * (1 - zero[0])) / n)
         else:
-            se, se_off = (estimate(0.0, draws[1:]).se for draws in (value, value - zero))
+            se, se_off = (estimate(0.0, draws[1:], n).se for draws in (value, value - zero))
         found[name] = Figure(float(value[0]), se, float(zero[0]), se_off)
     return found
 
@@ -172,7 +172,7 @@ def figure_draws(values: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor
     names = list(values)
     table = torch.stack([values[name].double() for name in names], dim=1)
     n = len(table)
-    draws = torch.cat([c @ table / n for c in counts(n)])
+    draws = torch.cat([w @ table / n for w in weights(n)])
     of = dict(zip(names, torch.cat([table.mean(0, keepdim=True), draws]).mT, strict=True))
 
     def decibel(part: Tensor) -> Tensor:

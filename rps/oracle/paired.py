@@ -38,6 +38,6 @@ def paired_figures(here: Sequence[Row], there: Sequence[Row]) -> list[tuple[Metr
     for name in (name for name in draws[0] if name in draws[1]):
         (x, zero), (y, _) = (of[name] for of in draws)
         info = MetricInfo(f"oracle {name}", f"oracle: {name}", better="lower" if name in LOWER else None)
-        paired = paired_figure(float(x[0]), float(y[0]), estimate(float(x[0] - y[0]), (x - y)[1:]))
+        paired = paired_figure(float(x[0]), float(y[0]), estimate(float(x[0] - y[0]), (x - y)[1:], len(here)))
         found.append((info, {**paired, "n": len(here), "exact": float(zero[0])}))
     return found

@@ -72,7 +72,8 @@ class Objective:
         records = _records(found)
         levels = [images_of(records, ("restored", level), self.reference) for level in records.levels]
         values = [reduce(_times, [self._part(part.name, images) for part in self.parts]) for images in levels]
-        return Draws(sum(v.value for v in values) / len(values), torch.stack([v.draws for v in values]).mean(0))
+        mean = sum(v.value for v in values) / len(values)
+        return Draws(mean, torch.stack([v.draws for v in values]).mean(0), min(v.n for v in values))
 
     def _part(self, name: str, images: Images) -> Draws:
         found = images.draws(name) if name in ON_SETS else _mean(images.values.get(name))
@@ -148,9 +149,13 @@ def _mean(values: Tensor | None) -> Draws | None:
     if values is None:
         return None
     values = values[values.isfinite()]
-    return mean_draws(values) if len(values) > 1 else Draws(float(values.double().mean()), values[:0].double())
+    return (
+        mean_draws(values)
+        if len(values) > 1
+        else Draws(float(values.double().mean()), values[:0].double(), len(values))
+    )
 
 
 def _times(a: Draws, b: Draws) -> Draws:
     k = min(len(a.draws), len(b.draws))  # distances of many features have fewer resamples
-    return Draws(a.value * b.value, a.draws[:k] * b.draws[:k])
+    return Draws(a.value * b.value, a.draws[:k] * b.draws[:k], min(a.n, b.n))

@@ -196,7 +196,7 @@ class Search:
         own = trial.user_attrs.get(KEPT, {})
         figure = None
         if math.isfinite(value := own.get("value", math.nan)):
-            figure = Draws(value, torch.tensor(own["draws"], dtype=torch.float64))
+            figure = Draws(value, torch.tensor(own["draws"], dtype=torch.float64), own["pictures"])
         settings, seconds = self._settings(trial.params), own.get("seconds", math.nan)
         state = states[trial.state.name]
         return Trial(trial.number, settings, state, figure, own.get("pictures", 0), seconds, own.get("reason"))

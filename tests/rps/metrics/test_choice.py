@@ -36,7 +36,7 @@ def test_interpolation_is_monotone_and_passes_through_the_levels():
 
 
 def test_resamples_have_the_standard_error_and_no_bias():
-    draws = Draws(2.0, 2.1 + 0.1 * torch.randn(500, generator=torch.Generator().manual_seed(0)).double() * 0.3)
+    draws = Draws(2.0, 2.1 + 0.1 * torch.randn(500, generator=torch.Generator().manual_seed(0)).double() * 0.3, 64)
     rows = resampled([draws, draws])
     assert rows.shape == (501, 2) and rows[0].tolist() == [2, 2]
     assert rows[1:].mean(0) == pytest.approx([2, 2]) and rows[1:].std() == pytest.approx(0.3, rel=0.1)

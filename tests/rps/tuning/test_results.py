@@ -19,7 +19,7 @@ NOISE = 0.01 * torch.randn(200, generator=torch.Generator().manual_seed(0), dtyp
 def trial(number, value, state="complete", pictures=32, noise=0.0, reason=None):
     """`noise` is of this trial alone; the other is that of the pictures, which all trials share."""
     own = noise * torch.randn(200, generator=torch.Generator().manual_seed(number), dtype=torch.float64) * 0.1
-    figure = None if value is None else Draws(value, value + NOISE + own)
+    figure = None if value is None else Draws(value, value + NOISE + own, 16)
     settings = {"model.sampler.step_size": 0.5 + number, "model.steps": number + 1}
     return Trial(number, settings, state, figure, pictures, 2.0, reason)
 

@@ -21,7 +21,7 @@ NOISE = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.
 
 
 def progress(value: float, pictures: int = 32, last: bool = True) -> Progress:
-    return Progress(Draws(value, value + 0.1 * NOISE), pictures, last)
+    return Progress(Draws(value, value + 0.1 * NOISE, pictures), pictures, last)
 
 
 def bowl(settings):
