@@ -18,7 +18,7 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,7 @@ class Method:
     """A method of a family on a task.
 
     common: what is below its model. trials: number of them in each search. model: where the search starts. over: option
-    -> values. levels: values of its knob that have a value of the option each; empty if one value serves all. search:
-    options of the searches alone.
+    -> values. levels: values of its knob that have a value of the option each; empty if one value serves all.
     """
 
     name: str
@@ -54,7 +53,6 @@ class Method:
     model: Mapping[str, Any]
     over: Mapping[str, Any]
     levels: Sequence[float] = ()
-    search: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -68,7 +66,7 @@ class Method:
         """The folder of each search, and more options of its start."""
         folder = output / self.place
         if not self.levels:
-            return [(folder, dict(self.search))]
+            return [(folder, {})]
         return [(folder / f"{level:g}", {"model.levels": [level]}) for level in self.levels]
 
     def found(self, output: Path) -> dict[str, Any] | None:
