@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from rps.metrics.intervals import FRECHET_RESAMPLES, STEP, Draws, counts
+from rps.metrics.intervals import FRECHET_RESAMPLES, STEP, Draws, weights
 from rps.tuning import Progress, Search, SettingFails, read_space
 from rps.tuning.trials import Trial, choose, in_order, minus
 
 SPACE = read_space(["model.x=0.01:100:log"])
 XS = torch.linspace(-2, 2, 41, dtype=torch.float64)
-WEIGHTS = 1 + STEP * (torch.cat(list(counts(32, FRECHET_RESAMPLES))) - 1)
+WEIGHTS = 1 + STEP * (torch.cat(list(weights(32, FRECHET_RESAMPLES))) - 1)
 NOISE = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
