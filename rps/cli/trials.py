@@ -16,7 +16,6 @@ from rps.callbacks import MetricRecorder
 from rps.cli.errors import InputError, one_line, root_of
 from rps.cli.loop import RunCli
 from rps.metrics.features import load_reference
-from rps.metrics.standard import standard
 from rps.protocol import RunModule, run_module
 from rps.records.evaluate import evaluate
 from rps.study.settings import Runs
@@ -59,10 +58,9 @@ class TrialCli(RunCli):
     def objective(self, name: str, tau: float, share: float) -> Objective:
         """An objective over the metrics of the run's MetricRecorder.  Errors: ValueError."""
         callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
-        recorder = next((c for c in callbacks if isinstance(c, MetricRecorder)), None)
-        metrics = standard() if recorder is None else recorder.metrics
-        features, place = (None, None) if recorder is None else (recorder.features, recorder.reference)
-        found = make_objective(name, metrics, features, load_reference(place) if place else None, tau, share)
+        recorder = next((c for c in callbacks if isinstance(c, MetricRecorder)), MetricRecorder())
+        reference = load_reference(recorder.reference) if recorder.reference else None
+        found = make_objective(name, recorder.metrics, recorder.features, reference, tau, share)
         for network in (*found.metrics, found.features):
             if isinstance(network, nn.Module):
                 network.to(self.device).eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -24,7 +24,6 @@ from rps.tuning.splits import HeldError, fission, hold_out
 ON_SETS = ("sqrt_frechet", "kernel")
 """Figures of sets of images that have resamples."""
 
-SPLITS: Mapping[str, Callable[..., Measurement]] = {"fission": fission, "held_out": hold_out}
 LIMITS = {
     "fission": "fission sees only A(x): what A does not measure, and how real the images look, does not count; the "
     "settings are for noise of {noise:.3g} times the standard deviation; the noise must be Gaussian with the "
@@ -99,18 +98,18 @@ def make_objective(
     is minimised. metrics, features, reference: of the run. tau, share: see rps.tuning.splits.
     Errors: ValueError for a name that is unknown, or that has no better direction.
     """
-    if name in SPLITS:
+    splits = {"fission": partial(fission, tau=tau), "held_out": partial(hold_out, share=share)}
+    if name in splits:
         held = HeldError()
-        split = partial(fission, tau=tau) if name == "fission" else partial(hold_out, share=share)
         limit = LIMITS[name].format(noise=(1 + tau**2) ** 0.5, left=1 - share)
-        return Objective((held.info,), (held,), split=split, limits=(limit,))
+        return Objective((held.info,), (held,), split=splits[name], limits=(limit,))
     known = {metric.name: metric.info for metric in metrics}
     known |= {info.name: info for info in DISTANCES if info.name in ON_SETS}
     names = name.split(",")
     for part in names:
         if part not in known:
             raise ValueError(
-                f"there is no objective {part!r}; it may be one of {', '.join([*known, *SPLITS])}, or a product of "
+                f"there is no objective {part!r}; it may be one of {', '.join([*known, *splits])}, or a product of "
                 "metrics such as rmse,sqrt_frechet; --metric CLASS adds a metric, e.g. --metric Lpips"
             )
         if known[part].better is None:
