@@ -54,8 +54,10 @@ def test_by_a_later_config(capsys, tmp_path):
 
 def test_the_same_class_again_keeps_what_was_given(capsys, tmp_path):
     (tmp_path / "own.yaml").write_text("model: {init_args: {estimator: {class_path: rps.estimators.MapEstimator}}}")
-    peer = "embedded/peers/inpaint/map_rps"
-    given = model(capsys, "--config", "demo", "--config", peer, "--config", str(tmp_path / "own.yaml"))
+    options = "{class_path: rps.estimators.MapEstimator, init_args: {num_steps: 200, lr: 0.3}}"
+    (tmp_path / "first.yaml").write_text(f"model: {{init_args: {{estimator: {options}}}}}")
+    files = ["--config", str(tmp_path / "first.yaml"), "--config", str(tmp_path / "own.yaml")]
+    given = model(capsys, "--config", "demo", *files)
     assert given["estimator"]["init_args"]["num_steps"] == 200 and given["estimator"]["init_args"]["lr"] == 0.3
 
 

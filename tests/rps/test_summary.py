@@ -89,9 +89,7 @@ def test_difference_to_the_first_level_is_paired(tmp_path):
     paired = result["levels"][2]["difference_to_first"]
     assert paired["n"] == 5
     assert paired["rmse"]["mean"] == pytest.approx((errors[1] - errors[0]).mean().item())
-    assert paired["rmse"]["se"] == pytest.approx(
-        (errors[1] - errors[0]).std().item() / math.sqrt(5), rel=0.1
-    )
+    assert paired["rmse"]["se"] == pytest.approx((errors[1] - errors[0]).std().item() / math.sqrt(5), rel=0.1)
     assert {"value", "se", "ci95"} == set(paired["sqrt_frechet"])
 
 

@@ -168,7 +168,9 @@ def test_differences_are_paired(tmp_path):
 def quadratic_trials(optima: torch.Tensor) -> list[Trial]:
     """Trials at x = -2, -1.9, ..., 2 of the mean over 32 pictures of (x - optimum of the picture)^2."""
     values = (XS - optima[:, None]) ** 2
-    figures = map(Draws, values.mean(0).tolist(), (WEIGHTS @ values / 32).T)
+    figures = [
+        Draws(value, draws, 32) for value, draws in zip(values.mean(0).tolist(), (WEIGHTS @ values / 32).T, strict=True)
+    ]
     return [Trial(k, {"x": k}, "complete", figure, 32, 0.0) for k, figure in enumerate(figures)]
 
 
