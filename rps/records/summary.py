@@ -53,9 +53,10 @@ DEFINITIONS = {
     "seconds_per_image": "wall-clock time of the batch over its images, divided among levels in proportion to cost",
     "infinite": "number of images for which the metric is infinite (PSNR of a perfect one), left out of its mean; "
     "missing: number of images without a value, likewise",
-    "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}); ci95 likewise",
+    "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}), unbiased for a mean; ci95 "
+    "likewise, wider by Student's t(n - 1) over 1.96",
     "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
-    "1 + (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
+    "1 + sqrt(n / (n - 1)) (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
     "difference_to_first": "this level minus the first one, paired on the images that both have; "
     "difference_to_previous: minus the one before it",
     "dominated_by": "a level with less RMSE and a smaller Frechet distance, each by more than the standard error of "
