@@ -1,4 +1,4 @@
-"""Checks by their configs that two runs can be compared: that they have the same task and the same data."""
+"""Checks by their configs or records that two runs can be compared: that they have the same task and the same data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from rps.records.changes import differences
 from rps.records.choices import arguments
 from rps.records.directory import RunDirectory, RunRefused
+from rps.records.reader import read_origin
 
 TASK = ("operator", "noise", "noise_std")
 """Arguments of the model that define what is measured."""
@@ -18,12 +19,19 @@ SELECTION = ("limit", "skip", "subset", "subset_seed")
 
 
 def check_comparable(run: Path, other: Path, same_pictures: Callable[[], bool]) -> None:
-    """Errors: RunRefused, which lists what differs.  Runs without a config are not checked.
+    """Errors: RunRefused, which lists what differs.  Of runs without a config, only the tasks in their records are
+    compared, where both have them.
 
     same_pictures: called if the data arguments differ, since a folder may have moved.
     """
     configs = [RunDirectory(folder).config() for folder in (run, other)]
     if not all(configs):
+        here, there = (
+            {k: v for k, v in read_origin(folder).module.items() if k.split(".")[0] in TASK} for folder in (run, other)
+        )
+        _refuse(
+            "have different tasks", run, other, *({k: task[k] for k in here if k in there} for task in (here, there))
+        )
         return
     tasks = [{k: v for k, v in arguments(config.get("model")).items() if k in TASK} for config in configs]
     _refuse("have different tasks", run, other, *({"model": task} for task in tasks))
