@@ -76,7 +76,7 @@ class MetricRecorder(RunCallback):
         self.reference = reference
         self.retry_failed = retry_failed
         self.statistics: Statistics | None = None
-        self.origin = Origin()
+        self.origin = self.before = Origin()  # what the records are made with, and what those that are there were
         self.earlier = Earlier()
         self.barrier: PatientBarrier | None = None
         self.unmerged = False  # whether there are records that have not been merged
@@ -101,6 +101,7 @@ class MetricRecorder(RunCallback):
         left: dict[str, tuple[Level, ...]] = {}
         recorded: set[str] = set()
         self.origin = Origin(module=module_settings(pl_module))
+        self.before = read_origin(self.run_directory(trainer)) if trainer.is_global_zero else Origin()
         self._refuse_changes(trainer)
         if trainer.is_global_zero:
             run, levels = self.run_directory(trainer), run_module(pl_module).levels
@@ -142,12 +143,10 @@ class MetricRecorder(RunCallback):
 
     def _refuse_changes(self, trainer: L.Trainer) -> None:
         """Errors: ValueError, on all processes alike, or the others would keep writing records."""
-        run = self.run_directory(trainer)
-        changed = trainer.strategy.broadcast(read_origin(run).changes(self.origin) if trainer.is_global_zero else [])
-        if changed:
+        if changed := trainer.strategy.broadcast(self.before.changes(self.origin)):
             more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise ValueError(
-                f"the records in {run} were made with other inputs: {changed[0]}{more}; restore them, give another "
+                f"the records in {self.run_directory(trainer)} were made with other inputs: {changed[0]}{more}; restore them, give another "
                 "default_root_dir (--output of the command), or remove its records, features and images"
             )
 

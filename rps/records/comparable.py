@@ -26,12 +26,9 @@ def check_comparable(run: Path, other: Path, same_pictures: Callable[[], bool]) 
     """
     configs = [RunDirectory(folder).config() for folder in (run, other)]
     if not all(configs):
-        here, there = (
-            {k: v for k, v in read_origin(folder).module.items() if k.split(".")[0] in TASK} for folder in (run, other)
-        )
-        _refuse(
-            "have different tasks", run, other, *({k: task[k] for k in here if k in there} for task in (here, there))
-        )
+        made = [read_origin(folder).module for folder in (run, other)]
+        names = [name for name in made[0] if name in made[1] and name.split(".")[0] in TASK]
+        _refuse("have different tasks", run, other, *({name: of[name] for name in names} for of in made))
         return
     tasks = [{k: v for k, v in arguments(config.get("model")).items() if k in TASK} for config in configs]
     _refuse("have different tasks", run, other, *({"model": task} for task in tasks))
