@@ -146,8 +146,9 @@ class MetricRecorder(RunCallback):
         if changed := trainer.strategy.broadcast(self.before.changes(self.origin)):
             more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise ValueError(
-                f"the records in {self.run_directory(trainer)} were made with other inputs: {changed[0]}{more}; restore them, give another "
-                "default_root_dir (--output of the command), or remove its records, features and images"
+                f"the records in {self.run_directory(trainer)} were made with other inputs: {changed[0]}{more}; "
+                "restore them, give another default_root_dir (--output of the command), or remove its records, "
+                "features and images"
             )
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
