@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -118,6 +118,10 @@ class SolverModule(L.LightningModule, RunModule):
     def network_calls_per_image(self, levels: Sequence[Level] | None = None) -> int | None:
         traversal = self.traversal if levels is None else self.traversal.only(levels)
         return traversal.network_calls_per_image(self.prior) if traversal.levels else 0
+
+    def result_settings(self) -> Mapping[str, Any]:
+        names = ("operator", "noise", "seed", "traversal", "prior", "calibration")
+        return {name: getattr(self, name) for name in names}
 
     def measure(self, batch: dict[str, Any]) -> Measurement:
         """The measurement of a batch to restore: the given one, or the degraded clean images, or a part of it."""

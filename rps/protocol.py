@@ -50,6 +50,11 @@ class RunModule:
         unknown. levels: None is all."""
         return None
 
+    def result_settings(self) -> Mapping[str, Any]:
+        """Name -> setting, or object that has settings, of all that results depend on; records keep them, and a module
+        with others cannot resume a run. Empty: nothing is known but the class of the module."""
+        return {}
+
 
 class RunData:
     """A LightningDataModule whose predict dataloader yields batches as in datamodules.Batch.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 MOST_ITEMS = 10
@@ -20,13 +20,18 @@ class Shown:
 
     def __repr__(self) -> str:
         found: list[str] = []
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or not hasattr(self, name):
-                continue
-            value = shown(getattr(self, name))
-            if not found or parameter.default is parameter.empty or value != shown(parameter.default):
-                found.append(f"{name}={value}")
+        for parameter, value in stored_arguments(self):
+            text = shown(value)
+            if not found or parameter.default is parameter.empty or text != shown(parameter.default):
+                found.append(f"{parameter.name}={text}")
         return f"{type(self).__name__}({', '.join(found)})"
+
+
+def stored_arguments(thing: object) -> Iterator[tuple[inspect.Parameter, Any]]:
+    """The arguments of an object's constructor that it stores under their names, and their values."""
+    for name, parameter in inspect.signature(type(thing)).parameters.items():
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) and hasattr(thing, name):
+            yield parameter, getattr(thing, name)
 
 
 def shown(value: Any) -> str:

@@ -82,6 +82,26 @@ def test_a_run_tells_what_it_wrote(capsys):
     assert "# date: 20" in header
 
 
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("callbacks=tests.cli_fakes.Extra", "no metrics and no pictures will be saved: --trainer.callbacks replaces"),
+        (
+            "callbacks=[]",
+            "no metrics and no pictures will be saved: --trainer.callbacks replaces the list of callbacks",
+        ),
+        ("callbacks=ImageWriter", "no metrics will be saved: --trainer.callbacks replaces the list of callbacks; "),
+        ("limit_predict_batches=0", "nothing is restored: --trainer.limit_predict_batches is 0; leave it out"),
+        ("callbacks+=tests.cli_fakes.Extra", ""),
+    ],
+)
+def test_a_run_that_saves_nothing_says_so(flag, said, capsys, monkeypatch):
+    monkeypatch.setattr("rps.callbacks.ImageWriter.on_predict_batch_end", lambda *_: None)  # the fakes have no images
+    assert rps(f"--trainer.{flag}") == 0
+    err = capsys.readouterr().err
+    assert err.startswith(f"rps: {said}") and err.count("\n") == 1 if said else err == ""
+
+
 def test_values_are_overridden_by_flags_wherever_they_stand_and_the_last_file_wins():
     Path("more.yaml").write_text("model: {init_args: {noise: 0.2, operator: {init_args: {width: 7}}}}")
     Path("last.yaml").write_text("model: {init_args: {noise: 0.3}}")

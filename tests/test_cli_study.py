@@ -186,6 +186,11 @@ def test_a_folder_for_stage_1(folder, capsys):
     assert rps("--stage1", "new") == 0
     assert "--stage1 has no effect: FakeModel has no estimator" in capsys.readouterr().err
     assert not Path("new").exists() and Path("run").exists()
+    before = sorted(Path("run").rglob("*"))
+    for stage1 in ("run", "other"):  # a run that is done, and the run that begins
+        assert rps("--stage1", stage1, output="other") == 2
+        assert f"--stage1 {stage1} is the folder of a run; give another one" in capsys.readouterr().err
+        assert sorted(Path("run").rglob("*")) == before and not Path("other").exists()
 
 
 def test_help_and_the_packaged_study(capsys):

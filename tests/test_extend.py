@@ -118,6 +118,7 @@ def test_averages_of_more_samples_run_their_chains_again(capsys):
         (["--model.steps", "20"], "model.steps was 40 and is now 20"),
         (["--seed", "1"], "model.seed was 0 and is now 1"),
         (["--data.count", "12"], "data.count was 13 and is now 12"),
+        (["--trainer.callbacks.ImageWriter.format", "webp"], 'trainer.callbacks.1.format was null and is now "webp"'),
     ],
 )
 def test_what_contradicts_is_refused_also_with_more_levels(given, difference, capsys):

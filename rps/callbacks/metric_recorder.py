@@ -23,9 +23,11 @@ from rps.metrics.standard import standard
 from rps.operators.identity import Denoise
 from rps.printable import printable
 from rps.protocol import run_data, run_module
+from rps.records.directory import is_run
 from rps.records.done import NO_SAMPLE, Outcomes, lacking_features, levels_left, outcomes, recorded_ids
 from rps.records.earlier import Earlier, read_earlier
 from rps.records.evaluate import Evaluation, evaluate
+from rps.records.module_settings import module_settings
 from rps.records.reader import has_records, read_origin
 from rps.records.rows import REFERENCE, Origin, RecordWriter, Row
 from rps.report.finish import finish
@@ -44,8 +46,9 @@ class MetricRecorder(RunCallback):
     If there are records, the run resumes: samples with a record at every level are passed to the datamodule as
     `skip_ids` (ours honour it before they read a picture) and to the module (for other data), and are not restored
     again, on any number of processes. Samples with a record at some levels are passed as `levels_left` and restored at
-    the others. A record promises that all other outputs exist, so this callback moves itself behind all others. You
-    must ensure that the settings match the earlier records; `rps predict` does.
+    the others. A record promises that all other outputs exist, so this callback moves itself behind all others.
+    Records of a module with other settings (operator, noise, seed, traversal, ...; see
+    rps.protocol.RunModule.result_settings) are refused before anything is restored.
 
     Args:
         output: the run directory; the trainer's default_root_dir when None.
@@ -73,7 +76,7 @@ class MetricRecorder(RunCallback):
         self.reference = reference
         self.retry_failed = retry_failed
         self.statistics: Statistics | None = None
-        self.origin = Origin()
+        self.origin = self.before = Origin()  # what the records are made with, and what those that are there were
         self.earlier = Earlier()
         self.barrier: PatientBarrier | None = None
         self.unmerged = False  # whether there are records that have not been merged
@@ -97,6 +100,9 @@ class MetricRecorder(RunCallback):
         """Sets skip_ids and levels_left, the same on all processes, before any of them writes a record."""
         left: dict[str, tuple[Level, ...]] = {}
         recorded: set[str] = set()
+        self.origin = Origin(module=module_settings(pl_module))
+        self.before = read_origin(self.run_directory(trainer)) if trainer.is_global_zero else Origin()
+        self._refuse_changes(trainer)
         if trainer.is_global_zero:
             run, levels = self.run_directory(trainer), run_module(pl_module).levels
             found, recorded = outcomes(run), recorded_ids(run)
@@ -108,6 +114,9 @@ class MetricRecorder(RunCallback):
                 print(f"rps: {len(again)} samples lack pictures or features; they are restored again", file=sys.stderr)
             left = {id_: levels for id_, levels in left.items() if id_ not in again}
             self.earlier = read_earlier(run, {id_ for id_, levels in left.items() if levels})
+            if recorded and not is_run(run):  # the command says it of its runs
+                done = sum(not levels for levels in left.values())
+                print(f"rps: resuming {run}: {done} sample{'s are' if done != 1 else ' is'} done", file=sys.stderr)
         left, recorded, self.earlier = trainer.strategy.broadcast((left, recorded, self.earlier))
         if recorded:
             run_data(trainer).check_recorded(recorded)
@@ -129,18 +138,22 @@ class MetricRecorder(RunCallback):
             place = str(Path(place).absolute())
             hashes[REFERENCE] = file_hash(place)
         infos = {metric.name: metric.info for metric in self.metrics}
-        return Origin(hashes, place, infos, run_data(trainer).place, run_module(pl_module).relative_cost)
+        cost = run_module(pl_module).relative_cost
+        return Origin(hashes, place, infos, run_data(trainer).place, cost, self.origin.module)
+
+    def _refuse_changes(self, trainer: L.Trainer) -> None:
+        """Errors: ValueError, on all processes alike, or the others would keep writing records."""
+        if changed := trainer.strategy.broadcast(self.before.changes(self.origin)):
+            more = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise ValueError(
+                f"the records in {self.run_directory(trainer)} were made with other inputs: {changed[0]}{more}; "
+                "restore them, give another default_root_dir (--output of the command), or remove its records, "
+                "features and images"
+            )
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.origin = self.made_with(trainer, pl_module)
-        run = self.run_directory(trainer)
-        # All processes must raise, or the others would keep writing records.
-        changed = trainer.strategy.broadcast(read_origin(run).changes(self.origin) if trainer.is_global_zero else [])
-        if changed:
-            raise ValueError(
-                f"the records in {run} were made with other inputs: {'; '.join(changed)}; restore them, or give "
-                "another --output"
-            )
+        self._refuse_changes(trainer)
         for network in (*self.metrics, self.features):
             if network is not None:
                 network.to(pl_module.device).eval()

@@ -85,7 +85,7 @@ class SavedRecorder(MetricRecorder):
             raise ValueError(
                 f"the records in {self.run} were made with other inputs: {'; '.join(changed)}; restore them"
             )
-        return replace(now, relative_cost=before.relative_cost)
+        return replace(now, relative_cost=before.relative_cost, module=before.module)
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_predict_start(trainer, pl_module)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rps.bounded_yaml import load_yaml
 from rps.cli import arguments, processes, signals
+from rps.cli.callbacks import OPTION
 from rps.cli.choices import choices
 from rps.cli.errors import InputError, one_line, report
+from rps.cli.flags import read_flags
 from rps.cli.help import show_help
 from rps.cli.quiet import quiet
 from rps.cli.stage1 import store_stage1
@@ -94,6 +96,23 @@ class Run:
         for callback in cli.trainer.callbacks:
             if given.retry_failed and hasattr(callback, "retry_failed"):
                 callback.retry_failed = True
+        if processes.rank() == 0:
+            self._warn(cli.trainer)
+
+    def _warn(self, trainer: Any) -> None:
+        """Says before the run if it restores nothing, or if its own list of callbacks records nothing."""
+        from rps.callbacks import ImageWriter, MetricRecorder
+
+        if trainer.limit_predict_batches == 0:
+            say("nothing is restored: --trainer.limit_predict_batches is 0; leave it out to restore all samples")
+        replaced = any(".".join(place) == OPTION for _, place, _ in read_flags(self.argv))
+        kinds = {"metrics": MetricRecorder, "pictures": ImageWriter}
+        lacking = [what for what, kind in kinds.items() if not any(isinstance(c, kind) for c in trainer.callbacks)]
+        if "metrics" in lacking and (replaced or not self.config["trainer"]["callbacks"]):
+            say(
+                f"no {' and no '.join(lacking)} will be saved: --{OPTION} replaces the list of callbacks; "
+                f"--{OPTION}+=CLASS adds to it"
+            )
 
     def check(self) -> dict[str, Any]:
         """Parses the arguments and checks the output, and builds nothing.  -> the whole config."""

@@ -36,9 +36,13 @@ def store_stage1(module: Any, config: Mapping[str, Any], folder: str) -> str | N
     from rps.estimators import Estimator
     from rps.estimators.store import EstimateStore
     from rps.metrics.hashes import network_hash
+    from rps.records import has_records, is_run
 
     if Path(folder).exists() and not Path(folder).is_dir():
         raise InputError(f"--stage1 {folder} is a file; give a folder for the estimates of stage 1")
+    output = (config.get("trainer") or {}).get("default_root_dir")
+    if has_records(folder) or is_run(Path(folder)) or (output and Path(output).resolve() == Path(folder).resolve()):
+        raise InputError(f"--stage1 {folder} is the folder of a run; give another one for the estimates of stage 1")
     traversal = getattr(module, "traversal", None)
     estimator, prior = getattr(traversal, "estimator", None), _prior(config)
     if traversal is None or not isinstance(estimator, Estimator):

@@ -1,4 +1,4 @@
-"""Checks by their configs that two runs can be compared: that they have the same task and the same data."""
+"""Checks by their configs or records that two runs can be compared: that they have the same task and the same data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from rps.records.changes import differences
 from rps.records.choices import arguments
 from rps.records.directory import RunDirectory, RunRefused
+from rps.records.reader import read_origin
 
 TASK = ("operator", "noise", "noise_std")
 """Arguments of the model that define what is measured."""
@@ -18,12 +19,16 @@ SELECTION = ("limit", "skip", "subset", "subset_seed")
 
 
 def check_comparable(run: Path, other: Path, same_pictures: Callable[[], bool]) -> None:
-    """Errors: RunRefused, which lists what differs.  Runs without a config are not checked.
+    """Errors: RunRefused, which lists what differs.  Of runs without a config, only the tasks in their records are
+    compared, where both have them.
 
     same_pictures: called if the data arguments differ, since a folder may have moved.
     """
     configs = [RunDirectory(folder).config() for folder in (run, other)]
     if not all(configs):
+        made = [read_origin(folder).module for folder in (run, other)]
+        names = [name for name in made[0] if name in made[1] and name.split(".")[0] in TASK]
+        _refuse("have different tasks", run, other, *({name: of[name] for name in names} for of in made))
         return
     tasks = [{k: v for k, v in arguments(config.get("model")).items() if k in TASK} for config in configs]
     _refuse("have different tasks", run, other, *({"model": task} for task in tasks))

@@ -27,6 +27,8 @@ REPLACED = ".rps-replaced"
 """The folder that holds the files of an earlier run until the run that replaces it has restored its first batch."""
 LOGS = "logs"
 """The folder of the loggers' files, which are theirs: some loggers create it before the run begins."""
+EVALUATED = re.compile(r"trainer\.callbacks\.\d+\.(metrics|features|reference)\b")
+"""Values of a config that `rps evaluate` changes."""
 FILES = ("config.yaml", "metrics.json", "table.md", "dp_curve.png", "report.html")
 FOLDERS = ("grids", "images", "records", "features")
 GRID = re.compile(r"rank(\d+)_(loader\d+_)?batch(\d+)\.png")
@@ -139,7 +141,7 @@ class RunDirectory:
         found = changes(*self.choices.common(before, yaml.safe_load(given)))
         if found:
             more = f", and {len(found) - 5} more" if len(found) > 5 else ""
-            metrics = all(change.startswith("trainer.callbacks") for change in found)
+            metrics = all(map(EVALUATED.match, found))
             instead = f"; rps evaluate {self.path} changes the metrics of a run" if metrics else ""
             raise RunRefused(
                 f"output {self.path} holds a run of another config: {'; '.join(found[:5])}{more}; resume it with the "

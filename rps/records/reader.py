@@ -153,6 +153,7 @@ def _merged(origin: Origin, meta: Mapping[str, Any]) -> Origin:
         {**{name: MetricInfo(**info) for name, info in own.get("metrics", {}).items()}, **origin.metrics},
         origin.data or own.get("data"),
         origin.relative_cost or (RelativeCost(**relative) if (relative := own.get("relative_cost")) else None),
+        {**own.get("module", {}), **origin.module},
     )
 
 

@@ -86,7 +86,7 @@ class Origin:
     hashes: SHA-256 of the weights of the model and of the metrics' networks, and of the file of the reference set.
     reference: the reference set of Frechet distances, see rps.metrics.load_reference; None is the run's own clean
     images. metrics: name -> MetricInfo, in the order of tables. data: the location of the data, if known.
-    relative_cost: of the prior; None if unknown.
+    relative_cost: of the prior; None if unknown. module: what the module is, see rps.records.module_settings.
     """
 
     hashes: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +94,7 @@ class Origin:
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     data: str | None = None
     relative_cost: RelativeCost | None = None
+    module: Mapping[str, Any] = field(default_factory=dict)
 
     def changes(self, now: Origin) -> list[str]:
         """One phrase per entry that both have and that differs."""
@@ -105,7 +106,8 @@ class Origin:
         for what, old, new in (("data", self.data, now.data), ("reference set", self.reference, now.reference)):
             if old is not None and new is not None and old != new:
                 found.append(f"the {what} were read from {old} and are now read from {new}")
-        return found
+        pairs = [(name, old, now.module[name]) for name, old in self.module.items() if name in now.module]
+        return found + [f"{name} was {old} and is now {new}" for name, old, new in pairs if old != new]
 
 
 class RecordWriter:
