@@ -207,8 +207,8 @@ class SampleDataModule(L.LightningDataModule, RunData):
     @property
     def wanted_ids(self) -> AbstractSet[str]:
         """The ids in `subset`, unless `skip` or `limit` leaves some of them out."""
-        named = isinstance(self.subset, list) and self.skip == 0 and self.limit is None
-        return frozenset(map(str, self.subset)) if named else frozenset()  # type: ignore[arg-type]
+        named = frozenset(map(str, self.subset)) if isinstance(self.subset, list) else frozenset()
+        return named if self._window().indices(len(named)) == (0, len(named), 1) else frozenset()
 
     def _available(self) -> int | None:
         """Number of samples of the subset, or an upper bound."""

@@ -109,6 +109,22 @@ BAD = {
     "merged aliases that multiply": (["--config", "merges.yaml"], "aliases expand it to more than 1,000,000"),
     "a config inside itself": (["--config", "self.yaml"], "self.yaml is nested too deeply or contains itself"),
     "a deep config": (["--config", "deep.yaml"], "deep.yaml is nested too deeply"),
+    "a key twice": (
+        ["--config", "twice.yaml"],
+        "twice.yaml is not valid YAML: the key 'noise' is given in line 3 and again in",
+    ),
+    "a key twice in a file for a value": (
+        ["--model.operator", "operator.yaml"],
+        "key 'width' is given twice in line 2; keep",
+    ),
+    "a key twice in a value": (
+        ["--model.operator", "{class_path: FAKES.Blur, init_args: {width: 3, width: 5}}"],
+        "the key 'width' is given twice in line 1; keep one",
+    ),
+    "no UTF-8": (
+        ["--config", "latin.yaml"],
+        "config latin.yaml is not text in UTF-8 .byte 0xe9 at position 8.; give a YAML",
+    ),
     "a number without end": (["--config", "number.yaml"], "number.yaml is not valid YAML: Exceeds the limit"),
     "nothing left": (["--data.skip", "10"], "skip must be less than the number of samples, 10, got 10"),
     "predict_step refuses": (["--model.trouble", "raise"], "the data have 3 channels but the prior has 1"),
@@ -132,6 +148,9 @@ FILES = {
     "self.yaml": "model: &a {b: *a}",
     "deep.yaml": "model: " + "[" * 3000,
     "number.yaml": "model: " + "9" * 5000,
+    "twice.yaml": "model:\n  init_args:\n    noise: 0.1\n    noise: 0.3\n",
+    "operator.yaml": "class_path: tests.cli_fakes.Blur\ninit_args: {width: 3, width: 5}\n",
+    "latin.yaml": "# r\u00e9sum\udce9\nmodel: {}\n",
     "my_broken.py": "class Op:\n    def",
 }
 
@@ -140,7 +159,7 @@ FILES = {
 def test_bad_input_is_one_sentence(case, folder, capsys):
     arguments, expected = BAD[case][0], BAD[case][1].replace("FAKES", "tests.cli_fakes").replace("?", "[?]")
     for name, content in FILES.items():
-        (folder / name).write_text(content)
+        (folder / name).write_bytes(content.encode("utf-8", "surrogateescape"))
     os.mkfifo("pipe")
     Path("link").symlink_to("nowhere")
     assert rps(*[a.replace("FAKES", "tests.cli_fakes") for a in arguments]) == 2
@@ -196,6 +215,11 @@ def test_a_file_for_a_value_may_not_multiply_itself(option, text, folder, capsys
     assert rps(*([option, "bomb.yaml"] if option != "within" else ["--config", "within.yaml"])) == 2
     err = capsys.readouterr().err
     assert err.startswith("rps: error: ") and "aliases expand it to" in err and len(err.splitlines()) == 1, err
+
+
+def test_a_run_that_restores_nothing_does_not_end_well(capsys):
+    assert rps("--trainer.limit_predict_batches", "0") == 3
+    assert "no sample was restored: the data have none" in capsys.readouterr().err
 
 
 def test_a_file_for_a_value_may_have_aliases(folder, capsys):

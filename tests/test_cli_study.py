@@ -132,6 +132,15 @@ BAD = {
     ),
     "a bad file": (["bad.yaml", "--output", "x"], "study bad.yaml: 'colums' is not a key of the file"),
     "a bad run": (["bad_run.yaml", "--output", "x"], "run second: model.steps must be int or null, got 'many'"),
+    "a setting of a method": (["bad_steps.yaml", "--output", "x"], "run second: steps must be at least 1, got -3"),
+    "a column": (
+        ["bad_column.yaml", "--output", "x"],
+        "'RSME' is not a column of the table of the study; did you mean RMSE?",
+    ),
+    "another study": (
+        ["other.yaml", "--output", "st"],
+        "output st holds the report of another study, with a run 'small' that",
+    ),
     "another config": (
         ["steps.yaml", "--output", "st", "--seed", "1"],
         "run small: output st/small holds a run of ano",
@@ -147,6 +156,9 @@ def test_bad_input_is_one_sentence_and_costs_nothing(case, capsys):
     Path("mine/notes.txt").write_text("mine")
     write("bad.yaml", colums=[])
     write("bad_run.yaml", runs={"first": {}, "second": {"set": {"model.steps": "many"}}})
+    write("bad_steps.yaml", runs={"first": {}, "second": {"set": {"model.steps": -3}}})
+    write("bad_column.yaml", columns=["run", "sqrt FD", "RSME"])
+    write("other.yaml", runs={"alone": {}})
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     assert main(["study", *given]) == 2
     out, err = capsys.readouterr()
@@ -176,6 +188,14 @@ def test_a_run_that_fails_ends_the_study_and_the_next_start_resumes(done, monkey
     assert main(["study", path, "--output", "late"]) == 3
     out, err = capsys.readouterr()
     assert "resuming late/first: 6 samples are done" in err and "1 sample failed" in err and "| failed |" in out
+
+
+def test_a_run_that_restores_nothing_ends_the_study(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = write("none.yaml", runs={"none": {"set": {"data.subset": ["nobody", "nothing"], "data.limit": 1}}})
+    assert main(["study", path, "--output", "st"]) == 3
+    err = capsys.readouterr().err
+    assert "no sample was restored" in err and "stopped at none, with 0 of 1 runs done" in err
 
 
 def test_a_folder_for_stage_1(folder, capsys):

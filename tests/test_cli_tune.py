@@ -257,3 +257,8 @@ def test_lpips_without_its_backbone_is_one_sentence(tmp_path, monkeypatch, capsy
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "LPIPS" in line]
     assert "cannot be fetched" in line and "give a local copy of that file" in line
     assert not (tmp_path / "tuned").exists()
+
+
+def test_a_range_for_an_option_of_integers_is_corrected(tmp_path, capsys):
+    run(*BASE, "--over", "model.steps=1:2", "--output", str(tmp_path / "x"), expect=2)
+    assert capsys.readouterr().err == "rps: error: --over model.steps=1:2: model.steps takes integers; give 1:2:int\n"

@@ -1,8 +1,11 @@
 """The packaged configs merge, in any order, into runs that can be built."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
+from rps.bounded_yaml import check_yaml
 from rps.cli import main
 from rps.cli.arguments import packaged_configs
 
@@ -118,6 +121,18 @@ def test_methods_merge_with_class_conditional_box_inpainting(name, capsys):
     for part in ("demo_conditional", "task/box", name):
         assert contains(whole, yaml.safe_load(packaged_configs()[part].read_text())), part
     assert whole["model"]["init_args"]["prior"]["init_args"]["guidance_scale"] == 4.0
+
+
+def test_no_key_is_given_twice():
+    """Nor in the files of tools/, which other readers would pass."""
+    ours = [
+        *packaged_configs().values(),
+        *packaged_configs(studies=True).values(),
+        *(Path(__file__).parents[1] / "tools").rglob("*.yaml"),
+    ]
+    assert len(ours) > 300
+    for path in ours:
+        check_yaml(path.read_text())
 
 
 def contains(whole: object, part: object) -> bool:

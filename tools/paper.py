@@ -25,6 +25,9 @@ from typing import Any
 import yaml
 from pages import DOCS, markdown, write_part, write_study
 
+from rps.cli.arguments import check_passed
+from rps.cli.errors import InputError
+from rps.cli.study import OWN, PASSED
 from rps.records.files import level_name, write_text
 from rps.report.curve import plane_point
 from rps.study import read_study
@@ -177,6 +180,10 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="show all parts, and run nothing")
     parser.add_argument("--write", action="store_true", help="write docs/, and run nothing")
     given, more = parser.parse_known_args()
+    try:
+        check_passed(more, "tools/paper.py", [*OWN, *PASSED], ["--part", "--list", "--write"])
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
     chosen = [part for part in parts if given.part is None or part.name in given.part]
     if given.list:
         return print("\n\n".join(described(part, given.output) for part in chosen))

@@ -26,6 +26,9 @@ from typing import Any
 import yaml
 from pages import markdown, write_part
 
+from rps.cli.arguments import WITH_VALUE, check_passed
+from rps.cli.errors import InputError, did_you_mean
+from rps.cli.tune import parser as tune_parser
 from rps.study.settings import Runs
 from rps.tuning.space import read_values
 
@@ -33,6 +36,7 @@ TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / "configs" / "embedded"
 DIGITS = 3
 """Digits of the values that are written."""
+OPTIONS = ("--only", "--output", "--processes", "--write")
 BEST = "the best of"
 START = "where its search starts; nobody has run it"
 
@@ -208,6 +212,18 @@ def shown(value: Any) -> str:
     return "derived" if value is None else str(value)
 
 
+def check(given: argparse.Namespace, more: Sequence[str], places: Sequence[str]) -> None:
+    """Errors: InputError for an unknown option, for less than one process, and for an --only that chooses nothing."""
+    check_passed(more, "tools/settings.py", [*WITH_VALUE, *tune_parser()._option_string_actions], OPTIONS)
+    if given.processes < 1:
+        raise InputError(f"--processes must be at least 1, got {given.processes}")
+    families = ", ".join(dict.fromkeys(place.partition("/")[0] for place in places))
+    for name in given.only:
+        if not any(place.startswith(name) for place in places):
+            hint = did_you_mean(name, places) or f"the families are {families}"
+            raise InputError(f"--only {name}: the name of no search begins so; {hint}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[""], help="beginnings of FAMILY/TASK/METHOD")
@@ -216,6 +232,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write configs and docs instead of searching")
     given, more = parser.parse_known_args()
     content, methods = read(TOOLS / "settings.yaml")
+    try:
+        check(given, more, [method.place for method in methods])
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
     if given.write:
         return write(methods, content, given.output)
     chosen = [m for m in methods if m.place.startswith(tuple(given.only)) and m.found(given.output) is None]

@@ -70,9 +70,10 @@ options of rps predict:
                     print the arguments of a class: a module, operator, prior, estimator, sampler, ..., in any case,
                     e.g. --model.help MapRps, --model.help dps
 
-exit codes: 0 all done; 2 invalid input; 3 done, but some samples failed or shared an id; 130 interrupted; 143, 129,
-138 ended by SIGTERM, SIGHUP, SIGUSR1; 1 a bug, or another process or the run directory was lost; 137 killed, also
-when one process of a run fails while the others start. Set RPS_DEBUG=1 to see the traceback of an error.
+exit codes: 0 all done; 2 invalid input; 3 done, but some samples failed or shared an id, or none was restored; 130
+interrupted; 143, 129, 138 ended by SIGTERM, SIGHUP, SIGUSR1; 1 a bug, or another process or the run directory was
+lost; 137 killed, also when one process of a run fails while the others start. Set RPS_DEBUG=1 to see the traceback of
+an error.
 """
 
 

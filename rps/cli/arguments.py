@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rps.bounded_yaml import check_yaml, load_yaml
+from rps.bounded_yaml import check_yaml, read_yaml
 from rps.cli.callbacks import class_node, configure
 from rps.cli.classes import class_of, parameters, spelled
 from rps.cli.errors import InputError, did_you_mean, one_line
@@ -111,6 +111,16 @@ def read(argv: Sequence[str]) -> Arguments:
     return arguments
 
 
+def check_passed(passed: Sequence[str], command: str, known: Sequence[str], own: Sequence[str] = ()) -> None:
+    """Checks the names of options that a command passes on to runs.  known: those besides the ones of model, data and
+    trainer. own: the command's own, for hints. Errors: InputError."""
+    for i, option in enumerate(part.partition("=")[0] for part in passed):
+        named = option in known or option.removeprefix("--").partition(".")[0] in SECTIONS
+        if (option.startswith("--") and not named) or (i == 0 and not option.startswith("--")):
+            hint = did_you_mean(option, [*own, *known]) or f"see {command} --help"
+            raise InputError(f"{option} is not an option of {command}; {hint}")
+
+
 def packaged_configs(studies: bool = False) -> dict[str, Path]:
     """The configs, or the studies, that ship with the package, by name: "demo", "embedded/sr4", ..."""
     import configs
@@ -138,7 +148,7 @@ def find_config(name: str, option: str = "--config", studies: bool = False) -> P
 
 def load_config(path: Path) -> dict[str, Any]:
     """The content of a YAML file, with its sections checked.  Errors: ValueError."""
-    content = load_yaml(path.read_text(encoding="utf-8"), f"config {path}")
+    content = read_yaml(path, f"config {path}")
     if not isinstance(content, dict) or not content:
         raise InputError(f"config {path} must have sections {', '.join(SECTIONS)}, got {type(content).__name__}")
     # jsonargparse ignores sections that it does not know.
@@ -161,14 +171,15 @@ def bounded_parser() -> Iterator[None]:
     load = get_loader("yaml")
 
     def load_bounded(text: str) -> Any:
-        if "*" in text:
+        if ":" in text or "*" in text:
             try:
                 check_yaml(text)
             except RecursionError as error:
                 raise InputError("a file given for a value is nested too deeply; use fewer levels") from error
-            except yaml.YAMLError as error:
-                if "aliases" in str(error):  # the parser reports everything else
-                    raise InputError(f"a file given for a value cannot be read: {one_line(error)}") from error
+            except ValueError as error:
+                raise InputError(f"a value, or a file given for one, cannot be read: {one_line(error)}") from error
+            except yaml.YAMLError:
+                pass  # the parser reports it
         return load(text)
 
     set_loader("yaml", load_bounded, (yaml.YAMLError,))

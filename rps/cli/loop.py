@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from jsonargparse import ArgumentParser, Namespace
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from modules.methods import Method
 from rps.cli import arguments, callbacks, loggers, signals
+from rps.cli.classes import find
 from rps.cli.errors import InputError, one_line, parser_sentence
 from rps.cli.streams import say
 from rps.protocol import RunModule, run_data, run_module
@@ -111,10 +114,15 @@ def _left_sentence(module: RunModule, left: Sequence[Level], count: int) -> str:
 
 
 class ConfigCli(RunCli):
-    """Parses the arguments and checks the config, and creates no object."""
+    """Parses the arguments and checks the config; of what it names, only the traversal of a Method is built."""
 
     def instantiate_classes(self) -> None:
-        pass
+        model, method = self.config.model, find(self.config.model.class_path)
+        if isinstance(method, type) and issubclass(method, Method):
+            parser = ArgumentParser(exit_on_error=False)
+            names = parser.add_method_arguments(method, "build")
+            given = parser.instantiate_classes(Namespace({name: model.init_args[name] for name in names}))
+            method.__new__(method).build(**given.as_dict())
 
 
 class Keeper(Callback):
@@ -150,6 +158,7 @@ class Keeper(Callback):
         self.children.check()
         self.session.directory.check_there()
         if getattr(outputs, "ids", True):
+            self.run.restored = True
             self.session.directory.commit()
             if not trainer.loggers:
                 trainer.loggers = self.loggers

@@ -61,6 +61,7 @@ class Run:
         self.children: Children | None = None
         self.config: dict[str, Any] = {}  # as parsed
         self.started = False  # whether the first batch has started
+        self.restored = False  # whether a batch had samples
         self.failures: dict[str, str] = {}
 
     def main(self) -> int:
@@ -144,7 +145,7 @@ class Run:
         table = directory.path / "table.md"
         if table.is_file() and not self.brief:
             show("\n" + table.read_text(encoding="utf-8").strip())
-        troubles = self.session.troubles(self.failures)
+        troubles = self.session.troubles(self.failures, self.restored)
         if directory.put_back():
             say(f"nothing was restored, so the earlier run in {directory} was put back")
         elif not self.brief:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ first one, paired over the samples; DIR/curves.png with the curves of all runs, 
   rps study step_size --output runs/step_size                six step sizes of stage 2, in about a minute
   rps study my_study.yaml --output runs/mine --data.limit 8  the same runs on fewer pictures
 
-Repeating the command resumes. All configs are checked before the first run starts. Runs that differ only in stage 2
+Repeating the command resumes. Before the first run starts, all configs are checked, with the settings of their methods
+that do not depend on the prior or the data. Runs that differ only in stage 2
 compute stage 1 once (DIR/.stage1, which may be removed); their results and costs are those of a run alone.
 
 A study file has a title and runs, each with configs and values to set as for rps predict; all other keys may be left
@@ -36,14 +37,15 @@ out:
     DPS: {}
     DDNM: {configs: [my_ddnm.yaml], set: {model.steps: 50}}
   grid: {model.noise: [0.05, 0.1]}                      repeats every run with each combination of values
-  tasks: [sr4, inpaint]                                 repeats all runs; the task replaces TASK in names of configs
+  tasks: [sr4, inpaint]                                 repeats all runs; the task replaces TASK in names of configs,
+                                                        as in embedded/TASK, and in values
   columns: [run, knob, RMSE, sqrt FD, consistency]      of the table
   baselines: true                                       lines for A^+ y and for the clean images
   figures: {dp_curve.png: curve}                        copies files of the first run instead of drawing all curves;
                                                         images: pictures draws the pictures of all runs, "": curves
 
 options:
-  --output DIR      the folder of the study, with a folder for each run
+  --output DIR      the folder of the study, with a folder for each run; the study may grow, but another one is refused
   --tasks NAME ...  only these tasks
   --no_guides       leave out the reference curves of the figures that are drawn
   --config, --model.KEY, --data.KEY, --trainer.KEY, --seed, --metric, --overwrite, --retry_failed
@@ -51,13 +53,14 @@ options:
 
 exit codes: those of rps predict; 3 if samples of any run failed.
 """
+OWN = ("--output", "--tasks", "--no_guides")
 PASSED = ("--config", "--seed", "--metric", "--overwrite", "--retry_failed")
 """Options of rps predict that a study passes on, besides those of model, data and trainer."""
 
 
 def run_study(argv: Sequence[str]) -> int:
     """Runs the study.  argv: the arguments after `rps study`.  -> exit code."""
-    from rps.study import begin, check_output, read_study, write_report
+    from rps.study import begin, check_output, check_study, read_study, write_report
     from rps.study.report import STAGE1
 
     parser = SentenceParser("rps study", "a study file and an --output folder")
@@ -69,20 +72,23 @@ def run_study(argv: Sequence[str]) -> int:
     _check_processes()
     study, output = read_study(arguments.find_config(given.file, "study", studies=True)), Path(given.output)
     check_output(output)
+    check_study(study, output)
     tasks = _chosen(study.tasks, given.tasks)
     _check_passed(passed, study.varied)
     runs = [(name, task, output / study.folder(name, task)) for task in tasks for name in study.runs]
     names = [f"{task} {name}".strip() for name, task, _ in runs]
     commands = [[*study.runs[name].arguments(task), *passed, "--output", str(folder)] for name, task, folder in runs]
-    stage1 = [_check(*of) for of in zip(names, commands, strict=True)]
+    configs = [_check(*of) for of in zip(names, commands, strict=True)]
+    _check_columns(study.columns or (), configs)
+    stage1 = [stage1_settings(config) for config in configs]
     begin(output)
     worst = 0
     for i, (name, argv) in enumerate(zip(names, commands, strict=True)):
         show(f"[{i + 1}/{len(runs)}] {name}")
         shared = ["--stage1", str(output / STAGE1)] if stage1[i] and stage1.count(stage1[i]) > 1 else []
-        if (code := _predict([*argv, *shared])) not in (0, 3):
+        if (code := _predict([*argv, *shared])) not in (0, 3) or not (runs[i][2] / "metrics.json").is_file():
             say(f"the study stopped at {name}, with {i} of {len(runs)} runs done; the same command resumes")
-            return code
+            return code or 2
         worst = max(worst, code)
     files, troubles = write_report(study, tasks, output, given.guides)
     show("\n" + (output / "table.md").read_text(encoding="utf-8").strip())
@@ -110,22 +116,33 @@ def _chosen(tasks: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
 
 def _check_passed(passed: Sequence[str], varied: frozenset[str]) -> None:
     """Errors: InputError for an option that is not passed on, and for one in which the runs of the study differ."""
+    arguments.check_passed(passed, "rps study", PASSED, OWN)
     for option in (part.partition("=")[0] for part in passed if part.startswith("--")):
-        name = option.removeprefix("--")
-        if option not in PASSED and name.partition(".")[0] not in arguments.SECTIONS:
-            hint = did_you_mean(option, ["--output", "--tasks", "--no_guides", *PASSED]) or "see rps study --help"
-            raise InputError(f"{option} is not an option of rps study; {hint}")
-        if name in varied:
+        if option.removeprefix("--") in varied:
             raise InputError(f"{option} would make the runs of the study alike, since these differ in it; leave it out")
 
 
-def _check(name: str, argv: list[str]) -> str | None:
-    """Checks a run as far as that is possible before anything is built.  -> what its stage 1 depends on, see
-    stage1_settings; None without one. Errors: InputError."""
+def _check_columns(columns: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> None:
+    """Errors: InputError for a column that none of these runs can fill; not checked if one has metrics of its own."""
+    from rps.study import column_title, standard_columns
+
+    known = standard_columns()
+    callbacks = [callback for config in configs for callback in config["trainer"].get("callbacks") or ()]
+    ours = [isinstance(of, Mapping) and str(of.get("class_path")).startswith("rps.callbacks.") for of in callbacks]
+    if not all(ours) or any(of.get("init_args", {}).get("metrics") for of in callbacks):
+        return
+    for name in columns:
+        if column_title(name) not in known:
+            hint = did_you_mean(name, known) or f"the columns are {', '.join(known)}"
+            raise InputError(f"{name!r} is not a column of the table of the study; {hint}")
+
+
+def _check(name: str, argv: list[str]) -> dict[str, Any]:
+    """Checks a run as far as that is possible without its prior and data.  -> its config. Errors: InputError."""
     try:
         with processes.tidy():
             quiet()
-            return stage1_settings(Run(argv).check())
+            return Run(argv).check()
     except Exception as error:
         if not is_bad_input(error, started=False):
             raise

@@ -92,7 +92,7 @@ class Tune(Run):
 
         self.given.objective = self.given.objective or DISTORTION
         cli = TrialCli(base, self.open)
-        cli.parsed({option: values.first for option, values in self.space.items()})  # reports unknown options
+        self._check_space(cli)
         objective = cli.objective(self.given.objective, self.given.tau, self.given.share)
         batches = cli.batches(whole=self.given.no_pruning)
         config = cli.config.as_dict()
@@ -125,6 +125,18 @@ class Tune(Run):
                 raise InputError(f"--{name} must be at least 1, got {getattr(self.given, name)}")
         if find_spec("optuna") is None:
             raise InputError("rps tune needs the package optuna, which is not installed; pip install 'optuna>=4'")
+
+    def _check_space(self, cli: TrialCli) -> None:
+        """Errors: InputError for unknown options, and for values that they do not take."""
+        from rps.tuning.space import Range
+
+        try:
+            cli.parsed({option: values.first for option, values in self.space.items()})
+        except InputError as error:
+            for option, values in self.space.items():
+                if isinstance(values, Range) and str(error).startswith(f"{option} must be int"):
+                    raise InputError(f"--over {option}={values}: {option} takes integers; give {values}:int") from error
+            raise
 
     def open(self, base: arguments.Arguments, config: Any, dumped: str) -> None:
         """Checks the folder between parsing and building, so that an unusable one is reported first."""

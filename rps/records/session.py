@@ -77,12 +77,14 @@ class Session:
         count = f"{levels[0]['n']} finished samples are" if levels else "finished samples are"
         return f"{count} kept in {self.directory}; the same command resumes from there"
 
-    def troubles(self, failures: Mapping[str, str]) -> list[str]:
+    def troubles(self, failures: Mapping[str, str], restored: bool = True) -> list[str]:
         """Sentences on what went wrong in a completed run; none if nothing did.
 
-        failures: id -> reason in this process, for runs whose recorder writes no metrics.json.
+        failures: id -> reason in this process, for runs whose recorder writes no metrics.json. restored: whether this
+        process restored a sample.
         """
         found, sentences = self.directory.metrics(), []
+        recorded = os.path.isdir(self.directory.path / "records")  # by a recorder of the user, without metrics.json
         if repeated := found.get("repeated_ids", []):
             more = ", ..." if len(repeated) > 5 else ""
             sentences.append(
@@ -98,6 +100,8 @@ class Session:
             sentences += [f"failed: {name}: {' '.join(why.split())}" for name, why in list(reasons.items())[:20]]
             if len(reasons) > 20:
                 sentences.append(f"failed: and {len(reasons) - 20} more")
+        elif not restored and not any(level.get("n") for level in levels) and (levels or not recorded):
+            sentences.append("no sample was restored: the data have none; check data.subset, data.skip and data.limit")
         return sentences
 
 

@@ -61,14 +61,8 @@ def compare_runs(
     _check_levels(a, run, [here for here, _ in pairs or ()])
     _check_levels(b, other, [there for _, there in pairs or ()])
     pairs = _all_pairs(a, b) if pairs is None else pairs
+    check_same_data(a, b, run, other)
     common = sorted(a.ids & b.ids)
-    if not common:
-        raise ValueError(
-            f"{run} and {other} have no sample in common: the ids of one begin with {min(a.ids)!r}, those of the "
-            f"other with {min(b.ids)!r}; give runs of the same data"
-        )
-    if same_images(a, b) is False:
-        raise ValueError(f"{run} and {other} have different clean images with the same ids; give runs of the same data")
     same_features, other_metrics = _comparable(a, b)
     used = [sorted({pair[i] for pair in pairs}) for i in (0, 1)]
     sets = [
@@ -108,6 +102,17 @@ def compare_runs(
         "decoder": any(row.cost.decoder_calls for records in (a, b) for row in records.at_levels),
         "levels": levels,
     }
+
+
+def check_same_data(a: Records, b: Records, run: str | Path, other: str | Path) -> None:
+    """Errors: ValueError for runs without a common sample, and for different clean images with the same id."""
+    if not a.ids & b.ids:
+        raise ValueError(
+            f"{run} and {other} have no sample in common: the ids of one begin with {min(a.ids)!r}, those of the "
+            f"other with {min(b.ids)!r}; give runs of the same data"
+        )
+    if same_images(a, b) is False:
+        raise ValueError(f"{run} and {other} have different clean images with the same ids; give runs of the same data")
 
 
 def same_images(a: Records, b: Records) -> bool | None:

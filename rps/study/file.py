@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from rps.bounded_yaml import load_yaml
+from rps.bounded_yaml import read_yaml
 from rps.study.settings import Runs, Study, file_of
 
 OPTIONS = re.compile(r"(model|data|trainer)(\.\w+)*\+?|seed|metric")
@@ -48,7 +48,7 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 def read_study(path: Path) -> Study:
     """Reads a study file.  Errors: ValueError, which names the file, the key and what is expected; OSError."""
-    content = load_yaml(path.read_text(encoding="utf-8"), f"study {path}")
+    content = read_yaml(path, f"study {path}")
     try:
         return _study(content)
     except ValueError as error:
@@ -77,6 +77,7 @@ def _study(content: Any) -> Study:
                 label.insert(0, str(name))
             runs[", ".join(label)] = common | own | at
     study = Study(runs=runs, varied=frozenset(varied), **others)
+    _check_tasks(study)
     _check_folders(study)
     return study
 
@@ -111,6 +112,16 @@ def _check_keys(content: Any, where: str, known: Sequence[str]) -> None:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
             raise ValueError(f"{key!r} is not a key of {where}; {hint}")
+
+
+def _check_tasks(study: Study) -> None:
+    """Errors: ValueError for a run that would be the same in several tasks; of a single one, the task is a name."""
+    for name, run in study.runs.items():
+        if len(study.tasks) > 1 and run.arguments(study.tasks[0]) == run.arguments(study.tasks[1]):
+            raise ValueError(
+                f"the run {name} is the same for the tasks {', '.join(study.tasks)}; write TASK where they differ, as "
+                "in configs: [embedded/TASK], or leave out tasks"
+            )
 
 
 def _check_folders(study: Study) -> None:

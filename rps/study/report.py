@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from rps.study.settings import PICTURES, Study
 from rps.study.table import column_title, saved, study_columns, study_notes
 
 MARKER, CONTENT = ".rps-study", "rps study directory, format 1\n"
+REPORT = "study.json"
 STAGE1 = ".stage1"
 """The folder with the estimates of stage 1 that several runs of the study use."""
 
@@ -27,6 +29,21 @@ def check_output(folder: Path) -> None:
         raise RunRefused(f"output {folder} is a file; give a new or empty folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
         raise RunRefused(f"output {folder} is not empty and was not written by rps study; give another --output")
+
+
+def check_study(study: Study, folder: Path) -> None:
+    """Errors: RunRefused if the folder has the report of a study with runs that this one lacks.
+
+    Settings are no part of it: each run refuses those of another run in its folder, and is extended where it can be.
+    """
+    path = folder / REPORT
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
+    for task, run in ((of["task"], of["run"]) for of in runs):
+        if task not in study.tasks or run not in study.runs:
+            raise RunRefused(
+                f"output {folder} holds the report of another study, with a run {f'{task} {run}'.strip()!r} that this "
+                f"one lacks; give another --output, or move {path} away to replace the report"
+            )
 
 
 def begin(folder: Path) -> None:
@@ -44,8 +61,8 @@ def write_report(study: Study, tasks: Sequence[str], folder: Path, guides: bool 
     columns = study_columns(study, results)
     text = "\n\n".join([f"# {study.title}", "\n".join(align(columns)), *study_notes(results)])
     write_text(folder / "table.md", text + "\n")
-    write_json(folder / "study.json", _content(study, results))
-    files, titles = [folder / "table.md", folder / "study.json"], [title for title, _ in columns]
+    write_json(folder / REPORT, _content(study, results))
+    files, titles = [folder / "table.md", folder / REPORT], [title for title, _ in columns]
     empty = [name for name in study.columns or () if column_title(name) not in titles]
     troubles = [f"the column {name!r} of the study is left out: no run fills it" for name in empty]
     for task in tasks:

@@ -9,8 +9,8 @@ from typing import Any
 
 from rps.records.comparable import check_comparable
 from rps.records.directory import RunDirectory
-from rps.records.reader import read_records
-from rps.report.paired import Paired, compare_runs, same_images
+from rps.records.reader import Records, read_records
+from rps.report.paired import Paired, check_same_data, compare_runs, same_images
 from rps.restoration import Level
 from rps.study.settings import Study
 
@@ -18,13 +18,15 @@ from rps.study.settings import Study
 @dataclass(frozen=True)
 class Result:
     """A finished run.  summary: its metrics.json. minus_first: level -> metric -> this run minus the first one of the
-    task. apart: why there are no differences, if there are none.
+    task. apart: why there are no differences, if there are none. group: folder of the first run of the task that has
+    its measurements, so that they can be compared.
     """
 
     task: str
     run: str
     folder: Path
     summary: Mapping[str, Any]
+    group: Path
     minus_first: Mapping[Level, Mapping[str, Paired]] = field(default_factory=dict)
     apart: str = ""
 
@@ -33,25 +35,37 @@ def read_results(study: Study, tasks: Sequence[str], output: Path) -> list[Resul
     """The runs of the study in a folder, which must be finished, in the order of tasks and runs."""
     results = []
     for task in tasks:
-        first: Path | None = None
+        groups: dict[Path, Records] = {}  # of the first run of each group
         for run in study.runs:
             folder = output / study.folder(run, task)
-            differences, apart = ({}, "") if first is None else _minus(folder, first)
-            results.append(Result(task, run, folder, RunDirectory(folder).metrics(), differences, apart))
-            first = first or folder
+            records = read_records(folder)
+            reasons = {first: _incomparable(folder, records, first, others) for first, others in groups.items()}
+            group = next((first for first, reason in reasons.items() if not reason), folder)
+            groups.setdefault(group, records)
+            first, apart = next(iter(groups)), next(iter(reasons.values()), "")
+            found = ({}, apart) if apart or not reasons else _minus(folder, records, first, groups[first])
+            results.append(Result(task, run, folder, RunDirectory(folder).metrics(), group, *found))
     return results
 
 
-def _minus(run: Path, first: Path) -> tuple[dict[Level, Mapping[str, Paired]], str]:
+def _incomparable(run: Path, a: Records, other: Path, b: Records) -> str:
+    """Why two runs cannot be compared; "" if they can."""
+    try:
+        check_comparable(run, other, lambda: bool(same_images(a, b)))
+        check_same_data(a, b, run, other)
+    except ValueError as reason:
+        return str(reason)
+    return ""
+
+
+def _minus(run: Path, a: Records, first: Path, b: Records) -> tuple[dict[Level, Mapping[str, Paired]], str]:
     """The differences at the levels that both have, or of the only levels of both; else the reason for none."""
-    a, b = read_records(run), read_records(first)
     pairs = [(level, level) for level in a.levels if level in b.levels] if a.knob == b.knob else []
     if not pairs and len(a.levels) == len(b.levels) == 1:
         pairs = [(a.levels[0], b.levels[0])]
     if not pairs:
         return {}, "no level in common"
     try:
-        check_comparable(run, first, lambda: bool(same_images(a, b)))
         found = compare_runs(run, first, pairs=pairs)
     except ValueError as reason:
         return {}, str(reason)

@@ -23,10 +23,11 @@ class Runs:
         return Runs([*self.configs, *other.configs], {**self.set, **other.set})
 
     def arguments(self, task: str = "") -> list[str]:
-        """The arguments of `rps predict`, without --output.  task: replaces TASK in the names of configs."""
-        options = [("--config", name.replace("TASK", task)) for name in self.configs]
+        """The arguments of `rps predict`, without --output.  task: replaces TASK in the names of configs and in values;
+        "" leaves it."""
+        options = [("--config", name) for name in self.configs]
         options += [(f"--{k}", v if isinstance(v, str) else json.dumps(v)) for k, v in self.set.items()]
-        return [part for option in options for part in option]
+        return [part for option, value in options for part in (option, value.replace("TASK", task or "TASK"))]
 
 
 @dataclass
@@ -34,11 +35,11 @@ class Study:
     """The content of a study file.
 
     title: of the table and the figures. runs: name -> settings, including the common ones and the values of the grid.
-    varied: the options that the runs set differently. tasks: names that replace TASK in the names of configs, each with
-    all runs; [""] without them. columns: of the table; None is the default ones. baselines: whether the table has lines
-    for A^+ y and for the clean images. figures: file of the first run -> suffix of a figure that it is copied to; "" is
-    the curves of all runs and PICTURES their pictures; None is {"": ""}. page: the page of docs/ that shows the study;
-    only tools/pages.py reads it.
+    varied: the options that the runs set differently. tasks: names that replace TASK in the names of configs and in
+    values, each with all runs; [""] without them. columns: of the table; None is the default ones. baselines: whether
+    the table has lines for A^+ y and for the clean images. figures: file of the first run -> suffix of a figure that it
+    is copied to; "" is the curves of all runs and PICTURES their pictures; None is {"": ""}. page: the page of docs/
+    that shows the study; only tools/pages.py reads it.
     """
 
     title: str

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rps.metrics.calibration import VARIANCE_RATIO
+from rps.metrics.dp import DISTANCES
+from rps.metrics.standard import standard
 from rps.records.files import level_name
 from rps.report.cells import ABSENT, metrics_to_show, number, plus_minus, signed
 from rps.report.curve import plane_point
@@ -14,6 +17,8 @@ from rps.study.settings import Study
 
 MINUS_FIRST, MINUS_LEVEL = "minus the first run, paired", "minus its first level, paired"
 LOWER = "lower in both"
+OTHERS = ("task", "run", "knob", "n", "failed", MINUS_FIRST, MINUS_LEVEL, "cost", "seconds", LOWER)
+"""Columns that are no metrics."""
 NOT_BY_DEFAULT = {"n", "seconds"}
 
 Line = dict[str, str]
@@ -38,6 +43,12 @@ def study_columns(study: Study, results: Sequence[Result]) -> list[tuple[str, li
     return [(title, [line.get(title, "") for line in lines]) for title in chosen]
 
 
+def standard_columns() -> list[str]:
+    """The titles of all columns that runs with the standard metrics may fill."""
+    infos = [*(metric.info for metric in standard()), VARIANCE_RATIO, *DISTANCES]
+    return [*OTHERS, *(info.title for info in infos)]
+
+
 def column_title(name: str) -> str:
     """The title of a column of a study file, where "sqrt FD" stands for √FD."""
     return name.replace("sqrt ", "√")
@@ -57,7 +68,10 @@ def study_notes(results: Sequence[Result]) -> list[str]:
     for reason in dict.fromkeys(of.apart for of in results if of.apart):
         names = [f"{of.task} {of.run}".strip() for of in results if of.apart == reason]
         found.append(f"Without a difference to the first run: {', '.join(names)} ({reason}).")
-    found.append(f"{LOWER.capitalize()}: points of other runs with less error and a smaller distance, by any amount.")
+    found.append(
+        f"{LOWER.capitalize()}: points of other runs of the same task and pictures with less error and a smaller "
+        "distance, by any amount."
+    )
     total, stored = saved(results)
     if stored:
         found.append(
@@ -87,7 +101,7 @@ def _lines(study: Study, results: Sequence[Result]) -> Iterator[Line]:
                 if (found := of.summary.get(key)) and found["metrics"]:
                     yield {"task": of.task, "run": name, **_figures(found["metrics"], infos)}
         tasks.add(of.task)
-        others = [other for other in results if other.task == of.task and other is not of]
+        others = [other for other in results if other.group == of.group and other is not of]
         for level in of.summary["levels"]:
             oracle = {
                 name: number(found["value"], 3) + plus_minus(found["se"], 3)

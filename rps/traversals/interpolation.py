@@ -12,6 +12,7 @@ from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
 from rps.schedule import Schedule
+from rps.settings import at_least_one
 from rps.traversals.inputs import level_numbers
 from rps.traversals.per_level import check_start
 from rps.traversals.staged import ChainPlan, Staged
@@ -49,6 +50,7 @@ class Interpolation(Staged):
         if not all(0 <= level <= 1 for level in self.levels):
             raise ValueError(f"levels must be weights between 0 and 1, got {self.levels}")
         check_start(t0, estimator)
+        at_least_one(steps=steps)
         self.t0, self.steps = t0, steps
 
     def plan(self, schedule: Schedule) -> list[ChainPlan]:

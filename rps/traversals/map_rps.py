@@ -48,7 +48,7 @@ class MapRps(Staged):
         samples: int = 1,
     ) -> None:
         super().__init__(whole_levels("t0", t0), estimator, sampler, micro_batch)
-        at_least_one(samples=samples)
+        at_least_one(samples=samples, steps=steps)
         self.steps, self.samples = steps, samples
 
     @property

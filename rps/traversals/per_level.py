@@ -8,7 +8,7 @@ from rps.estimators.base import Estimator
 from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.schedule import Schedule
-from rps.settings import not_negative
+from rps.settings import at_least_one, not_negative
 from rps.traversals.staged import ChainPlan, Staged
 
 
@@ -30,6 +30,8 @@ class PerLevel(Staged):
     ) -> None:
         super().__init__(levels, estimator, samplers[0] if samplers else Sampler(), micro_batch)
         check_start(t0, estimator)
+        for each in steps:
+            at_least_one(steps=each)
         self.settings, self.t0 = dict(zip(levels, zip(samplers, steps, strict=True), strict=True)), t0
 
     def plan(self, schedule: Schedule) -> list[ChainPlan]:

@@ -9,6 +9,7 @@ from rps.restoration import Level
 from rps.samplers.base import Sampler
 from rps.samplers.dps import Dps
 from rps.schedule import Schedule
+from rps.settings import at_least_one
 from rps.traversals.inputs import whole_levels
 from rps.traversals.per_level import check_start
 from rps.traversals.staged import ChainPlan, Staged
@@ -47,6 +48,7 @@ class SampleAverage(Staged):
         if min(self.levels) < 1:
             raise ValueError(f"levels must be numbers of samples >= 1, got {self.levels}")
         check_start(t0, estimator)
+        at_least_one(steps=steps)
         self.t0, self.steps = t0, steps
 
     def plan(self, schedule: Schedule) -> list[ChainPlan]:

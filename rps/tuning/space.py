@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from rps.bounded_yaml import load_yaml
+from rps.bounded_yaml import load_yaml, read_yaml
 
 EXAMPLE = "such as 0.1:30:log, 1:20:int or a,b,c"
 OVER = "model.sampler.step_size=0.1:30:log"
@@ -86,7 +86,7 @@ def _from_file(text: str) -> dict[str, Any]:
     path = Path(text)
     if not path.is_file():
         raise ValueError(f"--over must be OPTION=VALUES or a YAML file, got {text!r}; e.g. --over {OVER}")
-    content = load_yaml(path.read_text(encoding="utf-8"), str(path))
+    content = read_yaml(path, str(path))
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ValueError(f"{path} must map options to values, as in {OVER.replace('=', ': ')}")
     return content

@@ -31,7 +31,9 @@ def test_a_larger_random_subset_has_the_smaller_one(folder):
 def test_ids_are_chosen_by_name_and_missing_ones_are_known(folder):
     data = folder(subset=["07", "01", "nobody"])
     assert ids(data) == ["01", "07"]
-    assert data.wanted_ids == {"07", "01", "nobody"} and folder(subset=["07"], limit=1).wanted_ids == set()
+    assert data.wanted_ids == {"07", "01", "nobody"} == folder(subset=["07", "01", "nobody"], limit=3).wanted_ids
+    assert folder(subset=["07", "nobody"], limit=1).wanted_ids == folder(subset=["07"], skip=1).wanted_ids == set()
+    assert Embedded(subset=["fashion-typo"]).wanted_ids == {"fashion-typo"}, "the default limit is larger"
 
 
 def test_a_run_chooses_by_id_whatever_the_subset(folder):

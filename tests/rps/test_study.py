@@ -9,9 +9,10 @@ from PIL import Image
 
 from rps.cli.arguments import packaged_configs
 from rps.records import write_json
+from rps.records.directory import RunRefused
 from rps.report import compare_runs, finish
 from rps.report.pictures import save_picture
-from rps.study import Runs, read_study, write_report
+from rps.study import Runs, check_study, read_study, write_report
 from tests.rps.test_compare import write
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,11 @@ BAD = {
     "an empty grid": ({"grid": {"model.x": []}}, "grid must be a mapping of options to lists of values"),
     "tasks": ({"tasks": []}, r"tasks must be a list of names, got \[\]"),
     "columns": ({"columns": [1]}, r"columns must be a list of names, got \[1\]"),
+    "a key twice": ("title: x\nruns: {a: {}, a: {}}", "the key 'a' is given twice in line 2; keep one of them"),
+    "one run for two tasks": (
+        {"common": {"configs": ["demo"]}, "tasks": ["sr4", "inpaint"]},
+        "the run a is the same for the tasks sr4, inpaint; write TASK where they differ",
+    ),
     "baselines": ({"baselines": "yes please"}, "baselines must be true or false, got 'yes please'"),
     "figures outside": ({"figures": {"../x": "y"}}, "figures must be a mapping of files of a run to suffixes"),
     "the same folder": ({"runs": {"a b": {}, "a_b": {}}}, "'a_b' and 'a b' would have the same folder, a_b; rename"),
@@ -165,6 +171,47 @@ def test_what_was_saved_is_noted(finished, tmp_path):
     write_report(study, study.tasks, finished)
     assert "computed stage 1 once: 320 of 960 network forwards were saved." in (finished / "table.md").read_text()
     assert json.loads((finished / "study.json").read_text())["saved_forward_equivalents"] == 320
+
+
+def test_a_task_replaces_its_name_in_values(tmp_path):
+    settings = {"data.folder": "pictures/TASK", "model.operator": {"class_path": "MaskFile", "path": "masks/TASK.png"}}
+    run = read_study(a_study(tmp_path, runs={"a": {"set": settings}}, tasks=["box", "line"])).runs["a"]
+    assert run.arguments("box")[1:] == [
+        "pictures/box", "--model.operator", '{"class_path": "MaskFile", "path": "masks/box.png"}'
+    ]  # fmt: skip
+    assert run.arguments()[1] == "pictures/TASK"
+    assert len(read_study(a_study(tmp_path, common={"configs": ["demo"]}, tasks=["sr4"])).runs) == 1  # only a name
+
+
+def test_runs_of_other_pictures_are_not_lower_in_both(tmp_path):
+    """d and e have other clean images under the same ids; at level 0 the distance is smaller than at 100."""
+    options = {"a": (0.0, 1), "b": (0.05, 1), "d": (0.1, 2), "e": (0.15, 2)}
+    for name, (less, clean_seed) in options.items():
+        finish(write(tmp_path / "x" / name, [0.2 + 0.1 * i - less for i in range(8)], clean_seed=clean_seed))
+    study = read_study(a_study(tmp_path, runs={name: {} for name in options}))
+    write_report(study, study.tasks, tmp_path / "x")
+    text = (tmp_path / "x" / "table.md").read_text()
+    found = cells(text)
+    lower = dict(zip(zip(found["run"], found["knob"], strict=True), found["lower in both"], strict=True))
+    assert lower["a", "t0 100"] == "b 0" and lower["d", "t0 100"] == "e 0" and lower["b", "t0 100"] == ""
+    assert "Without a difference to the first run: d (" in text and "different clean images" in text
+
+
+def test_another_study_is_refused(finished, tmp_path):
+    """One that lacks a run of the report; not one that has more, or another table."""
+    of = {"a": {"configs": ["TASK"]}, "b": {}}
+    check_study(read_study(a_study(tmp_path, runs={"a": {}})), finished)  # there is no report yet
+    study = read_study(a_study(tmp_path, runs={"a": {}, "b": {}}))
+    write_report(study, study.tasks, finished)
+    more = {"title": "new", "runs": {"b": {}, "a": {}, "c": {}}, "columns": ["run"], "figures": {}, "page": "p"}
+    check_study(read_study(a_study(tmp_path, **more)), finished)
+    for other in ({"runs": {"a": {}}}, {"runs": {"a": {}, "B": {}}}):
+        with pytest.raises(
+            RunRefused, match="report of another study, with a run 'b' that this one lacks; give another"
+        ):
+            check_study(read_study(a_study(tmp_path, **other)), finished)
+    with pytest.raises(RunRefused, match="with a run 'a' that this one lacks"):
+        check_study(read_study(a_study(tmp_path, runs=of | {"b": of["a"]}, tasks=["sr4", "box"])), finished)
 
 
 def test_settings_add_up():

@@ -70,6 +70,14 @@ def test_the_configs_of_a_study_are_there(name):
         assert f"<!-- {name} -->" in (ROOT / "docs" / f"{study.page}.md").read_text()
 
 
+def test_a_misspelt_option_runs_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["paper.py", "--output", str(tmp_path / "out"), "--prat", "solvers"])
+    with pytest.raises(SystemExit) as ended:
+        paper.main()
+    assert ended.value.code == 2 and not (tmp_path / "out").exists()
+    assert capsys.readouterr().err == "error: --prat is not an option of tools/paper.py; did you mean --part?\n"
+
+
 STUDY = """
 title: tiny
 page: results

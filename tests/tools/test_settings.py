@@ -130,3 +130,29 @@ def test_the_command_of_a_search(tmp_path):
     start = yaml.safe_load(Path(commands[1][commands[1].index("embedded/sr4") + 2]).read_text())
     assert start["model"]["init_args"]["levels"] == [0.8]
     assert commands[0][-2:] == ["--trainer.accelerator", "gpu"] and "--no_pruning" in commands[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--processes", "0"], "--processes must be at least 1, got 0"),
+        (["--only", "nonsense"], "--only nonsense: the name of no search begins so; the families are "),
+        (
+            ["--only", "latent", "solvers/sr4/dsp"],
+            "--only solvers/sr4/dsp: the name of no search begins so; did you mean",
+        ),
+        (["--wirte"], "--wirte is not an option of tools/settings.py; did you mean --write?"),
+        (["latent/sr4"], "latent/sr4 is not an option of tools/settings.py"),
+    ],
+)
+def test_bad_options_are_one_sentence_and_search_nothing(given, expected, place, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["settings.py", "--output", str(place[0] / "out"), *given])
+    with pytest.raises(SystemExit) as ended:
+        settings.main()
+    err = capsys.readouterr().err
+    assert ended.value.code == 2 and err.startswith(f"error: {expected}") and err.count("\n") == 1
+    assert not (place[0] / "out").exists()
+
+
+def test_options_of_rps_tune_are_passed_on():
+    settings.check_passed(["--trainer.accelerator", "gpu", "--model.micro_batch=4", "--tau=1"], "settings", ["--tau"])
