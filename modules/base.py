@@ -21,6 +21,7 @@ from rps.cost import Cost, RelativeCost
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
+from rps.operators.check import check_foreign
 from rps.operators.identity import Denoise
 from rps.printable import printable
 from rps.priors.base import Prior
@@ -184,6 +185,7 @@ class SolverModule(L.LightningModule, RunModule):
             if not self.any_size:
                 zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
                 degrade(zeros, self.operator, self.noise or 0.0, ["zeros"], self.seed)
+        check_foreign(self.operator, self.prior.image_shape, self.device)
         self._check_sizes()
         self.isolation = Isolation()
         self.seen, self.told = SeenIds(), 0
