@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rps.image_checks import check_range, check_tensor
+from rps.image_checks import check_tensor, extent, warn_of_range
 from rps.noise import Gaussian, Noise, Rounded, estimate_noise
 from rps.operators.base import NoPseudoInverse, Operator
 from rps.randomness import Streams
@@ -26,7 +26,8 @@ class Measurement:
     y: [N, ...]. operator: bound to these N images. noise_std: in [-1, 1] image units. image_shape: [C, H, W] of x.
     streams: random numbers of these samples, from which solvers draw. noise: law of y given A(x), Gaussian(noise_std)
     by default; for any other law, noise_std is the standard deviation of the Gaussian that solvers assume. conditions:
-    N values under "caption" (texts) or "label" (classes, as integers), for conditional priors.
+    N values under "caption" (texts) or "label" (classes, as integers), for conditional priors. image_range: least and
+    largest value of the clean images that were degraded, zeros if they are not known.
     """
 
     y: Tensor
@@ -36,6 +37,7 @@ class Measurement:
     streams: Streams
     noise: Noise = None  # type: ignore[assignment]
     conditions: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    image_range: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         self.noise = self.noise or Gaussian(self.noise_std)
@@ -88,10 +90,12 @@ def degrade(
     images: [N, C, H, W] in [-1, 1]. noise: standard deviation in the same units, or a Noise such as Poisson(peak=255).
     ids: N names; None is "0", "1", ... The measurement of a sample is bit-identical in any batch.
     Errors: ValueError for images of another form, with NaN, or in 0 .. 255. Warns of images that seem to be in [0, 1].
+    Other values outside [-1, 1] are refused by `Traversal.run`, unless its prior is analytic.
     """
     noise = noise if isinstance(noise, Noise) else Gaussian(noise)
     ids, image_shape = _check(images, operator, ids)
-    check_range(images)
+    image_range = extent(images)
+    warn_of_range(*image_range)
     if not ids:
         # The shape of y comes from one image, because some operators reject an empty batch (an FFT does).
         return degrade(images.new_zeros(1, *image_shape), operator, noise, [""], seed).rows(slice(0, 0))
@@ -99,7 +103,7 @@ def degrade(
     bound = operator.bind(image_shape, streams.at("operator"))
     noise = Rounded(noise, bound) if bound.rounding_std else noise
     y = noise.add(_apply(bound, images), streams.at("measurement"))
-    return Measurement(y, bound, noise.std, image_shape, streams, noise)
+    return Measurement(y, bound, noise.std, image_shape, streams, noise, image_range=image_range)
 
 
 def measured(
