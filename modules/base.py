@@ -241,8 +241,8 @@ class SolverModule(L.LightningModule, RunModule):
     def _extremes(self, batch: dict[str, Any]) -> tuple[Tensor, float]:
         """The measurements of a white and a black image, and the standard deviation of their noise."""
         white = torch.ones(1, *self._image_shape_of(batch), device=self.device)
-        both = degrade(torch.cat([white, -white]), self.operator, 0.0, 2 * batch["id"][:1], self.seed)
-        return both.y, self.noise.std if self.noise else 0.0
+        y = [degrade(image, self.operator, 0.0, batch["id"][:1], self.seed).y for image in (white, -white)]
+        return torch.cat(y), self.noise.std if self.noise else 0.0
 
     def _restore(self, batch: dict[str, Any], traversal: Traversal) -> Prediction:
         try:

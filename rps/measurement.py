@@ -13,6 +13,7 @@ from rps.image_checks import check_tensor, extent, warn_of_range
 from rps.noise import Gaussian, Noise, Rounded, estimate_noise
 from rps.operators.base import NoPseudoInverse, Operator
 from rps.randomness import Streams
+from rps.settings import check_part
 
 
 class PictureMismatch(ValueError):
@@ -88,7 +89,7 @@ def degrade(
     """y = A(x) + noise, where mask, kernel and noise are functions of (seed, id) only.
 
     images: [N, C, H, W] in [-1, 1]. noise: standard deviation in the same units, or a Noise such as Poisson(peak=255).
-    ids: N names; None is "0", "1", ... The measurement of a sample is bit-identical in any batch.
+    ids: N different names; None is "0", "1", ... The measurement of a sample is bit-identical in any batch.
     Errors: ValueError for images of another form, with NaN, or in 0 .. 255. Warns of images that seem to be in [0, 1].
     Other values outside [-1, 1] are refused by `Traversal.run`, unless its prior is analytic.
     """
@@ -122,7 +123,7 @@ def measured(
     level for all of them (rps.noise.estimate_noise).
     Errors: PictureMismatch for pictures of another shape.
     """
-    noise = Gaussian(noise) if isinstance(noise, int | float) else noise  # refused before anything is computed
+    noise = noise if noise is None or isinstance(noise, Noise) else Gaussian(noise)  # refused early
     ids, _ = _check(pictures, operator, ids)
     image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)
@@ -163,11 +164,14 @@ def _apply(operator: Operator, images: Tensor) -> Tensor:
 
 def _check(images: Tensor, operator: Any, ids: Sequence[str] | None) -> tuple[list[str], tuple[int, int, int]]:
     check_tensor(images)
-    if not isinstance(operator, Operator):
-        given = operator.__name__ if isinstance(operator, type) else type(operator).__name__
-        raise ValueError(f"operator must be an rps.operators.Operator such as SuperResolution(4), got {given}")
+    check_part("operator", operator, Operator, "SuperResolution(4)")
+    if isinstance(ids, str):
+        raise ValueError(f"ids must be a list of names, got the text {ids!r}; give [{ids!r}] for one image")
     names = [str(i) for i in range(len(images))] if ids is None else [str(i) for i in ids]
     if len(names) != len(images):
         raise ValueError(f"got {len(names)} ids for {len(images)} images; give one id per image")
+    if len(set(names)) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"two images have the id {twice!r} and would have the same noise; give different ids")
     _, c, h, w = images.shape
     return names, (c, h, w)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rps.operators.base import LinearOperator, Operator, SpectralOperator
 from rps.randomness import Streams
+from rps.settings import check_part
 
 IDS = ("a", "b", "c", "d")
 TOLERANCE = 1e-5
@@ -31,6 +32,7 @@ def check_operator(
     shape: [C, H, W] of the images. seed: seed of images, ids and cotangents. ids: four names, for an operator that
     finds its parameters by them.
     """
+    check_part("operator", operator, Operator, "SuperResolution(4)")
     streams = Streams(seed, ids)
     x = 2 * streams.at("check", "x").uniform(shape) - 1
     faults: list[str] = []

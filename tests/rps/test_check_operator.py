@@ -207,6 +207,11 @@ def test_no_other_operator_is_refused(sound):
     check_foreign(sound(), (1, 8, 8))
 
 
+def test_a_class_is_not_an_operator():
+    with pytest.raises(ValueError, match=r"operator must be an rps.operators.Operator .* the class Tilted; call it"):
+        check_operator(Tilted)
+
+
 def test_forward_alone_gives_adjoint_and_pseudo_inverse():
     """Against the dense matrix: A^T exactly, A^+ by conjugate gradients."""
     operator = Tilted().bind((2, 8, 8), Streams(0, ["a", "b"]))

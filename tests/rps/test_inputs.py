@@ -102,6 +102,31 @@ def test_the_class_of_an_operator_is_not_an_operator():
 
 
 @pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"ids": ["a", "a"]}, "two images have the id 'a' and would have the same noise; give different ids"),
+        ({"ids": "ab"}, r"ids must be a list of names, got the text 'ab'; give \['ab'\] for one image"),
+        ({"seed": "a"}, "seed must be a whole number, got 'a'"),
+        *(({"noise": noise}, "noise must have a std >= 0") for noise in ("0.1", True, float("inf"), None)),
+    ],
+)
+def test_other_ids_seeds_and_noises_are_refused(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        rps.degrade(IMAGES, **{"operator": Denoise(), "noise": 0.1, **given})
+
+
+def test_parts_of_another_kind_are_refused():
+    with pytest.raises(ValueError, match=r"sampler must be an rps.samplers.Sampler such as Dps\(\), got the class Dps"):
+        MapRps(sampler=rps.Dps)
+    with pytest.raises(ValueError, match=r"estimator must be an rps.estimators.Estimator such as .*, got Dps$"):
+        MapRps(estimator=rps.Dps())
+    with pytest.raises(ValueError, match=r"samples must be a whole number, got 1\.5"):
+        MapRps(samples=1.5)
+    with pytest.raises(ValueError, match=r"steps must be between 1 and the number of timesteps 1000, got 1\.5"):
+        MapRps(100, steps=1.5).run(measure(2), correlated_prior())
+
+
+@pytest.mark.parametrize(
     ("shape", "sentence"),
     [
         ((3, 4, 4), r"images of 3 x 4 x 4 but the prior's images are 1 x 4 x 4 .* the channels of the prior"),
