@@ -97,7 +97,7 @@ BAD = {
     "a list": (["--config", "list.yaml"], "config list.yaml must have sections model, data, trainer, got list"),
     "an empty file": (["--config", "empty.yaml"], "config empty.yaml must have sections"),
     "a seed in a file": (["--config", "seed.yaml"], "the seed is model.init_args.seed"),
-    "constructor refuses": (["--model.noise", "-1"], "noise must be >= 0, got -1.0"),
+    "constructor refuses": (["--model.noise", "-1"], r"noise must be >= 0, got -1.0 \(raised in FAKES.FakeModel.__init__|FAKES.__init__\)"),
     "data refuse": (["--data.batch_size", "0"], "batch_size must be at least 1, got 0"),
     "trainer refuses": (["--trainer.accelerator", "abacus"], "trainer: You selected an invalid accelerator name"),
     "no such device": (["--trainer.accelerator", "cuda", "--trainer.devices", "99"], "trainer: "),
@@ -175,7 +175,7 @@ def test_bad_input_is_one_sentence(case, folder, capsys):
         (["predict", "--output", "run"], "there is no data and no model; give a --config"),
         (
             ["predict", "--config", "task/sr4", "--output", "run"],
-            "no config names a class for model, so model.operator.init_args.factor has none; put --config demo before it",
+            "no config names a class for model, so model.operator.init_args.factor has none; put",
         ),
         (["predict", "--config", "fake.yaml"], "there is no --output; give the folder"),
         (["predict", "--config", "fake.yaml", "--output", "fake.yaml"], "output fake.yaml is a file"),
@@ -192,6 +192,7 @@ def test_a_bug_keeps_its_traceback(trouble, capsys):
     assert rps("--model.trouble", trouble) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err and "cli_fakes.py" in err and "looks like a bug" in err
+    assert "rps.check_operator(tests.cli_fakes.Blur(...)) lists the faults of that class" in err
     assert not Path("run").exists()
 
 

@@ -8,9 +8,10 @@ import errno
 import os
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rps.cli.classes import ROOM_OF, names_in, our_classes, parameters
 from rps.cli.streams import say
@@ -56,10 +57,10 @@ def is_bad_input(error: BaseException, started: bool) -> bool:
     return isinstance(error, fixable if started else (*fixable, TypeError, RuntimeError))
 
 
-def report(error: BaseException, started: bool, kept: str) -> int:
+def report(error: BaseException, started: bool, kept: str, config: Any = None) -> int:
     """Prints one sentence on an error that the user can fix, else its traceback.  -> the exit code.
 
-    started: see `is_bad_input`. kept: what is left of the work, after a bug.
+    started: see `is_bad_input`. kept: what is left of the work, after a bug. config: the classes of the run.
     """
     error = root_of(error)
     bad_input = is_bad_input(error, started)
@@ -67,10 +68,41 @@ def report(error: BaseException, started: bool, kept: str) -> int:
         print(printable_lines("".join(traceback.format_exception(error))), file=sys.stderr)
     if bad_input:
         where = " (RPS_DEBUG=1 shows where)" if started and isinstance(error, ValueError) else ""
-        say(f"error: {sentence(error)}{where}")
+        say(f"error: {sentence(error)}{raised_in(error)}{where}")
         return int(getattr(error, "exit_code", 2))
-    say(f"this looks like a bug in rps or in a class given to it; {kept}")
+    checks = "".join(f"; rps.check_{key}({own}(...)) lists the faults of that class" for key, own in foreign(config))
+    say(f"this looks like a bug in rps or in a class given to it{checks}; {kept}")
     return 1
+
+
+def is_foreign(module: str) -> bool:
+    """Whether a module is not of this package."""
+    return module.partition(".")[0] not in ("rps", "modules", "datamodules")
+
+
+def raised_in(error: BaseException) -> str:
+    """ " (raised in my_module.MyClass.forward)", or an empty text if no code but ours and that of libraries raised it.
+
+    Frames are judged by their code alone: their variables may be cleared (modules/isolation.py).
+    """
+    libraries = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame in frames if not frame.f_code.co_filename.startswith((*libraries, "<"))]
+    if not own or isinstance(error, OSError) or not is_foreign(module := own[-1].f_globals.get("__name__", "rps")):
+        return ""
+    return f" (raised in {module}.{getattr(own[-1].f_code, 'co_qualname', own[-1].f_code.co_name)})"
+
+
+def foreign(config: Any, key: str = "") -> list[tuple[str, str]]:
+    """(key, class) of the operators, priors and samplers in a config whose classes are not of this package."""
+    if isinstance(config, list):
+        return [found for value in config for found in foreign(value, key)]
+    if not isinstance(config, dict):
+        return []
+    own = config.get("class_path")
+    mine = [(key, own)] if key in ("operator", "prior", "sampler") and isinstance(own, str) and is_foreign(own) else []
+    inner = {**config, "init_args": None, **(config.get("init_args") or {})}
+    return mine + [found for name, value in inner.items() for found in foreign(value, name)]
 
 
 def sentence(error: BaseException) -> str:
