@@ -21,6 +21,7 @@ from rps.cost import Cost, RelativeCost
 from rps.measurement import Measurement, PictureMismatch, degrade, measured
 from rps.noise import Gaussian, Noise
 from rps.operators.base import Operator
+from rps.operators.check import check_foreign
 from rps.operators.identity import Denoise
 from rps.printable import printable
 from rps.priors.base import Prior
@@ -188,6 +189,7 @@ class SolverModule(L.LightningModule, RunModule):
             if not self.any_size:
                 zeros = torch.zeros(1, *self.prior.image_shape, device=self.device)
                 degrade(zeros, self.operator, self.noise or 0.0, ["zeros"], self.seed)
+        check_foreign(self.operator, self.prior.image_shape, self.device)
         self._check_sizes()
         self.isolation = Isolation()
         self.seen, self.told = SeenIds(), 0
@@ -243,8 +245,8 @@ class SolverModule(L.LightningModule, RunModule):
     def _extremes(self, batch: dict[str, Any]) -> tuple[Tensor, float]:
         """The measurements of a white and a black image, and the standard deviation of their noise."""
         white = torch.ones(1, *self._image_shape_of(batch), device=self.device)
-        both = degrade(torch.cat([white, -white]), self.operator, 0.0, 2 * batch["id"][:1], self.seed)
-        return both.y, self.noise.std if self.noise else 0.0
+        y = [degrade(image, self.operator, 0.0, batch["id"][:1], self.seed).y for image in (white, -white)]
+        return torch.cat(y), self.noise.std if self.noise else 0.0
 
     def _restore(self, batch: dict[str, Any], traversal: Traversal) -> Prediction:
         try:

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from rps.image_checks import LARGEST, range_reason
+from rps.image_checks import extent, range_reason
 from rps.noise import Noise
-from rps.priors.analytic.base import AnalyticPrior
 from rps.priors.base import Prior
 
 ABSURD = 50
@@ -92,7 +91,7 @@ def unusable(
     if not batch["id"] or pictures is None or not pictures.is_floating_point() or len(pictures) != len(batch["id"]):
         return {}, None
     finite, largest = pictures.isfinite().flatten(1).all(1), pictures.abs().flatten(1).amax(1)
-    limit = math.inf if isinstance(prior, AnalyticPrior) else LARGEST
+    limit = prior.largest_value
     if "measurement" in batch:
         largest = largest.masked_fill((pictures < 0).flatten(1).any(1), 0)
         if limit < math.inf:
@@ -100,7 +99,9 @@ def unusable(
             if bool((largest > ABSURD).any()):
                 y, std = extremes()
                 limit = ABSURD * max(1.0, float(y.abs().max())) + 6 * std
-    ranges = {i: range_reason(pictures[i]) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()}
+    ranges = {
+        i: range_reason(*extent(pictures[i])) for i in (largest > limit).logical_and(finite).nonzero()[:, 0].tolist()
+    }
     every = next(iter(ranges.values())) if ranges and len(ranges) == int(finite.sum()) else None
     reason = "the picture has values that are not finite"
     return dict.fromkeys((~finite).nonzero()[:, 0].tolist(), reason) | ranges, every

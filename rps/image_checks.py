@@ -31,24 +31,32 @@ def check_tensor(images: Any) -> None:
         )
 
 
-def check_range(images: Tensor) -> None:
+def extent(images: Tensor) -> tuple[float, float]:
+    """Least and largest value; zeros if there is none."""
+    return (float(images.min()), float(images.max())) if images.numel() else (0.0, 0.0)
+
+
+def check_range(low: float, high: float, largest: float = LARGEST) -> None:
+    """Errors: ValueError for images whose values, from low to high, are beyond -largest or largest."""
+    if max(-low, high) > largest:
+        raise ValueError(range_reason(low, high))
+
+
+def warn_of_range(low: float, high: float) -> None:
     """Errors: ValueError for images in 8 or 16 bits, without a negative value and beyond LARGEST. Warns of images that
-    seem to be in [0, 1]: they fill it, and a batch in [-1, 1] rarely lacks every value below 0."""
-    if not images.numel():
-        return
-    low, high = float(images.min()), float(images.max())
-    if low >= 0 and high > LARGEST:
-        raise ValueError(range_reason(images))
-    if 0 <= low < 0.1 and 0.5 < high <= 1:
+    seem to be in [0, 1]: a batch in [-1, 1] rarely lacks every value below 0."""
+    if low >= 0:
+        check_range(low, high)
+    if 0 <= low < high <= 1:
         warnings.warn(
             "images have no value below 0; if they are in [0, 1], give 2 * images - 1, since images are in [-1, 1]",
             stacklevel=3,
         )
 
 
-def range_reason(images: Tensor) -> str:
+def range_reason(low: float, high: float) -> str:
     """The sentence on images outside [-1, 1]."""
     return (
-        f"pictures must be in [-1, 1], got values from {float(images.min()):.4g} to {float(images.max()):.4g}; scale "
-        "them (8-bit values v to v / 127.5 - 1)"
+        f"pictures must be in [-1, 1], got values from {low:.4g} to {high:.4g}; scale them (8-bit values v to "
+        "v / 127.5 - 1)"
     )

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rps.image_checks import check_range, check_tensor
+from rps.image_checks import check_tensor, extent, warn_of_range
 from rps.noise import Gaussian, Noise, Rounded, estimate_noise
 from rps.operators.base import NoPseudoInverse, Operator
 from rps.randomness import Streams
+from rps.settings import check_part
 
 
 class PictureMismatch(ValueError):
@@ -26,7 +27,8 @@ class Measurement:
     y: [N, ...]. operator: bound to these N images. noise_std: in [-1, 1] image units. image_shape: [C, H, W] of x.
     streams: random numbers of these samples, from which solvers draw. noise: law of y given A(x), Gaussian(noise_std)
     by default; for any other law, noise_std is the standard deviation of the Gaussian that solvers assume. conditions:
-    N values under "caption" (texts) or "label" (classes, as integers), for conditional priors.
+    N values under "caption" (texts) or "label" (classes, as integers), for conditional priors. image_range: least and
+    largest value of the clean images that were degraded, zeros if they are not known.
     """
 
     y: Tensor
@@ -36,6 +38,7 @@ class Measurement:
     streams: Streams
     noise: Noise = None  # type: ignore[assignment]
     conditions: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    image_range: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         self.noise = self.noise or Gaussian(self.noise_std)
@@ -86,12 +89,14 @@ def degrade(
     """y = A(x) + noise, where mask, kernel and noise are functions of (seed, id) only.
 
     images: [N, C, H, W] in [-1, 1]. noise: standard deviation in the same units, or a Noise such as Poisson(peak=255).
-    ids: N names; None is "0", "1", ... The measurement of a sample is bit-identical in any batch.
+    ids: N different names; None is "0", "1", ... The measurement of a sample is bit-identical in any batch.
     Errors: ValueError for images of another form, with NaN, or in 0 .. 255. Warns of images that seem to be in [0, 1].
+    Other values outside [-1, 1] are refused by `Traversal.run`, unless its prior is analytic.
     """
     noise = noise if isinstance(noise, Noise) else Gaussian(noise)
     ids, image_shape = _check(images, operator, ids)
-    check_range(images)
+    image_range = extent(images)
+    warn_of_range(*image_range)
     if not ids:
         # The shape of y comes from one image, because some operators reject an empty batch (an FFT does).
         return degrade(images.new_zeros(1, *image_shape), operator, noise, [""], seed).rows(slice(0, 0))
@@ -99,7 +104,7 @@ def degrade(
     bound = operator.bind(image_shape, streams.at("operator"))
     noise = Rounded(noise, bound) if bound.rounding_std else noise
     y = noise.add(_apply(bound, images), streams.at("measurement"))
-    return Measurement(y, bound, noise.std, image_shape, streams, noise)
+    return Measurement(y, bound, noise.std, image_shape, streams, noise, image_range=image_range)
 
 
 def measured(
@@ -118,7 +123,7 @@ def measured(
     level for all of them (rps.noise.estimate_noise).
     Errors: PictureMismatch for pictures of another shape.
     """
-    noise = Gaussian(noise) if isinstance(noise, int | float) else noise  # refused before anything is computed
+    noise = noise if noise is None or isinstance(noise, Noise) else Gaussian(noise)  # refused early
     ids, _ = _check(pictures, operator, ids)
     image_shape = (image_shape[0], image_shape[1], image_shape[2])
     streams = Streams(seed, ids, pictures.device)
@@ -159,11 +164,14 @@ def _apply(operator: Operator, images: Tensor) -> Tensor:
 
 def _check(images: Tensor, operator: Any, ids: Sequence[str] | None) -> tuple[list[str], tuple[int, int, int]]:
     check_tensor(images)
-    if not isinstance(operator, Operator):
-        given = operator.__name__ if isinstance(operator, type) else type(operator).__name__
-        raise ValueError(f"operator must be an rps.operators.Operator such as SuperResolution(4), got {given}")
+    check_part("operator", operator, Operator, "SuperResolution(4)")
+    if isinstance(ids, str):
+        raise ValueError(f"ids must be a list of names, got the text {ids!r}; give [{ids!r}] for one image")
     names = [str(i) for i in range(len(images))] if ids is None else [str(i) for i in ids]
     if len(names) != len(images):
         raise ValueError(f"got {len(names)} ids for {len(images)} images; give one id per image")
+    if len(set(names)) < len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise ValueError(f"two images have the id {twice!r} and would have the same noise; give different ids")
     _, c, h, w = images.shape
     return names, (c, h, w)

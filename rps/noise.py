@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rps.operators.base import Operator
 from rps.randomness import Streams
+from rps.settings import is_number
 from rps.shown import Shown
 
 
@@ -33,8 +34,8 @@ class Gaussian(Noise):
     """
 
     def __init__(self, std: float) -> None:
-        if std is None or not std >= 0:
-            raise ValueError(f"noise must have a std >= 0 in [-1, 1] image units, got {std}")
+        if not (is_number(std) and std >= 0):
+            raise ValueError(f"noise must have a std >= 0 in [-1, 1] image units, got {std!r}")
         self.std = std
 
     def add(self, clean: Tensor, streams: Streams) -> Tensor:

@@ -49,10 +49,12 @@ class Streams:
         noise = streams.at("measurement").normal((3, 256, 256))        # [2, 3, 256, 256]
 
     Every call with the same path and shape gives the same numbers; `at` derives streams for a purpose, `at_step` for a
-    step of a loop. ids: the sample id of each row.
+    step of a loop. ids: the sample id of each row; rows with equal ids have equal numbers.
     """
 
     def __init__(self, seed: int, ids: Sequence[str], device: torch.device | str = "cpu") -> None:
+        if not hasattr(seed, "__index__"):
+            raise ValueError(f"seed must be a whole number, got {seed!r}")
         self.ids = [str(id_) for id_ in ids]
         words = [_words(seed, id_) for id_ in self.ids]
         self.keys = torch.tensor(words, dtype=torch.int64, device=device).view(len(words), 2)

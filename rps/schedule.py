@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rps.settings import is_number
+
 CLEAN = -1
 """The timestep of a clean image: alpha = 1, sigma = 0. Samplers step from the last timestep of a grid to CLEAN."""
 
@@ -136,9 +138,9 @@ class Schedule(nn.Module):
         total = len(self)
         if not 0 <= t0 <= total:
             raise ValueError(f"t0 must be between 0 and the number of timesteps {total}, got {t0}{self.note}")
-        if steps is not None and not 1 <= steps <= total:
-            raise ValueError(f"steps must be between 1 and the number of timesteps {total}, got {steps}{self.note}")
-        steps = total if steps is None else steps
+        if steps is not None and not (is_number(steps) and 1 <= steps <= total and steps == int(steps)):
+            raise ValueError(f"steps must be between 1 and the number of timesteps {total}, got {steps!r}{self.note}")
+        steps = total if steps is None else int(steps)
         spaced = {round(total * (k + 1) / steps) - 1 for k in range(steps)}
         below = sorted((t for t in spaced if t < t0 - 1), reverse=True)
         return [t0 - 1, *below] if t0 > 0 else []

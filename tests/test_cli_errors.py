@@ -21,7 +21,10 @@ BAD = {
     "misspelled deep option": (["--model.operator.widht", "3"], "model.operator.widht is not .*; did you mean width?"),
     "misspelled in a file": (["--config", "nois.yaml"], "model.nois is not .*; did you mean noise?"),
     "misspelled section": (["--config", "modle.yaml"], "'modle' is not a section; did you mean model?"),
-    "misspelled init_args": (["--config", "init.yaml"], "data.init_arg.limit is not an option of"),
+    "misspelled init_args": (
+        ["--config", "init.yaml"],
+        "data.init_arg.limit is not an option of .*; did you mean init_args?",
+    ),
     "misspelled flag": (["--trainer.devise", "1"], "--trainer.devise is not .*; did you mean --trainer.devices?"),
     "misspelled in trainer": (["--config", "devise.yaml"], "trainer.devise is not .*; did you mean --trainer.devices?"),
     "misspelled output": (["--ouput", "x"], "--ouput is not an option; did you mean --output?"),
@@ -61,6 +64,22 @@ BAD = {
     "help on no class": (["--model.help", "Dpss"], "--model.help: there is no class 'Dpss'; did you mean Dps?"),
     "help without a class": (["--model.sampler.help"], "--model.sampler.help needs a class after it: Daps, .* Dps, "),
     "help on a class of nobody": (["--model.help", "FAKES.Nope"], "--model.help: there is no class 'FAKES.Nope'; "),
+    "an option without its section": (
+        ["--batch_size", "3"],
+        "--batch_size is not an option; did you mean --data.batch",
+    ),
+    "a class of another room": (
+        ["--model", "modules.MapRps", "--model.estimator", "Dps"],
+        "estimator: Dps is of the kind sampler; the classes of the kind estimator are .*ProximalMap",
+    ),
+    "one of several types lacks a value": (
+        ["--model", "modules.MapRps", "--model.noise", "rps.noise.Poisson"],
+        "rps.noise.Poisson needs a value for model.noise.peak",
+    ),
+    "a list without brackets": (
+        ["--model", "modules.MapRps", "--model.t0", "0,100"],
+        r"model.t0 must be int or list, got '0,100'; a list is written '\[0,100\]'",
+    ),
     "wrong type": (["--model.noise", "much"], "model.noise must be float, got 'much'"),
     "wrong list": (["--model.t0", "5"], "model.t0 must be list, got '5'"),
     "wrong item": (["--model.t0", "[a]"], "model.t0 must be int, got 'a'"),
@@ -78,7 +97,10 @@ BAD = {
     "a list": (["--config", "list.yaml"], "config list.yaml must have sections model, data, trainer, got list"),
     "an empty file": (["--config", "empty.yaml"], "config empty.yaml must have sections"),
     "a seed in a file": (["--config", "seed.yaml"], "the seed is model.init_args.seed"),
-    "constructor refuses": (["--model.noise", "-1"], "noise must be >= 0, got -1.0"),
+    "constructor refuses": (
+        ["--model.noise", "-1"],
+        r"got -1.0 \(raised in FAKES.*__init__\)",
+    ),
     "data refuse": (["--data.batch_size", "0"], "batch_size must be at least 1, got 0"),
     "trainer refuses": (["--trainer.accelerator", "abacus"], "trainer: You selected an invalid accelerator name"),
     "no such device": (["--trainer.accelerator", "cuda", "--trainer.devices", "99"], "trainer: "),
@@ -173,6 +195,10 @@ def test_bad_input_is_one_sentence(case, folder, capsys):
     ("arguments", "expected"),
     [
         (["predict", "--output", "run"], "there is no data and no model; give a --config"),
+        (
+            ["predict", "--config", "task/sr4", "--output", "run"],
+            "no config names a class for model, so model.operator.init_args.factor has none; put",
+        ),
         (["predict", "--config", "fake.yaml"], "there is no --output; give the folder"),
         (["predict", "--config", "fake.yaml", "--output", "fake.yaml"], "output fake.yaml is a file"),
         (["predict", "--config"], "--config needs a value"),
@@ -188,6 +214,7 @@ def test_a_bug_keeps_its_traceback(trouble, capsys):
     assert rps("--model.trouble", trouble) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err and "cli_fakes.py" in err and "looks like a bug" in err
+    assert "rps.check_operator(tests.cli_fakes.Blur(...)) lists the faults of that class" in err
     assert not Path("run").exists()
 
 

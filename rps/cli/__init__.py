@@ -25,7 +25,7 @@ Restore images with a diffusion prior along the distortion-perception curve.
 
   rps predict --config demo --output runs/demo
   rps predict --config demo --config embedded/inpaint --output runs/inpaint --data.limit 8 --seed 1
-  rps predict --config demo --data.folder my_photos --output runs/photos
+  rps predict --config photos --data.folder my_photos --output runs/photos
   rps evaluate runs/demo --lpips vgg
                                  other metrics of the pictures that are saved; see rps evaluate --help
   rps merge runs/demo            rebuild table, curve and page from the records so far, even during a run

@@ -166,7 +166,7 @@ class Run:
             ended = f"was killed (signal {-code})" if code < 0 else f"ended with code {code}"
             say(f"another process of the run {ended}; {self._kept()}")
             return 1
-        return report(error, self.started, self._kept())
+        return report(error, self.started, self._kept(), self.config)
 
     def interrupted(self, interrupt: BaseException) -> int:
         signals.ignore()

@@ -35,7 +35,8 @@ class Psnr(Metric):
 class Ssim(Metric):
     name, title, digits, better = "ssim", "SSIM", 3, "higher"
     definition = (
-        "Wang et al. 2004: 11 x 11 Gaussian window of std 1.5, data range 1, inside the image, mean over channels"
+        "Wang et al. 2004: 11 x 11 Gaussian window of std 1.5, data range 1, inside the image, mean over channels; "
+        "images of at least 11 pixels a side"
     )
 
     def forward(self, restored: Tensor, reference: Any = None) -> Tensor:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from rps.operators.base import LinearOperator, Operator, SpectralOperator
 from rps.randomness import Streams
+from rps.settings import check_part
 
 IDS = ("a", "b", "c", "d")
 TOLERANCE = 1e-5
+COARSE = 1e-2
+"""Tolerance in single precision, in which a GPU may round products to 10 bits."""
 
 
 def check_operator(
@@ -27,6 +32,7 @@ def check_operator(
     shape: [C, H, W] of the images. seed: seed of images, ids and cotangents. ids: four names, for an operator that
     finds its parameters by them.
     """
+    check_part("operator", operator, Operator, "SuperResolution(4)")
     streams = Streams(seed, ids)
     x = 2 * streams.at("check", "x").uniform(shape) - 1
     faults: list[str] = []
@@ -65,6 +71,28 @@ def check_operator(
     return faults
 
 
+def check_foreign(operator: Operator, shape: tuple[int, int, int], device: torch.device | str = "cpu") -> None:
+    """A few calls on random images, for operators with a part whose class is defined outside rps.
+
+    Errors: ValueError if it mixes the images of a batch or, as a LinearOperator, is not linear. Whatever it raises is
+    left to the samples: it may need other ids or another size.
+    """
+    parts = [type(part) for part in operator.modules() if isinstance(part, Operator)]
+    foreign = [kind for kind in parts if kind.__module__.partition(".")[0] != "rps"]
+    if not foreign:
+        return
+    streams = Streams(0, IDS, device)
+    x = 2 * streams.at("check", "x").uniform(shape) - 1
+    fault = None
+    with suppress(Exception):
+        bound = operator.bind(shape, streams.at("operator"))
+        linearity = _linearity(bound, x, COARSE) if isinstance(bound, LinearOperator) else ()
+        fault = next(chain(_forward(bound, x, COARSE), _rows(operator, bound, x, streams, COARSE), linearity), None)
+    if fault:
+        name = f"{foreign[0].__module__}.{foreign[0].__qualname__}"
+        raise ValueError(f"{name}: {fault}; rps.check_operator({foreign[0].__name__}(...)) lists all faults")
+
+
 def gap_of(a: Tensor, b: Tensor) -> float:
     """||a - b|| / ||b||; infinite if their shapes differ or a value is not finite."""
     if a.shape != b.shape or not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
@@ -76,7 +104,7 @@ def sizes(tensor: Tensor) -> str:
     return " x ".join(str(n) for n in tensor.shape)
 
 
-def _forward(bound: Operator, x: Tensor) -> Iterator[str]:
+def _forward(bound: Operator, x: Tensor, tolerance: float = TOLERANCE) -> Iterator[str]:
     given = x.clone()
     y = bound(x)
     if not torch.equal(x, given):
@@ -87,32 +115,34 @@ def _forward(bound: Operator, x: Tensor) -> Iterator[str]:
         yield f"forward of {x.dtype} images returns {y.dtype}: keep the images' dtype"
     elif not torch.isfinite(y).all():
         yield f"forward returns values that are not finite for images in [-1, 1] ({x.dtype})"
-    elif gap_of(bound(x), y) > TOLERANCE:
+    elif gap_of(bound(x), y) > tolerance:
         yield "forward is not deterministic: draw random parameters in bind, from its streams, and not in forward"
 
 
-def _rows(operator: Operator, bound: Operator, x: Tensor, streams: Streams) -> Iterator[str]:
+def _rows(
+    operator: Operator, bound: Operator, x: Tensor, streams: Streams, tolerance: float = TOLERANCE
+) -> Iterator[str]:
     """The first way in which a row depends on the other rows of its batch."""
     y, shape = bound(x), (x.shape[1], x.shape[2], x.shape[3])
     other = x.clone()
     other[1] = -x[1].flip(0, 1, 2)
-    if gap_of(bound(other)[[0, 2, 3]], y[[0, 2, 3]]) > TOLERANCE:
+    if gap_of(bound(other)[[0, 2, 3]], y[[0, 2, 3]]) > tolerance:
         yield "forward mixes the images of a batch: the result of one image depends on another; treat each by itself"
         return
     index = torch.tensor([2, 0, 2])
-    if gap_of(bound.rows(index)(x[index]), y[index]) > TOLERANCE:
+    if gap_of(bound.rows(index)(x[index]), y[index]) > tolerance:
         yield (
             "rows(index) is not the operator of these rows: list the attributes whose first dimension is the batch "
             "in per_sample"
         )
         return
-    if gap_of(operator.bind(shape, streams.at("operator"))(x), y) > TOLERANCE:
+    if gap_of(operator.bind(shape, streams.at("operator"))(x), y) > tolerance:
         yield "bind gives different operators for the same ids: draw random parameters only from streams"
         return
     alone = operator.bind(shape, streams[torch.tensor([2, 0])].at("operator"))
-    if gap_of(alone(x[[2, 0]]), y[[2, 0]]) > TOLERANCE:
+    if gap_of(alone(x[[2, 0]]), y[[2, 0]]) > tolerance:
         yield "the operator of an id depends on the other ids of its batch: draw each row from its own stream"
-    elif gap_of(bound(x), y) > TOLERANCE:
+    elif gap_of(bound(x), y) > tolerance:
         yield "a second bind changes what the first returned: return self.bound(...) and leave self unchanged"
 
 
@@ -130,10 +160,10 @@ def _gradient(bound: Operator, x: Tensor, streams: Streams) -> Iterator[str]:
         yield "the gradient of forward is zero everywhere, which gives solvers no guidance (rounding?)"
 
 
-def _linearity(bound: LinearOperator, x: Tensor) -> Iterator[str]:
+def _linearity(bound: LinearOperator, x: Tensor, tolerance: float = TOLERANCE) -> Iterator[str]:
     a, b = x, x.flip(2, 3)
     gap = gap_of(bound(2 * a - 3 * b), 2 * bound(a) - 3 * bound(b))
-    if gap > TOLERANCE:
+    if gap > tolerance:
         yield (
             f"forward is not linear: A(2a - 3b) differs from 2 A(a) - 3 A(b) by {gap:.1e}, relative; remove the "
             "constant or derive from Operator"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor, nn
 
 from rps.cost import RelativeCost
+from rps.image_checks import LARGEST
 from rps.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Prior(nn.Module):
     map_timestep: timestep at which MapEstimator takes the score by default.
     data_std: standard deviation of a number of x_0, root mean square over the sample; by default that of images in
     [-1, 1] (sigma_data of arXiv 2206.00364); infinite if it is unknown, as for latents.
+    largest_value: absolute value beyond which an image is taken for one in other units than [-1, 1].
     latent: whether samples are latents and not images. needs: the condition that every sample must have, if any.
     evaluations: network evaluations in one `denoise`; 2 with classifier-free guidance. Network calls are counted in
     evaluations.
@@ -61,6 +63,7 @@ class Prior(nn.Module):
     sample_shape: tuple[int, int, int]
     map_timestep: int = 10
     data_std: float = 0.5
+    largest_value: float = LARGEST
     latent: bool = False
     evaluations: int = 1
     relative_cost: RelativeCost = RelativeCost()

@@ -13,6 +13,7 @@ from rps.operators.check import IDS, gap_of, sizes
 from rps.priors.base import Denoised, Prior
 from rps.randomness import Streams
 from rps.schedule import CLEAN, Schedule
+from rps.settings import check_part
 
 TOLERANCE = 1e-4
 """Relative tolerance; a network in single precision rounds differently in another batch."""
@@ -28,6 +29,7 @@ def check_prior(prior: Prior, seed: int = 0) -> list[str]:
 
     seed: seed of the samples.
     """
+    check_part("prior", prior, Prior, "EmbeddedPrior()")
     faults = list(_schedule(prior))
     if faults:
         return faults

@@ -62,7 +62,7 @@ class TiledPrior(Prior):
         self._overlap = min(max(samples // 4, 4), samples // 2) if overlap is None else -(-overlap // self.stride)
         self.schedule, self.sample_shape, self.map_timestep = prior.schedule, prior.sample_shape, prior.map_timestep
         self.latent, self.needs, self.evaluations = prior.latent, prior.needs, prior.evaluations
-        self.data_std = prior.data_std
+        self.data_std, self.largest_value = prior.data_std, prior.largest_value
         cost = prior.relative_cost
         self.relative_cost = RelativeCost(
             1 + cost.backward, cost.decoder_call, cost.decoder_call + cost.decoder_backward

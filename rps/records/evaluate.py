@@ -61,6 +61,7 @@ def evaluate(
         candidate = Candidate(x[good], saved, measurement.rows(good), reference, spread, samples)
         asked = metrics_of(metrics, kind) if len(good) else []
         found = {metric.name: metric.values(candidate) for metric in asked}
+        measured = measurement.y.isfinite().flatten(1).all(1).tolist()
         place = {i: k for k, i in enumerate(good.tolist())}
         where = f"the {kind} image" if level is None else f"the image at level {level_name(level)}"
         for i, id_ in enumerate(prediction.ids):
@@ -69,7 +70,10 @@ def evaluate(
                 known = {name: values[place[i]] for name, values in found.items() if values is not None}
                 result.rows.append(replace(row, metrics=known))
             else:
-                result.rows.append(replace(row, status="failed", reason=f"{where} {NOT_FINITE}"))
+                reason = (
+                    f"{where} {NOT_FINITE}" if measured[i] else "the operator gave a measurement that is not finite"
+                )
+                result.rows.append(replace(row, status="failed", reason=reason))
         result.vectors += feature_vectors(features, saved, (kind, level), [prediction.ids[i] for i in place])
 
     for level in restoration.levels:

@@ -51,8 +51,8 @@ def _baseline(summary: Mapping[str, Any]) -> Iterator[str]:
         value, se = figure(change, DISTORTION)
         yield (
             f"A⁺y, which uses no prior, has {amount(value, se, info)} less {info['title']} than "
-            f"{at(summary, summary['levels'][0])}: the settings do not suit this operator and noise, unless these are "
-            "samples at very little noise."
+            f"{at(summary, summary['levels'][0])}: the settings do not suit this operator and noise, or the prior does "
+            "not suit these pictures, unless these are samples at very little noise."
         )
 
 

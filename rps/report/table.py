@@ -9,6 +9,7 @@ from rps.records.files import level_name
 from rps.report.cells import ABSENT, Metrics, align, figure, is_known, metrics_to_show, number, plus_minus
 from rps.report.changes import caption, changes
 from rps.report.findings import findings
+from rps.report.trade import at
 
 
 def table(summary: Mapping[str, Any]) -> str:
@@ -88,7 +89,7 @@ def _terms(summary: Mapping[str, Any]) -> str:
 
 
 def _incomplete(titles: Mapping[str, str], name: str, line: Mapping[str, Any]) -> list[str]:
-    """ "PSNR infinite for 1 of 4 (100)": notes on figures of a line that do not include all its images."""
+    """ "PSNR infinite for 1 of 4 (t0 = 100)": notes on figures of a line that do not include all its images."""
     metrics, n = line["metrics"], line["n"]
     texts = [
         f"{titles[metric]} {word} for {found[word]} of {n} ({name})"
@@ -123,8 +124,13 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
             f"{first['reference']['images']} (n = {first['reference']['n']}). Biased upwards, more so for small n."
         )
     titles = {info["name"]: info["title"] for info in summary["metrics"]}
-    if incomplete := [text for name, line in _lines(summary) for text in _incomplete(titles, name, line)]:
-        found.append(f"{'; '.join(incomplete)}. Means are over the others.")
+    lines = [(at(summary, line) if "level" in line else name, line) for name, line in _lines(summary)]
+    if incomplete := [text for name, line in lines for text in _incomplete(titles, name, line)]:
+        lacking = [
+            i for i in summary["metrics"] if any(line["metrics"].get(i["name"], {}).get("missing") for _, line in lines)
+        ]
+        definitions = [f" {info['title']}: {info['definition']}." for info in lacking if info["definition"]]
+        found.append(f"{'; '.join(incomplete)}. Means are over the others.{''.join(definitions)}")
     failed = max((level["failed"] for level in levels), default=0)
     if failed:
         found.append(f"{failed} sample{'s' * (failed != 1)} failed; the reasons are in records/.")

@@ -80,7 +80,12 @@ def run_chains(
             for rows in chunks(len(x), micro_batch):
                 part, noise = wide[key].rows(rows), streams[key][rows].at_step(t[rows])
                 sampler = chains[started[0]].sampler
-                moved.append(sampler.step(x[rows], t[rows], t_next[rows], part, prior.given(part), noise))
+                after = sampler.step(x[rows], t[rows], t_next[rows], part, prior.given(part), noise)
+                found = tuple(after.shape) if isinstance(after, Tensor) else type(after).__name__
+                if found != (given := tuple(x[rows].shape)):
+                    name = type(sampler).__name__
+                    raise ValueError(f"{name}.step of samples {given} must return samples of that shape, got {found}")
+                moved.append(after)
             for k, advanced in zip(started, torch.cat(moved).split(n), strict=True):
                 samples[k] = advanced
                 costs[k] += (prior.cost - before) / len(x)

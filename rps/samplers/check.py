@@ -22,6 +22,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.chains import Chain, run_chains
 from rps.schedule import CLEAN
+from rps.settings import check_part
 
 TOLERANCE = 1e-5
 
@@ -40,9 +41,10 @@ def check_sampler(
     its arguments, keeps no state and leaves no gradient; each row is treated by itself, with noise that is a function
     of its id; the noise of the measurement is not redrawn; `network_calls` is correct; timesteps descend.
 
-    prior: None is a mixture of two Gaussians over 8 x 8 pixels. operator: None is SuperResolution(2). noise_std: in
+    prior: None is a mixture of two Gaussians over 20 x 8 pixels. operator: None is SuperResolution(2). noise_std: in
     [-1, 1] image units. seed: seed of images, ids and noise.
     """
+    check_part("sampler", sampler, Sampler, "Dps()")
     prior = prior or _two_gaussians()
     device = next((v.device for v in (*prior.parameters(), *prior.buffers())), torch.device("cpu"))
     streams = Streams(seed, IDS, device).at("check")
@@ -75,10 +77,11 @@ def check_sampler(
 
 def _two_gaussians() -> GaussianMixturePrior:
     """Bright and dark images with correlated neighbours, for which E[x_0 | x_t] is not linear in x_t."""
-    ramp = torch.linspace(-1, 1, 8)
-    means = torch.stack([ramp.expand(8, 8), -ramp.expand(8, 8)])[:, None]
-    distance = (torch.arange(64)[:, None] - torch.arange(64)).abs()
-    return GaussianMixturePrior(0.5 * means, (0.2 * 0.7**distance).expand(2, 64, 64))
+    height, width = 20, 8
+    ramp = torch.linspace(-1, 1, width).expand(height, width)
+    place = torch.arange(n := height * width)
+    distance = (place[:, None] - place).abs()
+    return GaussianMixturePrior(0.5 * torch.stack([ramp, -ramp])[:, None], (0.2 * 0.7**distance).expand(2, n, n))
 
 
 class _World:
@@ -133,7 +136,10 @@ class _World:
         if not torch.equal(x.detach(), self.x) or not torch.equal(y, self.measurement.y):
             yield "step changes x or the measurement in place: work on a copy"
         if moved.requires_grad or x.grad is not None or any(p.grad is not None for p in self.prior.parameters()):
-            yield "step leaves a gradient or a graph behind: use torch.autograd.grad, and detach the result"
+            yield (
+                "step leaves a gradient or a graph behind: decorate it with @torch.no_grad(), or if it differentiates, "
+                "use torch.autograd.grad and detach the result"
+            )
         if gap_of(self.step(), first) > TOLERANCE or gap_of(moved, first) > TOLERANCE:
             yield "the same step gives a different result the second time: draw only from noise and keep no state"
         if any(vars(self.sampler).get(name) is not value for name, value in settings.items()):

@@ -65,7 +65,7 @@ class Daps(Sampler):
         if ode_steps < 1 or langevin_steps < 0:
             raise ValueError(f"ode_steps must be >= 1 and langevin_steps >= 0, got {ode_steps} and {langevin_steps}")
         not_negative(step_size=step_size, step_decay=step_decay, tau=tau, sigma_max=sigma_max, ode_min=ode_min)
-        not_negative(r_factor=r_factor)
+        not_negative(sigma_min=sigma_min, momentum=momentum, r_factor=r_factor)
         if 0 in (tau, r_factor) or not 0 < sigma_min < sigma_max:
             raise ValueError(
                 "tau and r_factor must be > 0 and 0 < sigma_min < sigma_max, "

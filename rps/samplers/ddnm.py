@@ -11,6 +11,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.linear import linear_operator, spectral
 from rps.samplers.reverse import clipped
+from rps.settings import not_negative
 
 
 class Ddnm(Sampler):
@@ -32,7 +33,8 @@ class Ddnm(Sampler):
     default_steps = 100
 
     def __init__(self, eta: float = 0.85, clip: bool = False) -> None:
-        if not 0 <= eta <= 1:
+        not_negative(eta=eta)
+        if eta > 1:
             raise ValueError(f"eta must be between 0 and 1, got {eta}")
         self.eta, self.clip = eta, clip
 

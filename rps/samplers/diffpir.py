@@ -30,7 +30,7 @@ class DiffPir(Sampler):
     default_steps = 100
 
     def __init__(self, lam: float = 1.75, zeta: float = 0.1) -> None:
-        not_negative(lam=lam)
+        not_negative(lam=lam, zeta=zeta)
         if not lam > 0 or not 0 <= zeta <= 1:
             raise ValueError(f"lam must be > 0 and zeta between 0 and 1, got {lam} and {zeta}")
         self.lam, self.zeta = lam, zeta

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from rps.image_checks import check_range
 from rps.measurement import Measurement
 from rps.priors.base import Prior
 from rps.restoration import Level
@@ -31,7 +32,7 @@ def level_numbers(name: str, given: Any) -> list[Level]:
 
 
 def check_inputs(measurement: Measurement, prior: Prior) -> None:
-    """Errors: ValueError for anything but a measurement of images of the prior's shape, and a prior."""
+    """Errors: ValueError for anything but a measurement of images of the prior's shape and range, and a prior."""
     if not isinstance(measurement, Measurement):
         raise ValueError(
             f"run needs a Measurement, got {type(measurement).__name__}; rps.degrade makes one from clean images, "
@@ -42,6 +43,7 @@ def check_inputs(measurement: Measurement, prior: Prior) -> None:
             f"run needs an rps.priors.Prior, got {type(prior).__name__}; wrap a network of diffusers in "
             "rps.DiffusersPrior(unet, scheduler)"
         )
+    check_range(*measurement.image_range, prior.largest_value)
     compared = 1 if prior.any_size else 3
     if tuple(measurement.image_shape)[:compared] != tuple(prior.image_shape)[:compared]:
         what = "channels" if measurement.image_shape[0] != prior.image_shape[0] else "size"

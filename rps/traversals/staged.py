@@ -20,6 +20,7 @@ from rps.restoration import Level, Restoration
 from rps.samplers.base import Sampler
 from rps.samplers.chains import Chain, run_chains
 from rps.schedule import Schedule
+from rps.settings import at_least_one, check_part
 from rps.traversals.base import Traversal
 from rps.traversals.inputs import check_inputs
 
@@ -52,8 +53,10 @@ class Staged(Traversal):
     ) -> None:
         if not levels or len(set(levels)) != len(levels):
             raise ValueError(f"{self.knob} must be a non-empty list of different levels, got {list(levels)}")
-        if micro_batch is not None and micro_batch < 1:
-            raise ValueError(f"micro_batch must be at least 1, got {micro_batch}")
+        at_least_one(micro_batch=micro_batch)
+        check_part("sampler", sampler, Sampler, "Dps()")
+        if estimator is not None:
+            check_part("estimator", estimator, Estimator, "ProximalMap()")
         self.levels = list(levels)
         self.estimator, self.sampler, self.micro_batch = estimator, sampler, micro_batch
 

@@ -188,6 +188,16 @@ def test_bad_arguments_are_told_before_any_data_are_read(prior):
         MapRps(prior, Denoise(), noise=0.1, t0=[2000])
 
 
+class Squares(LinearOperator):
+    def forward(self, x):
+        return x**2
+
+
+def test_a_users_operator_that_is_not_linear_is_refused_before_the_first_batch(prior):
+    with pytest.raises(ValueError, match="Squares: forward is not linear"):
+        quiet().predict(module(prior, Squares()), loader({"id": ["a"], "image": torch.zeros(1, 1, 32, 32)}))
+
+
 @pytest.mark.parametrize(
     ("batch", "got"), [(torch.zeros(1, 1, 8, 8), "Tensor"), ({"ids": ["a"], "image": 0}, "a dict with ids, image")]
 )

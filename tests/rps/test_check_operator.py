@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rps.operators import Denoise, LinearOperator, Operator, SpectralOperator, check_operator
+from rps.operators import Denoise, LinearCompose, LinearOperator, Operator, SpectralOperator, check_operator
+from rps.operators.check import check_foreign
 from rps.randomness import Streams
 
 
@@ -191,6 +192,24 @@ def test_what_is_wrong_is_said(broken):
     faults = check_operator(broken(), (1, 16, 16))
     assert any(re.search(BROKEN[broken], fault) for fault in faults), faults
     assert len(faults) == 1, faults
+
+
+@pytest.mark.parametrize("broken", [Mixes, NotDeterministic, Affine, NotFinite, GainsNotNamed, GainsFromGlobalState])
+def test_a_foreign_operator_with_a_gross_fault_is_refused(broken):
+    name = broken.__name__
+    for operator in (broken(), LinearCompose([Denoise(), broken()])):
+        with pytest.raises(ValueError, match=f"test_check_operator.{name}: .*rps.check_operator.{name}"):
+            check_foreign(operator, (1, 8, 8))
+
+
+@pytest.mark.parametrize("sound", [Tilted, Clipped, PhaseRetrieval, Gains, FloatOnly, Rounds, WrongAdjoint, Operator])
+def test_no_other_operator_is_refused(sound):
+    check_foreign(sound(), (1, 8, 8))
+
+
+def test_a_class_is_not_an_operator():
+    with pytest.raises(ValueError, match=r"operator must be an rps.operators.Operator .* the class Tilted; call it"):
+        check_operator(Tilted)
 
 
 def test_forward_alone_gives_adjoint_and_pseudo_inverse():

@@ -5,11 +5,13 @@ import re
 import pytest
 import torch
 
-from rps.operators import Inpaint
+from rps.measurement import degrade
+from rps.operators import Inpaint, SuperResolution
 from rps.samplers import Dps, ExactPosterior, PiGdm, Sampler, check_sampler
 from rps.samplers.reverse import reverse_step
 from rps.schedule import CLEAN
-from tests.rps.gaussian import correlated_prior
+from rps.traversals import MapRps
+from tests.rps.gaussian import SHAPE, correlated_prior
 from tests.rps.test_low_rank_mixture import low_rank
 
 
@@ -27,6 +29,11 @@ class Unguided(Sampler):
 class Flat(Unguided):
     def step(self, x, *others):
         return super().step(x, *others).flatten(1)
+
+
+class Crops(Unguided):
+    def step(self, x, *others):
+        return super().step(x, *others)[:, :, :16]
 
 
 class Single(Unguided):
@@ -134,13 +141,14 @@ class KnowsTheNoise(Unguided):
 
 
 BROKEN = {
-    Flat: r"step of samples 4 x 1 x 8 x 8 returns 4 x 64",
+    Flat: r"step of samples 4 x 1 x 20 x 8 returns 4 x 160",
+    Crops: r"step of samples 4 x 1 x 20 x 8 returns 4 x 1 x 16 x 8",
     Single: "step of torch.float64 samples returns torch.float32",
     GlobalNoise: "a different result the second time: draw only from noise",
     Counts: "a different result the second time: .*keep no state",
     Remembers: "changes an attribute of the sampler: keep no state",
     InPlace: "changes x or the measurement in place",
-    LeavesAGraph: "leaves a gradient or a graph behind",
+    LeavesAGraph: r"a graph behind: decorate it with @torch.no_grad\(\), or if it differentiates",
     Mixes: "mixes the rows of a batch",
     OneTime: "a row by itself, or in another order",
     SharesANorm: "a measurement of NaN changes the other rows|mixes the rows",
@@ -172,6 +180,17 @@ def test_nothing_is_wrong(sampler):
 def test_nothing_is_wrong_in_another_world(sampler):
     """With another prior and an operator that differs from sample to sample."""
     assert check_sampler(sampler, low_rank(), Inpaint(0.5), noise_std=0.1) == []
+
+
+def test_another_shape_ends_a_run():
+    y = degrade(torch.zeros(2, *SHAPE), SuperResolution(2), 0.1)
+    with pytest.raises(ValueError, match=r"Flat.step of samples \(2, 1, 4, 4\) must return .* got \(2, 16\)"):
+        MapRps(100, sampler=Flat(), steps=5).run(y, correlated_prior())
+
+
+def test_a_class_is_not_a_sampler():
+    with pytest.raises(ValueError, match=r"sampler must be an rps.samplers.Sampler .* got the class Dps; call it"):
+        check_sampler(Dps)
 
 
 def test_a_sampler_that_does_not_take_the_operator_says_so():

@@ -58,6 +58,14 @@ def test_an_image_that_is_not_finite_is_a_failed_row_and_no_other():
     }  # fmt: skip
 
 
+def test_a_measurement_that_is_not_finite_is_the_operators_fault():
+    given = prediction(IDS, broken=((50, IDS[2]),))
+    given.measurement.y[2] = torch.nan
+    found = evaluate(given)
+    reasons = {row.level: row.reason for row in found.rows if row.status == "failed" and row.kind == "restored"}
+    assert reasons == {50: "the operator gave a measurement that is not finite"}
+
+
 def test_restoration_without_a_reference():
     found = evaluate(prediction(IDS, with_reference=False), features=Blocks())
     assert all(set(row.metrics) == {"consistency", "residual_rms"} for row in found.rows)

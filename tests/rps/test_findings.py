@@ -120,6 +120,7 @@ def test_changes_that_cannot_be_told_are_in_parentheses(tmp_path):
 def test_a_baseline_with_less_error(tmp_path):
     (text,) = [text for text in findings(curve(tmp_path, baseline=0.08 + 0.02 * draw(64))) if "A⁺y" in text]
     assert text.startswith("A⁺y, which uses no prior, has 0.0") and " less RMSE than t0 = 0" in text
+    assert "or the prior does not suit these pictures" in text
     assert not [text for text in findings(curve(tmp_path / "b", baseline=0.2 + 0.02 * draw(64))) if "A⁺y" in text]
 
 

@@ -72,13 +72,26 @@ def test_images_of_another_form_are_refused(images, sentence):
 
 
 def test_images_in_0_to_1_are_a_warning_and_others_are_not():
-    with pytest.warns(UserWarning, match=r"no value below 0; if they are in \[0, 1\], give 2 \* images - 1") as found:
-        rps.degrade((IMAGES + 1) / 2, Denoise(), 0.1)
-    assert found[0].filename == __file__
+    for given in ((IMAGES + 1) / 2, IMAGES.abs() / 5 + 0.3, IMAGES.abs() * 0.4):
+        with pytest.warns(
+            UserWarning, match=r"no value below 0; if they are in \[0, 1\], give 2 \* images - 1"
+        ) as found:
+            rps.degrade(given, Denoise(), 0.1)
+        assert found[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for fine in (IMAGES, 0 * IMAGES, 0 * IMAGES + 0.5, 3 * IMAGES, IMAGES.abs() / 5 + 0.3, IMAGES[:0]):
+        for fine in (IMAGES, 0 * IMAGES, 0 * IMAGES + 0.5, 3 * IMAGES, 1.2 * IMAGES.abs(), IMAGES[:0]):
             rps.degrade(fine, Denoise(), 0.1)
+
+
+def test_values_outside_the_range_are_for_analytic_priors_alone():
+    y = rps.degrade(2.6 * IMAGES, Denoise(), 0.1)
+    prior = correlated_prior()
+    assert MapRps(0).run(y, prior).levels == [0]
+    prior.largest_value = rps.priors.Prior.largest_value
+    with pytest.raises(ValueError, match=r"must be in \[-1, 1\], got values from -2.* to 2.*; scale them"):
+        MapRps(0).run(y, prior)
+    assert MapRps(0).run(rps.degrade(1.2 * IMAGES, Denoise(), 0.1), prior).levels == [0]
 
 
 def test_the_class_of_an_operator_is_not_an_operator():
@@ -86,6 +99,31 @@ def test_the_class_of_an_operator_is_not_an_operator():
         ValueError, match=r"operator must be an rps.operators.Operator such as SuperResolution\(4\), got"
     ):
         rps.degrade(IMAGES, Denoise, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"ids": ["a", "a"]}, "two images have the id 'a' and would have the same noise; give different ids"),
+        ({"ids": "ab"}, r"ids must be a list of names, got the text 'ab'; give \['ab'\] for one image"),
+        ({"seed": "a"}, "seed must be a whole number, got 'a'"),
+        *(({"noise": noise}, "noise must have a std >= 0") for noise in ("0.1", True, float("inf"), None)),
+    ],
+)
+def test_other_ids_seeds_and_noises_are_refused(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        rps.degrade(IMAGES, **{"operator": Denoise(), "noise": 0.1, **given})
+
+
+def test_parts_of_another_kind_are_refused():
+    with pytest.raises(ValueError, match=r"sampler must be an rps.samplers.Sampler such as Dps\(\), got the class Dps"):
+        MapRps(sampler=rps.Dps)
+    with pytest.raises(ValueError, match=r"estimator must be an rps.estimators.Estimator such as .*, got Dps$"):
+        MapRps(estimator=rps.Dps())
+    with pytest.raises(ValueError, match=r"samples must be a whole number, got 1\.5"):
+        MapRps(samples=1.5)
+    with pytest.raises(ValueError, match=r"steps must be between 1 and the number of timesteps 1000, got 1\.5"):
+        MapRps(100, steps=1.5).run(measure(2), correlated_prior())
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_numbers_are_found():
     assert {"Dps-step_size", "MapEstimator-w", "LatentDaps-tau", "Sitcom-lam"} <= {p.id for p in NUMBERS}
 
 
-@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "a"])
 @pytest.mark.parametrize(("kind", "name"), NUMBERS)
 def test_it_is_neither_negative_nor_infinite(kind, name, value):
     with pytest.raises(ValueError, match=rf"\b{name}\b.*\bgot\b.*{value}"):

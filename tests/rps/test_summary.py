@@ -133,9 +133,9 @@ def test_one_perfect_image_does_not_remove_the_psnr_of_the_others(tmp_path):
     assert "infinite" not in first and every["infinite"] == 4
     assert result["levels"][1]["difference_to_first"]["psnr"]["mean"] < 0
     text = table(result)
-    assert "PSNR infinite for 1 of 4 (50); PSNR infinite for 4 of 4 (100). Means are over the others." in text
+    assert "PSNR infinite for 1 of 4 (t0 = 50); PSNR infinite for 4 of 4 (t0 = 100). Means are over the others." in text
     shown = Shown("run", tmp_path, read_records(tmp_path), result)
-    assert "PSNR infinite for 1 of 4 (50)" in write_page(tmp_path / "report.html", [shown]).read_text()
+    assert "PSNR infinite for 1 of 4 (t0 = 50)" in write_page(tmp_path / "report.html", [shown]).read_text()
     psnr = [line.split("|")[5].strip() for line in text.splitlines()[2:5]]
     assert psnr[1].startswith(f"{some['mean']:.2f} ±") and psnr[2] == "∞"
     write_json(tmp_path / "metrics.json", result)
@@ -144,10 +144,11 @@ def test_one_perfect_image_does_not_remove_the_psnr_of_the_others(tmp_path):
 
 def test_a_metric_that_is_missing_of_some_images_is_said(tmp_path):
     rows = [Row("a", 0, metrics={"rmse": 0.1, "lpips": 0.3}), Row("b", 0, metrics={"rmse": 0.1})]
-    RecordWriter(tmp_path).write(rows, "t0", origin=Origin(metrics={"lpips": MetricInfo("lpips", "LPIPS")}))
+    info = MetricInfo("lpips", "LPIPS", "large ones")
+    RecordWriter(tmp_path).write(rows, "t0", origin=Origin(metrics={"lpips": info}))
     result = summary(read_records(tmp_path))
     assert result["levels"][0]["metrics"]["lpips"]["missing"] == 1
-    assert "LPIPS missing for 1 of 2 (0)." in table(result)
+    assert "LPIPS missing for 1 of 2 (t0 = 0). Means are over the others. LPIPS: large ones." in table(result)
 
 
 class NanFor(Blocks):
@@ -179,4 +180,4 @@ def test_a_sample_with_nan_features_costs_nobody_the_distance(tmp_path, referenc
     assert level["n"] == 7 and level["metrics"]["frechet"]["n"] == level["metrics"]["kernel"]["n"] == 6
     assert level["metrics"]["frechet"]["value"] == pytest.approx(expected, rel=1e-6)
     assert level["difference_to_first"]["n"] == 7 and level["difference_to_first"]["sqrt_frechet"]["se"] > 0
-    assert "no features of 1 of 7 (50). Means are over the others." in table(result)
+    assert "no features of 1 of 7 (t0 = 50). Means are over the others." in table(result)

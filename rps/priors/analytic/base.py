@@ -21,6 +21,8 @@ class AnalyticPrior(Prior):
     error per image; rps.oracle.exact_samples(posterior, streams, n) draws from it.
     """
 
+    largest_value = math.inf
+
     @cached_property
     def data_std(self) -> float:  # type: ignore[override]
         law = self.law(torch.zeros(1, math.prod(self.sample_shape), dtype=torch.float64))

@@ -37,7 +37,7 @@ def test_any_metric_is_recorded_and_explained(tmp_path):
     assert result["definitions"]["gaps"] == "a test's"
     titles = [title.strip() for title in table(result).split("\n")[0].split("|")[1:-1]]
     assert titles[3:8] == ["RMSE", "PSNR", "SSIM", "Gaps", "consistency"]  # MS-SSIM has no use for such small images
-    assert "Gaps infinite for 1 of 7 (0); Gaps missing for 1 of 7 (0)" in table(result)
+    assert "Gaps infinite for 1 of 7 (t0 = 0); Gaps missing for 1 of 7 (t0 = 0)" in table(result)
 
 
 def test_a_metric_without_any_value_keeps_its_column(tmp_path):
@@ -47,7 +47,7 @@ def test_a_metric_without_any_value_keeps_its_column(tmp_path):
 
     RecordWriter(tmp_path).write(evaluate(prediction(IDS), [Nothing()]).rows, "t0")
     result = summary(read_records(tmp_path))
-    assert "| gaps |" in table(result).replace("  ", "") and "gaps missing for 7 of 7 (0)" in table(result)
+    assert "| gaps |" in table(result).replace("  ", "") and "gaps missing for 7 of 7 (t0 = 0)" in table(result)
 
 
 @pytest.mark.parametrize(
