@@ -53,7 +53,7 @@ DEFINITIONS = {
     "seconds_per_image": "wall-clock time of the batch over its images, divided among levels in proportion to cost",
     "infinite": "number of images for which the metric is infinite (PSNR of a perfect one), left out of its mean; "
     "missing: number of images without a value, likewise",
-    "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}), unbiased for a mean; ci95 "
+    "se": f"standard error, from {RESAMPLES} bootstrap resamples of the images (seed {SEED}), unbiased for means; ci95 "
     "likewise, wider by Student's t(n - 1) over 1.96",
     "se_sqrt": "standard error of the root of the Frechet distance, from `resamples` resamples with weights "
     "1 + sqrt(n / (n - 1)) (c - 1) / 10, c the bootstrap counts, scaled back; ci95_sqrt likewise",
