@@ -91,13 +91,13 @@ def test_a_run_tells_what_it_wrote(capsys):
             "no metrics and no pictures will be saved: --trainer.callbacks replaces the list of callbacks",
         ),
         ("callbacks=ImageWriter", "no metrics will be saved: --trainer.callbacks replaces the list of callbacks; "),
-        ("limit_predict_batches=0", "nothing is restored: --trainer.limit_predict_batches is 0; leave it out"),
+        ("limit_predict_batches=0", "no sample was restored: the data have none; check data.subset, data.skip"),
         ("callbacks+=tests.cli_fakes.Extra", ""),
     ],
 )
 def test_a_run_that_saves_nothing_says_so(flag, said, capsys, monkeypatch):
     monkeypatch.setattr("rps.callbacks.ImageWriter.on_predict_batch_end", lambda *_: None)  # the fakes have no images
-    assert rps(f"--trainer.{flag}") == 0
+    assert rps(f"--trainer.{flag}") == (3 if flag == "limit_predict_batches=0" else 0)
     err = capsys.readouterr().err
     assert err.startswith(f"rps: {said}") and err.count("\n") == 1 if said else err == ""
 

@@ -101,11 +101,9 @@ class Run:
             self._warn(cli.trainer)
 
     def _warn(self, trainer: Any) -> None:
-        """Says before the run if it restores nothing, or if its own list of callbacks records nothing."""
+        """Says before the run if its own list of callbacks records nothing."""
         from rps.callbacks import ImageWriter, MetricRecorder
 
-        if trainer.limit_predict_batches == 0:
-            say("nothing is restored: --trainer.limit_predict_batches is 0; leave it out to restore all samples")
         replaced = any(".".join(place) == OPTION for _, place, _ in read_flags(self.argv))
         kinds = {"metrics": MetricRecorder, "pictures": ImageWriter}
         lacking = [what for what, kind in kinds.items() if not any(isinstance(c, kind) for c in trainer.callbacks)]

@@ -101,7 +101,10 @@ class Session:
             if len(reasons) > 20:
                 sentences.append(f"failed: and {len(reasons) - 20} more")
         elif not restored and not any(level.get("n") for level in levels) and (levels or not recorded):
-            sentences.append("no sample was restored: the data have none; check data.subset, data.skip and data.limit")
+            sentences.append(
+                "no sample was restored: the data have none; check data.subset, data.skip and data.limit, and "
+                "limit_predict_batches of the trainer"
+            )
         return sentences
 
 

@@ -11,7 +11,7 @@ from rps.randomness import Streams
 from rps.samplers.base import Sampler
 from rps.samplers.linear import linear_operator, spectral
 from rps.samplers.reverse import clipped
-from rps.settings import not_negative
+from rps.settings import is_number
 
 
 class Ddnm(Sampler):
@@ -33,9 +33,8 @@ class Ddnm(Sampler):
     default_steps = 100
 
     def __init__(self, eta: float = 0.85, clip: bool = False) -> None:
-        not_negative(eta=eta)
-        if eta > 1:
-            raise ValueError(f"eta must be between 0 and 1, got {eta}")
+        if not (is_number(eta) and 0 <= eta <= 1):
+            raise ValueError(f"eta must be between 0 and 1, got {eta!r}")
         self.eta, self.clip = eta, clip
 
     def reliable(self, m: Tensor, sigma_next: Tensor) -> tuple[Tensor | float, Tensor | float, Tensor | float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from rps.samplers.ddnm import Ddnm
-from rps.settings import not_negative
+from rps.settings import is_number
 
 
 class Ddrm(Ddnm):
@@ -26,9 +26,8 @@ class Ddrm(Ddnm):
 
     def __init__(self, eta: float = 0.85, eta_b: float = 1.0, clip: bool = False) -> None:
         super().__init__(eta, clip)
-        not_negative(eta_b=eta_b)
-        if eta_b > 1:
-            raise ValueError(f"eta_b must be between 0 and 1, got {eta_b}")
+        if not (is_number(eta_b) and 0 <= eta_b <= 1):
+            raise ValueError(f"eta_b must be between 0 and 1, got {eta_b!r}")
         self.eta_b = eta_b
 
     def reliable(self, m: Tensor, sigma_next: Tensor) -> tuple[Tensor | float, Tensor | float, Tensor | float]:

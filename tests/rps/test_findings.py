@@ -199,7 +199,7 @@ def test_hardly_any_images_claim_nothing(n, tmp_path):
     assert "lowers" not in text and "raises" not in text and "nan" not in text
 
 
-@pytest.mark.parametrize(("n", "words"), [(1, "on one picture"), (2, "takes 18.0 standard errors")])
+@pytest.mark.parametrize(("n", "words"), [(1, "on one picture"), (2, "takes 12.7 standard errors")])
 def test_the_caption_of_one_picture_claims_nothing(n, words):
     level = {"level": 0, "difference_to_first": None}
     changed = {"level": 100, "difference_to_first": {"n": n, "rmse": {"value": 0.01}}}

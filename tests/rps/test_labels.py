@@ -86,7 +86,7 @@ def test_a_batch_of_mixed_classes_is_as_its_samples_alone(make, kind):
 
 @pytest.mark.parametrize("label", [5, -1, None, 2.5, "2"])
 def test_what_is_no_class_is_that_samples_failure(label):
-    module = MapRpsModule(pixel(), SuperResolution(2), 0.1, [0, 100], steps=3, estimator=MapEstimator(num_steps=2))
+    module = MapRpsModule(pixel(), SuperResolution(2), 0.1, t0=[0, 100], steps=3, estimator=MapEstimator(num_steps=2))
     batch = {"id": ["a", "b", "c"], "image": images(8), "label": LABELS}
     whole = module.predict_step(batch, 0)
     found = module.predict_step({**batch, "label": [2, label, 3]}, 0)
@@ -98,7 +98,7 @@ def test_what_is_no_class_is_that_samples_failure(label):
 @pytest.mark.parametrize("ids", [["a"], ["a", "b"]])
 def test_data_without_labels_are_told_by_the_first_batch(ids):
     """Also of one sample, which would pass for a failure of its own."""
-    module, of_class = (MapRpsModule(pixel(label), SuperResolution(2), 0.1, [0]) for label in (None, 1))
+    module, of_class = (MapRpsModule(pixel(label), SuperResolution(2), 0.1, t0=[0]) for label in (None, 1))
     batch = {"id": ids, "image": images(8)[: len(ids)]}
     with pytest.raises(ValueError, match=r"have no labels; .*--data\.label_column, .*class_label"):
         module.predict_step(batch, 0)

@@ -13,7 +13,7 @@ title: "a title"
 page: results
 tasks: [sr4, inpaint]
 figures: {"": "", "grids/*.png": grid}
-runs: {MAP-RPS: {}}
+runs: {MAP-RPS: {configs: [embedded/TASK]}}
 """
 
 

@@ -118,7 +118,7 @@ def test_what_it_needs(tmp_path):
     def predict(prior: Prior, key: str):
         batch = {"id": ["a"], key: torch.zeros(1, 1, 4, 4)}
         trainer = quiet(default_root_dir=tmp_path, callbacks=[OracleRecorder(samples=2)])
-        trainer.predict(MapRps(prior, Denoise(), 0.3, [0]), DataLoader([batch], batch_size=None))
+        trainer.predict(MapRps(prior, Denoise(), 0.3, t0=[0]), DataLoader([batch], batch_size=None))
 
     with pytest.raises(ValueError, match=r"OracleRecorder needs an AnalyticPrior.*, got Flat; use Metric"):
         predict(Flat(), "image")
@@ -132,7 +132,7 @@ def test_what_it_needs(tmp_path):
 
 def test_the_data_are_draws_of_the_modules_prior(tmp_path):
     """Skipping leaves out the first, and an image is a function of its id."""
-    module, data = MapRps(smooth_prior(), Denoise(), 0.3, [0]), Analytic(limit=3, batch_size=2, skip=1)
+    module, data = MapRps(smooth_prior(), Denoise(), 0.3, t0=[0]), Analytic(limit=3, batch_size=2, skip=1)
     predictions = quiet(default_root_dir=tmp_path).predict(module, datamodule=data)
     assert [id_ for p in predictions for id_ in p.ids] == ["000001", "000002", "000003"]
     found = torch.cat([p.reference for p in predictions])
