@@ -49,7 +49,7 @@ def test_killed_at_random_moments_and_resumed_on_other_numbers_of_processes():
     assert run(*many, output="whole", processes=3) == 0, log()
     dice = random.Random(0)
     seen = [0]
-    for i in range(6):
+    for i in range(5):
         child = start(*many, processes=1 + i % 3)
         if i % 3:  # the others are killed wherever they are, mostly before their first batch
             more_records_than(seen[-1])
